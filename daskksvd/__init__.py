@@ -1,0 +1,35 @@
+"""Dictionary learning for data that does not fit in memory.
+
+`fit` learns an overcomplete dictionary from rows of any size; its `Result`
+encodes, decodes, scores and saves. `KSVD` is the same as a scikit-learn
+estimator.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "FitInterrupted": "daskksvd.learning.fit",
+    "KSVD": "daskksvd.estimator",
+    "Result": "daskksvd.result",
+    "StopFit": "daskksvd.tracking",
+    "datasets": "daskksvd.datasets",
+    "fit": "daskksvd.learning.fit",
+    "load": "daskksvd.result",
+    "open_codes": "daskksvd.coding.store",
+}
+
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name):
+    """Import on first use, so that ``import daskksvd`` is quick."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'daskksvd' has no attribute {name!r}")
+    module = importlib.import_module(_WHERE[name])
+    return module if _WHERE[name] == f"daskksvd.{name}" else getattr(module, name)
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

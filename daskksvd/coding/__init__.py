@@ -1,0 +1,15 @@
+"""Rows to codes: the sparse coding step, the same code on every scheduler."""
+
+from .coder import Codes, Coder, Stopping, code_block, iterate_blocks, make_coder
+from .formats import codes_to_coo, reconstruct
+
+__all__ = [
+    "Coder",
+    "Codes",
+    "Stopping",
+    "code_block",
+    "codes_to_coo",
+    "iterate_blocks",
+    "make_coder",
+    "reconstruct",
+]

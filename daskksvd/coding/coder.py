@@ -1,0 +1,141 @@
+"""Sparse coding of blocks of rows with a fixed dictionary."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..constants import ATOM_PAD, BLOCK_BYTES, BLOCK_ROWS, MP_STEPS_PER_COEF, PIVOT_MIN
+from ..kernels.jit import sign_mask
+from ..kernels.pursuit import mp, omp
+
+
+class Stopping(NamedTuple):
+    """When the coding of a row stops.
+
+    Attributes
+    ----------
+    width : int
+        Most nonzeros a row.
+    rtol : float
+        Relative residual norm at which a row is finished; 0 if only the
+        number of nonzeros counts.
+    pursuit : str
+        ``"omp"`` or ``"mp"``.
+    """
+
+    width: int
+    rtol: float
+    pursuit: str
+
+
+class Coder(NamedTuple):
+    """A dictionary made ready for coding. Arrays are read-only.
+
+    Attributes
+    ----------
+    dictionary : (p, d') float array
+        Unit atoms, padded with zero rows to a multiple of `ATOM_PAD`.
+    gram : (p, p) float array
+        Inner products of the padded atoms.
+    n_components : int
+        Number of real atoms.
+    stopping : Stopping
+    """
+
+    dictionary: np.ndarray
+    gram: np.ndarray
+    n_components: int
+    stopping: Stopping
+
+
+class Codes(NamedTuple):
+    """Codes of some rows in fixed width.
+
+    Attributes
+    ----------
+    indices : (n, width) int32 array
+        Atoms used, in the order chosen; -1 where unused.
+    values : (n, width) float array
+        Their coefficients.
+    """
+
+    indices: np.ndarray
+    values: np.ndarray
+
+
+def make_coder(dictionary, stopping):
+    """Pad a dictionary (m, d') and take its Gram matrix."""
+    m, d = dictionary.shape
+    padded = np.zeros((-(-m // ATOM_PAD) * ATOM_PAD, d), dictionary.dtype)
+    padded[:m] = dictionary
+    return freeze(Coder(padded, padded @ padded.T, m, stopping))
+
+
+def freeze(coder):
+    """Mark a coder's arrays read-only.
+
+    They arrive so from another process; marking them here as well means that
+    every kernel is compiled for one array type only.
+    """
+    coder.dictionary.flags.writeable = False
+    coder.gram.flags.writeable = False
+    return coder
+
+
+def block_rows(n_components, itemsize):
+    """Rows coded by one matrix product."""
+    least, most = BLOCK_ROWS
+    return int(np.clip(BLOCK_BYTES // (n_components * itemsize), least, most))
+
+
+def iterate_blocks(n_rows, coder):
+    """Slices that cut ``n_rows`` rows into blocks for `code_block`."""
+    step = block_rows(coder.gram.shape[0], coder.gram.itemsize)
+    for start in range(0, n_rows, step):
+        yield slice(start, min(start + step, n_rows))
+
+
+def code_block(rows, coder):
+    """Code one block of prepared rows.
+
+    Parameters
+    ----------
+    rows : (n, d') float array
+        Rows in the space of the dictionary, of its dtype.
+    coder : Coder
+
+    Returns
+    -------
+    codes : Codes
+    energy : (n,) float64 array
+        Squared norms of the rows.
+    explained : (n,) float64 array
+        The part of ``energy`` that the codes capture. The squared residual
+        norm is the difference.
+    """
+    dtype = coder.dictionary.dtype
+    width = coder.stopping.width
+    n = len(rows)
+    correlations = rows @ coder.dictionary.T
+    energy = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+    codes = Codes(np.empty((n, width), np.int32), np.empty((n, width), dtype))
+    explained = np.empty(n)
+    if coder.stopping.pursuit == "omp":
+        pursuit = omp
+        work = np.empty((width, len(coder.gram)), dtype)
+    else:
+        pursuit = mp
+        work = np.empty((1, width * MP_STEPS_PER_COEF), dtype)
+    pursuit(
+        correlations,
+        coder.gram,
+        energy,
+        coder.stopping.rtol**2,
+        PIVOT_MIN,
+        sign_mask(dtype),
+        work,
+        codes.indices,
+        codes.values,
+        explained,
+    )
+    return codes, energy, explained

@@ -1,0 +1,37 @@
+"""Fixed-width codes, sparse COO arrays and dense reconstructions."""
+
+import numpy as np
+import sparse
+
+
+def codes_to_coo(codes, n_components):
+    """Fixed-width codes as a sorted `sparse.COO` array (n, m) with zero fill.
+
+    Coefficients that are exactly zero are left out.
+    """
+    n, width = codes.indices.shape
+    order = np.argsort(codes.indices, axis=1, kind="stable")
+    indices = np.take_along_axis(codes.indices, order, axis=1)
+    values = np.take_along_axis(codes.values, order, axis=1)
+    used = (indices >= 0) & (values != 0)
+    counts = used.sum(axis=1)
+    coords = np.empty((2, int(counts.sum())), np.int64)
+    coords[0] = np.repeat(np.arange(n), counts)
+    coords[1] = indices[used]
+    return sparse.COO(
+        coords,
+        values[used],
+        shape=(n, n_components),
+        has_duplicates=False,
+        sorted=True,
+        fill_value=values.dtype.type(0),
+    )
+
+
+def reconstruct(codes, dictionary):
+    """Dense product of codes (n, m), sparse or not, and a dictionary (m, d)."""
+    if hasattr(codes, "tocsr"):  # sparse.COO, or SciPy's: CSR is the fast form
+        codes = codes.tocsr()
+    elif isinstance(codes, sparse.SparseArray):
+        codes = codes.tocoo().tocsr()
+    return np.asarray(codes @ dictionary)

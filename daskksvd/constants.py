@@ -1,0 +1,141 @@
+"""Every tolerance and numerical constant of the package, each with its reason.
+
+Nothing here depends on the number of workers or threads: the grouping of
+rows into tasks, and so the last bits of a result, must not either.
+"""
+
+# --- pursuit ---------------------------------------------------------------
+
+PIVOT_MIN = 1e-4
+"""Stop a support when the squared sine between the next atom and the span of
+those chosen falls under this: the coefficients would be noise times 100."""
+
+ATOM_PAD = 64
+"""Dictionaries are padded with zero atoms to a multiple of this, so that the
+kernels' inner loops run on whole vector registers. A zero atom correlates
+with nothing and is never chosen."""
+
+BLOCK_BYTES = 6 * 2**20
+"""Size aimed at for one block's correlations (rows x atoms): a compromise
+between long matrix products and staying near the second-level cache."""
+
+BLOCK_ROWS = (64, 1024)
+"""Least and most rows coded by one matrix product."""
+
+MP_STEPS_PER_COEF = 4
+"""Matching pursuit may come back to an atom; it gives up looking for
+``n_nonzero_coefs`` distinct ones after this many steps per coefficient."""
+
+# --- tasks and reductions --------------------------------------------------
+
+TASK_SECONDS = 0.1
+"""Work aimed at per task, as estimated by `TASK_FLOPS`: well above the 2-4 ms
+that a distributed task costs, small enough to keep many threads busy."""
+
+TASK_FLOPS = 1e11
+"""Single-precision operations a second assumed of one core. It only sizes
+tasks; it must be a constant or results would differ between machines."""
+
+TASK_ROWS = (256, 8192)
+"""Least and most rows in one task, whatever the estimate says."""
+
+READ_AGAIN = 4
+"""A chunk is cut into at most this many pieces, each of which reads it again,
+unless there would be too few pieces for `WAVES_WANTED` waves."""
+
+WAVE_TASKS = 8
+"""Tasks that a wave should have, so that many threads can share it."""
+
+WAVES_WANTED = 16
+"""Waves a pass that are worth smaller tasks or more reading."""
+
+IN_MEMORY_BYTES = 256 * 2**20
+"""Arrays up to this size are read once and kept."""
+
+TREE_FAN_IN = 8
+"""Partial results added by one task of the reduction tree."""
+
+ATTEMPTS = 4
+"""Times a round is tried when workers die under it. Data sent to workers
+cannot be recomputed by the scheduler, so the driver sends it again."""
+
+MEMORY_SHARE = 0.8
+"""Share of a worker's memory limit that one fit may plan to use; the rest is
+for the interpreter, the libraries and fragmentation."""
+
+PROCESS_BYTES = 300 * 2**20
+"""What a Python process with NumPy, Numba and Dask loaded takes by itself."""
+
+# --- waves -----------------------------------------------------------------
+
+USES_PER_WAVE = 8
+"""An atom should be used about this often in one wave. Under 5 the statistics
+of a wave are noise."""
+
+WAVES = (4, 64)
+"""Least and most dictionary updates a pass."""
+
+WINDOW = 0.25
+"""Statistics are forgotten over at least this share of a pass. Shorter
+windows lose accuracy."""
+
+ONLINE_SWEEPS = 2
+"""Block-coordinate sweeps over the atoms after each wave."""
+
+BATCH_SWEEPS = 3
+"""The same after a full pass, where a sweep is cheap beside the coding."""
+
+DEFAULT_PASSES = 8
+"""Passes over the data when the user names none: half in waves, half full."""
+
+# --- replacement of atoms --------------------------------------------------
+
+TWIN_COSINE = 0.9
+"""Two atoms nearer than this are twins; the less useful one is replaced.
+0.7 replaced useful atoms, 0.99 came too late."""
+
+DEAD_USES = 100
+"""An atom not used while an average one is used this often is dead. 30 was
+too short: rare but useful atoms were churned."""
+
+CHECKS_PER_PASS = 4
+"""Looks for twins a pass."""
+
+REPLACED_SHARE = 0.1
+"""At most this share of the atoms is replaced at one look."""
+
+WORST_ROWS = 64
+"""Worst-represented rows that one task returns as candidates."""
+
+# --- K-SVD proper ----------------------------------------------------------
+
+KSVD_BLOCKS = 8
+"""Least number of blocks of atoms an iteration works through, one after the
+other, with the codes brought up to date between them."""
+
+KSVD_GRAM_BYTES = 96 * 2**20
+"""Most bytes of per-atom Gram matrices held by one task; more atoms or
+features mean more blocks, not more memory."""
+
+# --- input -----------------------------------------------------------------
+
+UNIT_TOLERANCE = 1e-3
+"""A stored atom whose norm is further than this from one is not an atom."""
+
+ZERO_VARIANCE = 1e-12
+"""Features whose variance is under this share of the mean square are
+constant: rounding noise must not be scaled up."""
+
+EIGENVALUE_FLOOR = 1e-7
+"""Principal components with less than this share of the largest eigenvalue
+are divided as if they had it: below lies single-precision noise."""
+
+INIT_CANDIDATES = 4
+"""Rows sampled per atom for the initial dictionary, to have distinct, nonzero
+ones left to choose from."""
+
+FLOAT32_RANGE = (1e-15, 1e15)
+"""Largest absolute values that single precision can square and add safely."""
+
+CHECKPOINT_EVERY = 16
+"""Rounds between two checkpoints within a pass."""

@@ -1,0 +1,1 @@
+"""Compiled inner loops. These modules import NumPy and Numba, nothing else."""

@@ -1,0 +1,108 @@
+"""Inner loops of the dictionary updates."""
+
+import numpy as np
+
+from .jit import kernel
+
+
+@kernel
+def replace_coefficients(residuals, indices, values, slots, before, after):
+    """Give the samples of some atoms the coefficients of their new atoms.
+
+    With atom j replaced by v_j, K-SVD's new coefficient of a sample is
+    ``e . v_j`` with ``e = r + x_j d_j`` (Aharon, Elad, Bruckstein 2006,
+    step "codebook update"). All atoms of the block see the same residual r,
+    which is brought up to date in place.
+
+    Parameters
+    ----------
+    residuals : (n, d) float array
+    indices, values : (n, k) arrays
+        Codes; ``values`` is overwritten.
+    slots : (m,) int64 array
+        Position of an atom in this block, or -1.
+    before, after : (b, d) float arrays
+        The block's atoms, old and new.
+    """
+    n, d = residuals.shape
+    k = indices.shape[1]
+    fresh = np.empty(k, values.dtype)
+    for row in range(n):
+        r = residuals[row]
+        touched = False
+        for a in range(k):
+            i = indices[row, a]
+            if i < 0:
+                break
+            slot = slots[i]
+            if slot < 0:
+                continue
+            touched = True
+            old = before[slot]
+            new = after[slot]
+            inner = values[row, a] * 0
+            across = values[row, a] * 0
+            for f in range(d):
+                inner += r[f] * new[f]
+                across += old[f] * new[f]
+            fresh[a] = inner + values[row, a] * across
+        if not touched:
+            continue
+        for a in range(k):
+            i = indices[row, a]
+            if i < 0:
+                break
+            slot = slots[i]
+            if slot < 0:
+                continue
+            x = values[row, a]
+            y = fresh[a]
+            old = before[slot]
+            new = after[slot]
+            for f in range(d):
+                r[f] += x * old[f] - y * new[f]
+            values[row, a] = y
+
+
+@kernel
+def sweep_block(S, A, atoms, usable):
+    """Gauss-Seidel over one block of atoms, at fixed codes.
+
+    The best unit atom, all others fixed, is the direction of
+    ``B_j - sum_{l != j} A_jl d_l``.
+
+    Parameters
+    ----------
+    S : (b, d) float array
+        ``B - A D`` for the block's rows; kept up to date, overwritten.
+    A : (b, b) float array
+        The block's part of ``X'X``.
+    atoms : (b, d) float array
+        The block's atoms, replaced in place.
+    usable : (b,) bool array
+        Atoms that have enough energy to be moved.
+    """
+    b, d = S.shape
+    change = np.empty(d, S.dtype)
+    inverse = np.empty(1, S.dtype)  # keeps the loops below in one float type
+    for j in range(b):
+        if not usable[j]:
+            continue
+        norm = 0.0
+        for f in range(d):
+            value = S[j, f] + A[j, j] * atoms[j, f]
+            change[f] = value
+            norm += np.float64(value) * np.float64(value)
+        if norm <= 0.0:
+            continue
+        inverse[0] = 1.0 / np.sqrt(norm)
+        factor = inverse[0]
+        for f in range(d):
+            value = change[f] * factor
+            change[f] = value - atoms[j, f]
+            atoms[j, f] = value
+        for i in range(b):
+            c = A[i, j]
+            if c != 0:
+                for f in range(d):
+                    S[i, f] -= c * change[f]

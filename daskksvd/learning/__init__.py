@@ -1,0 +1,1 @@
+"""Learning a dictionary: passes over the rows, updates on the driver."""

@@ -1,0 +1,411 @@
+"""`daskksvd.fit`: from an array to a result."""
+
+import hashlib
+import json
+import os
+
+import numpy as np
+
+from ..coding import Stopping
+from ..coding.coder import block_rows
+from ..constants import CHECKPOINT_EVERY, FLOAT32_RANGE, IN_MEMORY_BYTES, KSVD_GRAM_BYTES, TASK_ROWS
+from ..result import Result
+from ..rows import Preprocessing, as_rows, cut_jobs, cut_pieces, preprocess, run_survey
+from ..running import make_runner
+from ..running.memory import check_memory, task_bytes
+from ..tracking import Checkpointer, HistoryRecorder, ProgressBar, load_checkpoint
+from .engine import Engine
+from .initial import check_init, initial_dictionary, sample_size
+from .schedule import plan_schedule
+from .settings import check_settings, check_shape, integer
+from .state import State
+
+
+class FitInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a fit.
+
+    Attributes
+    ----------
+    result : daskksvd.Result or None
+        What had been learned by then, None before the first wave.
+    """
+
+    def __init__(self, message, result=None):
+        super().__init__(message)
+        self.result = result
+
+
+def fit(
+    array,
+    *,
+    n_components,
+    n_nonzero_coefs=None,
+    rtol=None,
+    client=None,
+    pursuit="omp",
+    update="online",
+    init="rows",
+    max_passes=None,
+    tol=1e-3,
+    max_time=None,
+    random_state=None,
+    center=False,
+    scale=False,
+    whiten=None,
+    holdout=0.0,
+    n_blocks=None,
+    replace_atoms=True,
+    dtype="float32",
+    persist=None,
+    checkpoint=None,
+    checkpoint_every=CHECKPOINT_EVERY,
+    callbacks=(),
+    progress=False,
+    n_threads=None,
+):
+    """Learn an overcomplete dictionary: rows as sparse sums of unit atoms.
+
+    Minimises ``||Y - X D||^2`` over unit-norm atoms ``D`` and codes ``X`` with
+    few nonzeros a row, by alternating matching pursuit with dictionary updates
+    (K-SVD: Aharon, Elad, Bruckstein 2006; online updates: Mairal, Bach, Ponce,
+    Sapiro 2010). Rows are read chunk by chunk; memory depends on the size of
+    the chunks, the number of atoms and the number of threads, not on the
+    number of rows.
+
+    Parameters
+    ----------
+    array : array-like, dask.array.Array, xarray.DataArray, zarr.Array, str or path
+        Samples, n x d, real. A path names a Zarr array, or a Zarr group with
+        one two-dimensional array or one called ``embeddings``.
+    n_components : int
+        Number of atoms, m; at most n.
+    n_nonzero_coefs : int, optional
+        Most nonzeros a row; at most m and d. This or ``rtol`` must be given.
+    rtol : float, optional
+        Relative residual norm at which the coding of a row stops. In float32
+        values below about 2e-3 cannot be told from rounding.
+    client : distributed.Client, optional
+        Cluster to run on; by default threads of this process.
+    pursuit : {"omp", "mp"}
+        Orthogonal matching pursuit, or matching pursuit with its coefficients
+        refitted on the support.
+    update : {"online", "batch", "ksvd"}
+        ``"online"``: many updates a pass on fading statistics, then full
+        passes. ``"batch"``: one update after each pass. ``"ksvd"``: K-SVD
+        proper, with coefficients updated together with their atom; it keeps
+        the codes (n x k x 8 bytes) and reads the data once per block of atoms.
+    init : {"rows", "random", "k-means++"} or array (m, d)
+        Where to start: distinct samples, random directions, samples far from
+        each other, or a given dictionary, whose atoms are set to unit norm.
+        If there are too few distinct samples the rest are random directions.
+    max_passes : int, optional
+        Passes over the data, 8 by default. ``"online"`` makes the second half
+        of them full passes.
+    tol : float
+        When the relative error of a pass improves on the one before by less
+        than this share, waves give way to full passes, and full passes end. 0
+        turns this off.
+    max_time : float, optional
+        Seconds after which the round that is running is the last.
+    random_state : int, numpy.random.Generator or RandomState, optional
+        Seed of everything that is random.
+    center, scale : bool
+        Subtract the mean of each feature; divide by its standard deviation
+        (constant features are left alone).
+    whiten : float or True, optional
+        Code the principal components divided by ``eigenvalue ** whiten``; 0.25
+        is half-whitening, 0.5 or True full whitening. Implies ``center``.
+    holdout : float
+        Share of the rows (the last of every chunk) that is not learned from;
+        its error is in the history.
+    n_blocks : int, optional
+        For ``update="ksvd"``: blocks of atoms an iteration; ``n_components``
+        of them give the textbook algorithm, one atom after the other.
+    replace_atoms : bool
+        Replace unused atoms and near-copies by badly represented samples.
+    dtype : {"float32", "float64"}
+        Precision of the computation, whatever the dtype of the array.
+    persist : bool, optional
+        Read the array once and keep it in memory (of the workers). By default
+        only if it takes less than 256 MB.
+    checkpoint : path, optional
+        File to which the state is written after every pass and every
+        ``checkpoint_every`` rounds. The same call goes on from it, and ends
+        with the same dictionary, bit for bit, as if it had not stopped.
+    checkpoint_every : int
+        Waves (or parts of a full pass) between two checkpoints.
+    callbacks : sequence of callable
+        Each is called with the typed events of `daskksvd.tracking`. One that
+        raises `daskksvd.StopFit` ends the fit; its result is kept.
+    progress : bool
+        Show a bar, in the terminal or the notebook.
+    n_threads : int, optional
+        Threads to use without a client; all cores by default.
+
+    Returns
+    -------
+    daskksvd.Result
+        Dictionary, history and the means to encode and decode.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments or data that cannot work: the message names the
+        argument, what was found and what is allowed.
+    MemoryError
+        If a worker has less memory than its threads will need.
+    FitInterrupted
+        On Ctrl-C. It is a `KeyboardInterrupt` and has the result so far.
+
+    Examples
+    --------
+    >>> import daskksvd
+    >>> planted = daskksvd.datasets.make_planted(2_000, 16, 32, 3, random_state=0)
+    >>> result = daskksvd.fit(planted.array, n_components=32, n_nonzero_coefs=3, random_state=1)
+    >>> result.dictionary.sizes["atom"]
+    32
+    """
+    settings = check_settings(
+        n_components,
+        n_nonzero_coefs=n_nonzero_coefs,
+        rtol=rtol,
+        pursuit=pursuit,
+        update=update,
+        init=init,
+        max_passes=max_passes,
+        tol=tol,
+        max_time=max_time,
+        random_state=random_state,
+        center=center,
+        scale=scale,
+        whiten=whiten,
+        holdout=holdout,
+        n_blocks=n_blocks,
+        replace_atoms=replace_atoms,
+        dtype=dtype,
+    )
+    checkpoint_every = integer("checkpoint_every", checkpoint_every, 1)
+    if n_threads is not None:
+        n_threads = integer("n_threads", n_threads, 1)
+    rows = as_rows(array)
+    check_shape(settings, rows.n, rows.d)
+    if not isinstance(init, str):
+        settings = settings._replace(init=check_init(init, settings.n_components, rows.d))
+    schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
+    if schedule.n_samples < settings.n_components:
+        raise ValueError(
+            f"holdout={settings.holdout} leaves {schedule.n_samples} of {rows.n} samples, fewer than "
+            f"n_components={settings.n_components}"
+        )
+    stopping = make_stopping(settings, rows.d)
+    runner = make_runner(client, n_threads)
+    try:
+        need_memory(runner, rows, settings, stopping)
+        writer = Checkpointer(checkpoint) if checkpoint is not None else None
+        rows = keep_in_memory(rows, client, persist).prepare(runner)
+        found = load_checkpoint(checkpoint) if checkpoint is not None else None
+        identity = problem_identity(runner, rows, settings) if checkpoint is not None else None
+        recorder = HistoryRecorder()
+        if found is None:
+            seed = settings.random_state
+            if seed is None:
+                seed = int(np.random.SeedSequence().generate_state(1)[0])
+            preprocessing, variance, state = begin(runner, rows, settings, schedule, seed)
+        else:
+            preprocessing, variance, state, seed, recorder = resume(
+                checkpoint, *found, identity, settings
+            )
+        bar = [ProgressBar()] if progress else []
+        engine = Engine(
+            runner,
+            rows,
+            settings,
+            schedule,
+            stopping,
+            preprocessing,
+            variance,
+            seed,
+            state,
+            [recorder, *bar, *callbacks],
+            checkpoint=_saver(writer, identity, seed, recorder) if writer else None,
+            checkpoint_every=checkpoint_every,
+        )
+        engine.resumed_seconds = state.seconds
+
+        def make_result(stop_reason):
+            return Result(
+                preprocessing.from_coding(engine.state.dictionary),
+                stopping,
+                preprocessing,
+                recorder.to_dataset(),
+                stop_reason,
+                {**settings.identity(), "random_state": seed, "seconds": engine.state.seconds},
+                rows.feature_names,
+            )
+
+        try:
+            return make_result(engine.run())
+        except KeyboardInterrupt:
+            runner.cancel()
+            engine.save()
+            kept = f"; the state is in {os.fspath(checkpoint)!r}" if checkpoint is not None else ""
+            raise FitInterrupted(
+                f"interrupted in pass {engine.state.pass_index + 1}{kept}", make_result("interrupted")
+            ) from None
+        finally:
+            for shown in bar:
+                shown.close()
+    finally:
+        runner.close()
+
+
+def make_stopping(settings, d):
+    """When coding stops: with ``rtol`` alone, at most when atoms span the space."""
+    width = settings.n_nonzero_coefs or min(settings.n_components, d)
+    return Stopping(width, settings.rtol or 0.0, settings.pursuit)
+
+
+def need_memory(runner, rows, settings, stopping):
+    """Check memory before any row is read."""
+    m, d, itemsize = settings.n_components, rows.d, settings.dtype.itemsize
+    chunk_bytes = max(rows.chunk_rows) * d * rows.dtype.itemsize
+    prepared = max(rows.chunk_rows) if settings.update == "ksvd" else block_rows(m, itemsize)
+    per_task = task_bytes(m, d, stopping.width, itemsize, chunk_bytes, prepared * d * itemsize)
+    if settings.update == "ksvd":
+        per_task += 2 * KSVD_GRAM_BYTES
+    per_process = (m * m + m * d) * itemsize
+    if settings.whiten is not None:
+        per_process += 3 * d * d * 8
+    check_memory(
+        runner,
+        per_task,
+        per_process,
+        f"use smaller chunks (the largest has {max(rows.chunk_rows)} rows), fewer atoms "
+        f"(n_components={m}), fewer threads a worker, or more memory",
+    )
+
+
+def keep_in_memory(rows, client, persist):
+    """Load a small array, or any if asked to, so that it is read only once."""
+    if persist is None:
+        persist = rows.array.nbytes <= IN_MEMORY_BYTES
+    if persist and not rows.in_memory:
+        array = client.persist(rows.array) if client is not None else rows.array.persist(scheduler="threads")
+        return type(rows)(array, rows.feature_names)
+    return rows
+
+
+def begin(runner, rows, settings, schedule, seed):
+    """Survey the data, check it, and make the state to start from.
+
+    Returns
+    -------
+    preprocessing : Preprocessing
+    variance : float
+    state : State
+    """
+    rng = np.random.default_rng([seed, 0, 0])
+    index = _sample_index(schedule, sample_size(settings, schedule.n_samples), rng)
+    pieces = cut_pieces(rows.chunk_rows, max(rows.chunk_rows))
+    jobs = [rows.job(job) for job in cut_jobs(pieces, max(TASK_ROWS[1], max(rows.chunk_rows)))]
+    survey = run_survey(runner, rows, jobs, index, settings.whiten is not None)
+    check_data(survey, settings)
+    preprocessing = preprocess(survey, settings.center, settings.scale, settings.whiten)
+    sample = survey.sample[rng.permutation(len(survey.sample))]
+    dictionary = initial_dictionary(settings, sample, preprocessing, rows.d, rng)
+    return preprocessing, float(survey.variance.sum()), State.start(dictionary)
+
+
+def _sample_index(schedule, size, rng):
+    """Sorted numbers of rows drawn from those learned from."""
+    ranks = np.sort(rng.choice(schedule.n_samples, size, replace=False, shuffle=False))
+    sizes = [piece.n_rows for piece in schedule.pieces]
+    ends = np.cumsum(sizes)
+    offsets = np.array([piece.offset for piece in schedule.pieces])
+    piece = np.searchsorted(ends, ranks, side="right")
+    return ranks - (ends - sizes)[piece] + offsets[piece]
+
+
+def check_data(survey, settings):
+    """Refuse data from which nothing can be learned."""
+    if survey.n_bad:
+        raise ValueError(
+            f"array has {survey.n_bad} row{'s' if survey.n_bad > 1 else ''} with NaN or infinite "
+            f"values, the first is row {survey.first_bad}; all values must be finite"
+        )
+    if survey.n_zero == survey.count:
+        raise ValueError("array has only zeros; there is nothing to represent")
+    removed = settings.center or settings.whiten is not None
+    if removed and survey.variance.sum() <= 1e-12 * (survey.mean**2).sum():
+        raise ValueError(
+            "array is constant: all rows are equal and nothing is left after centring; "
+            "give varying samples"
+        )
+    low, high = FLOAT32_RANGE
+    if settings.dtype == np.float32 and not low <= survey.largest <= high:
+        raise ValueError(
+            f"array has values up to {survey.largest:.3g}, too {'large' if survey.largest > 1 else 'small'} "
+            f"for float32, where the largest must lie between {low:g} and {high:g}; rescale it or "
+            "pass dtype='float64'"
+        )
+
+
+def problem_identity(runner, rows, settings):
+    """What a checkpoint must agree with: settings, shape, chunks, first rows."""
+    digest = hashlib.sha256(json.dumps(rows.chunk_rows).encode())
+    [piece] = cut_pieces(rows.chunk_rows[:1], rows.chunk_rows[0])
+    job = rows.job([piece])
+    [head] = runner.gather([runner.submit(_first_rows, job, rows.inputs(job))])
+    digest.update(np.ascontiguousarray(head).tobytes())
+    if not isinstance(settings.init, str):
+        digest.update(np.ascontiguousarray(settings.init).tobytes())
+    return {
+        "shape": [rows.n, rows.d],
+        "array_dtype": str(rows.dtype),
+        "rows": digest.hexdigest(),
+        **settings.identity(),
+    }
+
+
+def _first_rows(job, inputs):
+    for _, rows in job.read(inputs):
+        return rows[:64].copy()
+
+
+def resume(path, header, arrays, identity, settings):
+    """Continue from a checkpoint of the same problem."""
+    for name, value in identity.items():
+        found = header["identity"].get(name)
+        if found != value and not (name == "random_state" and value is None):
+            what = "the rows or their chunks" if name == "rows" else name
+            values = "" if name == "rows" else f" ({found!r} there, {value!r} here)"
+            raise ValueError(
+                f"checkpoint={os.fspath(path)!r} belongs to another problem: {what} differ{values}; "
+                "name another path, or remove the file to start anew"
+            )
+    parts = {name: arrays.get(f"preprocessing_{name}") for name in Preprocessing._fields}
+    recorder = HistoryRecorder(header["history"]["passes"], header["history"]["waves"])
+    state = State.restore(header["state"], arrays)
+    return Preprocessing(**parts), header["variance"], state, header["seed"], recorder
+
+
+def _saver(writer, identity, seed, recorder):
+    def save(engine):
+        header, arrays = engine.state.dump()
+        for name, value in engine.preprocessing._asdict().items():
+            if value is not None:
+                arrays[f"preprocessing_{name}"] = value
+        history = {"passes": recorder.passes, "waves": recorder.waves}
+        writer.write(
+            {
+                "identity": identity,
+                "seed": seed,
+                "variance": engine.variance,
+                "history": history,
+                "state": header,
+            },
+            arrays,
+        )
+        return writer.path
+
+    return save

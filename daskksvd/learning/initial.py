@@ -1,0 +1,116 @@
+"""Initial dictionaries."""
+
+import warnings
+
+import numpy as np
+
+from ..constants import INIT_CANDIDATES
+
+
+def sample_size(settings, n):
+    """Rows that the survey should bring back for the initial dictionary."""
+    if settings.init == "rows":
+        return min(n, settings.n_components * INIT_CANDIDATES)
+    if isinstance(settings.init, str) and settings.init == "k-means++":
+        return min(n, settings.n_components * 4 * INIT_CANDIDATES)
+    return 0
+
+
+def initial_dictionary(settings, sample, preprocessing, d, rng):
+    """The dictionary to start from, in the coding space.
+
+    Parameters
+    ----------
+    settings : Settings
+        ``init`` is ``"rows"`` (distinct random samples), ``"random"`` (uniform
+        directions), ``"k-means++"`` (samples drawn one after the other, far
+        from those before) or an array on the original features.
+    sample : (s, d) array
+        Random rows, in random order.
+    preprocessing : Preprocessing
+    d : int
+        Number of features.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    (m, d) array of ``settings.dtype``
+        Unit atoms.
+    """
+    m, dtype = settings.n_components, settings.dtype
+    if not isinstance(settings.init, str):
+        atoms = preprocessing.to_coding(np.asarray(settings.init, np.float64))
+        return normalised(atoms).astype(dtype)
+    if settings.init == "random":
+        return normalised(rng.standard_normal((m, d))).astype(dtype)
+    rows = preprocessing.cast(np.dtype(np.float64)).apply(sample, np.float64)
+    norms = np.linalg.norm(rows, axis=1)
+    rows = rows[norms > 1e-6 * max(norms.max(initial=0), np.finfo(float).tiny)]
+    directions = _distinct(normalised(rows))
+    if settings.init == "k-means++":
+        atoms = _far_apart(directions, m, rng)
+    else:
+        atoms = directions[:m]
+    if len(atoms) < m:
+        warnings.warn(
+            f"only {len(atoms)} of {len(sample)} sampled rows are distinct and not zero; the other "
+            f"{m - len(atoms)} of n_components={m} atoms start as random directions",
+            stacklevel=4,
+        )
+        more = normalised(rng.standard_normal((m - len(atoms), d)))
+        atoms = np.concatenate([atoms, more])
+    return np.ascontiguousarray(atoms, dtype)
+
+
+def check_init(init, n_components, d):
+    """Check a dictionary given as ``init``; returns it as an array."""
+    init = np.asarray(getattr(init, "values", init))
+    if init.ndim != 2 or init.shape != (n_components, d):
+        raise ValueError(
+            f"init has shape {init.shape}; it must be n_components x n_features, "
+            f"here ({n_components}, {d})"
+        )
+    if init.dtype.kind not in "fiu":
+        raise TypeError(f"init has dtype {init.dtype}; it must be real numbers")
+    init = init.astype(np.float64)
+    if not np.isfinite(init).all():
+        atom = int(np.argmax(~np.isfinite(init).all(axis=1)))
+        raise ValueError(f"init has NaN or infinite values, first in atom {atom}; all must be finite")
+    norms = np.linalg.norm(init, axis=1)
+    if not norms.all():
+        zero = np.flatnonzero(norms == 0)
+        raise ValueError(
+            f"init has {len(zero)} zero atom{'s' if len(zero) > 1 else ''} (first: atom {zero[0]}); "
+            "every atom needs a direction (other norms are set to one)"
+        )
+    return init
+
+
+def normalised(rows):
+    """Rows divided by their norms."""
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _distinct(directions):
+    """Leave out repeated directions; keeps the order."""
+    rounded = np.round(directions, 6) + 0.0
+    _, first = np.unique(rounded, axis=0, return_index=True)
+    return directions[np.sort(first)]
+
+
+def _far_apart(directions, m, rng):
+    """k-means++ seeding (Arthur, Vassilvitskii 2007) on lines: distance 1 - cos^2."""
+    if not len(directions):
+        return directions
+    chosen = [int(rng.integers(len(directions)))]
+    distance = np.ones(len(directions))
+    while len(chosen) < min(m, len(directions)):
+        cosine = directions @ directions[chosen[-1]]
+        distance = np.minimum(distance, np.maximum(1 - cosine**2, 0))
+        distance[chosen[-1]] = 0
+        total = distance.sum()
+        if total <= 0:
+            break
+        chosen.append(int(np.searchsorted(np.cumsum(distance), rng.random() * total, side="right")))
+        chosen[-1] = min(chosen[-1], len(directions) - 1)
+    return directions[chosen]

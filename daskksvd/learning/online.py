@@ -1,0 +1,61 @@
+"""Waves: many dictionary updates a pass, on statistics that fade."""
+
+from dataclasses import replace as succeed
+
+import numpy as np
+
+from ..constants import CHECKS_PER_PASS, DEAD_USES, ONLINE_SWEEPS, WINDOW
+from .replacement import find_twins, most_replaced, replace
+from .sweep import sweep
+
+
+def update_after_wave(state, moments, n_waves, may_replace):
+    """The state after a wave whose rows gave ``moments``.
+
+    The statistics of earlier waves were taken with older dictionaries. They
+    are faded by ``min((1 - 1/t)^2, 1 - 1/(WINDOW U))`` at the t-th of U waves
+    a pass, after the forgetting rate of Mairal, Bach, Ponce, Sapiro (2010),
+    section 3.4.3.
+
+    Parameters
+    ----------
+    state : State
+    moments : Moments
+    n_waves : int
+        Waves a pass, U.
+    may_replace : bool
+        Whether dead atoms and twins are replaced.
+
+    Returns
+    -------
+    state : State
+    replaced : list of int
+        Atoms replaced.
+    """
+    t = state.n_updates + 1
+    fade = max(0.0, min((1 - 1 / t) ** 2, 1 - 1 / max(WINDOW * n_waves, 1)))
+    XX = fade * state.XX + moments.XX
+    XY = fade * state.XY + moments.XY
+    dictionary = state.dictionary
+    expected = moments.nonzeros / len(dictionary)
+    idle = np.where(moments.uses > 0, 0.0, state.idle + expected)
+    replaced = []
+    if may_replace:
+        atoms = [int(atom) for atom in np.flatnonzero(idle >= DEAD_USES)]
+        every = max(1, n_waves // CHECKS_PER_PASS)
+        if t % every == 0:
+            atoms += [a for a in find_twins(dictionary, XX.diagonal()) if a not in set(atoms)]
+        atoms = atoms[: most_replaced(len(dictionary))]
+        dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, moments.worst)
+        idle[replaced] = 0.0
+    dictionary = sweep(dictionary, XX, XY, ONLINE_SWEEPS)
+    state = succeed(
+        state,
+        dictionary=dictionary,
+        XX=XX,
+        XY=XY,
+        idle=idle,
+        n_updates=t,
+        replaced=state.replaced + len(replaced),
+    )
+    return state, replaced

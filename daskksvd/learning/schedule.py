@@ -1,0 +1,108 @@
+"""How many passes of which kind, cut into which rounds and jobs.
+
+Everything follows from the array's chunks and the settings, never from the
+number of workers: the same call gives the same sums in the same order.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..constants import (
+    DEFAULT_PASSES,
+    READ_AGAIN,
+    TASK_FLOPS,
+    TASK_ROWS,
+    TASK_SECONDS,
+    USES_PER_WAVE,
+    WAVE_TASKS,
+    WAVES,
+    WAVES_WANTED,
+)
+from ..rows import cut_jobs, cut_pieces, cut_waves, split_holdout
+
+WAVE, FULL, KSVD = "wave", "full", "ksvd"
+
+_ROUND_TASKS = 64
+"""Tasks between two checkpoints of a pass whose dictionary does not move."""
+
+
+class Schedule(NamedTuple):
+    """Passes and pieces of one fit.
+
+    Attributes
+    ----------
+    kinds : list of str
+        The kind of every pass: waves, a full pass, or an iteration of K-SVD.
+    n_waves : int
+        Dictionary updates in a pass of waves.
+    task_rows : int
+        Rows one task goes through, about.
+    pieces, held : list of Piece
+        Rows to learn from, and rows held out.
+    n_samples : int
+        Rows to learn from.
+    """
+
+    kinds: list
+    n_waves: int
+    task_rows: int
+    pieces: list
+    held: list
+    n_samples: int
+
+    def rounds(self, index, seed):
+        """The rounds of pass ``index``: for each a list of tuples of pieces."""
+        if self.kinds[index] == WAVE:
+            rng = np.random.default_rng([seed, index, 1])
+            waves = cut_waves(self.pieces, self.n_waves, rng)
+            return [cut_jobs(wave, self.task_rows) for wave in waves]
+        jobs = cut_jobs(self.pieces, self.task_rows)
+        if self.kinds[index] == KSVD:
+            return [jobs]
+        return [jobs[i : i + _ROUND_TASKS] for i in range(0, len(jobs), _ROUND_TASKS)]
+
+    def held_jobs(self):
+        """The jobs that code the rows held out."""
+        return cut_jobs(self.held, self.task_rows)
+
+
+def plan_passes(settings):
+    """Kinds of the passes: waves first, full passes to end with."""
+    passes = settings.max_passes or DEFAULT_PASSES
+    if settings.update == "batch":
+        return [FULL] * passes
+    if settings.update == "ksvd":
+        return [KSVD] * passes
+    n_full = passes // 2
+    return [WAVE] * (passes - n_full) + [FULL] * n_full
+
+
+def rows_per_task(m, d, width):
+    """Rows that take about `TASK_SECONDS` to code."""
+    flops = 2 * m * d + m * width * (width + 3)
+    return int(np.clip(TASK_SECONDS * TASK_FLOPS / flops, *TASK_ROWS))
+
+
+def plan_schedule(settings, chunk_rows, d):
+    """Cut an array with chunks of ``chunk_rows`` rows into the work of a fit."""
+    m = settings.n_components
+    width = settings.n_nonzero_coefs or max(1, min(m, d) // 8)
+    kept = split_holdout(chunk_rows, settings.holdout)
+    n = sum(kept)
+    task_rows = rows_per_task(m, d, width)
+    # as many waves as give an atom enough uses in each, and a wave enough tasks
+    by_uses = n * width / (m * USES_PER_WAVE)
+    by_tasks = max(n / (task_rows * WAVE_TASKS), WAVES_WANTED)
+    n_waves = int(np.clip(min(by_uses, by_tasks), *WAVES))
+    # pieces fine enough for the waves, but no chunk read too many times
+    most = max(task_rows, -(-max(chunk_rows) // READ_AGAIN))
+    most = min(most, max(1, n // (2 * n_waves)))
+    return Schedule(
+        plan_passes(settings),
+        n_waves,
+        min(task_rows, max(TASK_ROWS[0], n // (2 * n_waves))),
+        cut_pieces(chunk_rows, most, end=kept),
+        cut_pieces(chunk_rows, most, begin=kept) if settings.holdout else [],
+        n,
+    )

@@ -1,0 +1,169 @@
+"""The arguments of `daskksvd.fit`, checked before any work starts."""
+
+import math
+import numbers
+from typing import NamedTuple
+
+import numpy as np
+
+UPDATES = ("online", "batch", "ksvd")
+PURSUITS = ("omp", "mp")
+INITS = ("rows", "random", "k-means++")
+
+
+class Settings(NamedTuple):
+    """Checked arguments; see `daskksvd.fit` for what they mean."""
+
+    n_components: int
+    n_nonzero_coefs: int | None
+    rtol: float | None
+    pursuit: str
+    update: str
+    init: object
+    max_passes: int | None
+    tol: float
+    max_time: float | None
+    random_state: int | None
+    center: bool
+    scale: bool
+    whiten: float | None
+    holdout: float
+    n_blocks: int | None
+    replace_atoms: bool
+    dtype: np.dtype
+
+    def identity(self):
+        """What must agree between a checkpoint and a call, as plain values."""
+        values = self._asdict()
+        del values["max_time"]
+        values["init"] = self.init if isinstance(self.init, str) else "array"
+        values["dtype"] = self.dtype.name
+        return values
+
+
+def check_settings(n_components, **arguments):
+    """Check what can be checked without the array; returns `Settings`."""
+    a = arguments
+    n_nonzero_coefs, rtol = a["n_nonzero_coefs"], a["rtol"]
+    n_components = integer("n_components", n_components, 1)
+    if n_nonzero_coefs is None and rtol is None:
+        raise ValueError(
+            "neither n_nonzero_coefs nor rtol was given; say where coding stops: "
+            "n_nonzero_coefs= (most nonzeros a row), rtol= (relative residual norm) or both"
+        )
+    if n_nonzero_coefs is not None:
+        n_nonzero_coefs = integer("n_nonzero_coefs", n_nonzero_coefs, 1)
+        if n_nonzero_coefs > n_components:
+            raise ValueError(
+                f"n_nonzero_coefs={n_nonzero_coefs} is more than n_components={n_components}; "
+                "a row cannot use more atoms than there are"
+            )
+    if rtol is not None:
+        rtol = number("rtol", rtol, 0, 1, "more than 0 and less than 1", open_ends=True)
+    choice("pursuit", a["pursuit"], PURSUITS)
+    choice("update", a["update"], UPDATES)
+    if isinstance(a["init"], str):
+        choice("init", a["init"], INITS, "or an array of n_components x n_features")
+    max_passes = a["max_passes"]
+    if max_passes is not None:
+        max_passes = integer("max_passes", max_passes, 1)
+    tol = number("tol", a["tol"], 0, 1, "at least 0 and less than 1")
+    max_time = a["max_time"]
+    if max_time is not None:
+        max_time = number("max_time", max_time, 0, math.inf, "a number of seconds above 0", True)
+    holdout = number("holdout", a["holdout"], 0, 0.9, "a share from 0 to 0.9")
+    whiten = a["whiten"]
+    if whiten is True or (whiten is not None and whiten is not False and whiten != 0):
+        # True means full whitening, as elsewhere
+        whiten = 0.5 if whiten is True else whiten
+        whiten = number("whiten", whiten, 0, 1, "an exponent above 0, up to 1 (0.25 is half-whitening)")
+        if a["scale"]:
+            raise ValueError(
+                "scale=True and whiten were both given; whitening already scales the principal "
+                "components, so leave one of them out"
+            )
+    else:
+        whiten = None
+    n_blocks = a["n_blocks"]
+    if n_blocks is not None:
+        if a["update"] != "ksvd":
+            raise ValueError(f"n_blocks was given with update={a['update']!r}; it goes with update='ksvd'")
+        n_blocks = integer("n_blocks", n_blocks, 1)
+        if n_blocks > n_components:
+            raise ValueError(
+                f"n_blocks={n_blocks} is more than n_components={n_components}; "
+                "there is at least one atom a block"
+            )
+    dtype = np.dtype(a["dtype"])
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"dtype is {dtype}; the computation runs in float32 or float64")
+    return Settings(
+        n_components,
+        n_nonzero_coefs,
+        rtol,
+        a["pursuit"],
+        a["update"],
+        a["init"],
+        max_passes,
+        tol,
+        max_time,
+        seed("random_state", a["random_state"]),
+        bool(a["center"]),
+        bool(a["scale"]),
+        whiten,
+        holdout,
+        n_blocks,
+        bool(a["replace_atoms"]),
+        dtype,
+    )
+
+
+def check_shape(settings, n, d):
+    """Check the settings against the shape of the array."""
+    m, k = settings.n_components, settings.n_nonzero_coefs
+    if n < m:
+        raise ValueError(
+            f"array has {n} sample{'s' if n != 1 else ''}, fewer than n_components={m}; give more "
+            "samples or ask for fewer atoms (n_samples >= n_components)"
+        )
+    if k is not None and k > d:
+        raise ValueError(
+            f"n_nonzero_coefs={k} is more than the {d} features of array; "
+            f"{d} atoms already span the space"
+        )
+
+
+def integer(name, value, least):
+    """A whole number of at least ``least``."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+    if value < least:
+        raise ValueError(f"{name}={value}; it must be at least {least}")
+    return int(value)
+
+
+def number(name, value, low, high, allowed, open_ends=False):
+    """A real number in a range; ``allowed`` says the range in words."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is {value!r}; it must be {allowed}")
+    inside = low < value < high if open_ends else low <= value <= high
+    if not inside:
+        raise ValueError(f"{name}={value}; it must be {allowed}")
+    return float(value)
+
+
+def choice(name, value, allowed, also=""):
+    """One of a few words."""
+    if value not in allowed:
+        words = ", ".join(repr(word) for word in allowed)
+        raise ValueError(f"{name}={value!r}; it must be one of {words}{' ' + also if also else ''}")
+
+
+def seed(name, value):
+    """A seed: an int, None, or drawn from a generator."""
+    if value is None:
+        return None
+    if isinstance(value, (np.random.Generator, np.random.RandomState)):
+        draw = getattr(value, "integers", None) or value.randint
+        return int(draw(2**31 - 1))
+    return integer(name, value, 0)

@@ -1,0 +1,52 @@
+"""Dictionary update on statistics alone: block-coordinate descent over atoms."""
+
+import numpy as np
+
+from ..kernels.update import sweep_block
+
+_BLOCK = 32
+"""Atoms between two matrix products; inside, changes pass from atom to atom."""
+
+
+def sweep(dictionary, XX, XY, n_sweeps):
+    """Improve a dictionary at fixed codes.
+
+    Minimises ``||Y - X D||^2`` over one unit atom after the other, given
+    ``A = X'X`` and ``B = X'Y`` (Mairal, Bach, Ponce, Sapiro 2010, algorithm
+    2): ``d_j`` becomes the direction of ``B_j - sum_{l != j} A_jl d_l``. Each
+    step can only lower the error. Atoms without any use stay as they are.
+
+    Parameters
+    ----------
+    dictionary : (m, d) float array
+        Unit atoms.
+    XX : (m, m) float64 array
+    XY : (m, d) float64 array
+    n_sweeps : int
+        Times to go over all atoms.
+
+    Returns
+    -------
+    (m, d) float array
+        A new dictionary of the same dtype.
+    """
+    dtype = dictionary.dtype
+    dictionary = dictionary.copy()
+    largest = XX.diagonal().max(initial=0.0)
+    if largest <= 0:
+        return dictionary
+    A = (XX / largest).astype(dtype)
+    B = (XY / largest).astype(dtype)
+    usable = A.diagonal() > np.finfo(dtype).eps**2
+    for _ in range(n_sweeps):
+        for start in range(0, len(dictionary), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            S = B[block] - A[block] @ dictionary
+            sweep_block(S, np.ascontiguousarray(A[block, block]), dictionary[block], usable[block])
+    return dictionary
+
+
+def error_at_fixed_codes(dictionary, XX, XY, energy):
+    """``||Y - X D||^2`` from the statistics: ``sum|y|^2 - 2 <B, D> + <A D, D>``."""
+    D = dictionary.astype(np.float64)
+    return energy - 2 * np.vdot(XY, D) + np.vdot(XX @ D, D)

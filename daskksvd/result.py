@@ -1,0 +1,385 @@
+"""What a fit leaves: dictionary, history, and the way to codes and back."""
+
+import json
+import os
+import shutil
+import tempfile
+
+import dask
+import dask.array as da
+import numpy as np
+import sparse
+
+from .coding import codes_to_coo, make_coder, reconstruct
+from .coding.coder import Stopping
+from .coding.store import code_rows, write_codes
+from .constants import UNIT_TOLERANCE
+from .rows import Preprocessing, as_rows, cut_jobs, cut_pieces
+
+FORMAT = "daskksvd.result"
+VERSION = 1
+
+SCHEMA = {
+    "dictionary": (("atom", "feature"), "unit-norm atoms, one a row, on the original features"),
+    "preprocessing_mean": (("feature",), "mean subtracted from samples"),
+    "preprocessing_basis": (("feature", "component"), "principal components, one a column"),
+    "preprocessing_scale": (("component",), "divisor of each feature, or component, before coding"),
+}
+"""Stored variables beside the history: dimensions and meaning. All are float."""
+
+
+class Result:
+    """A learned dictionary with everything needed to use it.
+
+    Attributes
+    ----------
+    dictionary : xarray.DataArray
+        Dimensions (atom, feature), unit-norm rows. With ``whiten`` these are
+        the atoms of the whitened space, turned back onto the features.
+    history : xarray.Dataset
+        Per pass (``relative_error``, ``relative_error_original``, ``fvu``,
+        ``mean_nonzeros``, ``used_atoms``, ``replaced_atoms``,
+        ``holdout_error``, ``seconds``, ``rows_per_second``, ``kind``) and per
+        wave (the same names after ``wave_``).
+    stop_reason : str
+        ``"max_passes"``, ``"tol"``, ``"max_time"``, ``"callback"`` or
+        ``"interrupted"``.
+    settings : dict
+        The arguments of the fit, and its seed and seconds.
+    """
+
+    def __init__(
+        self, dictionary, stopping, preprocessing, history, stop_reason, settings, feature_names=None
+    ):
+        import xarray as xr
+
+        m, d = dictionary.shape
+        names = feature_names if feature_names is not None else np.arange(d)
+        self.dictionary = xr.DataArray(
+            dictionary,
+            dims=("atom", "feature"),
+            coords={"atom": np.arange(m), "feature": names},
+            name="dictionary",
+            attrs={"long_name": SCHEMA["dictionary"][1]},
+        )
+        self.history = history
+        self.stop_reason = stop_reason
+        self.settings = settings
+        self._stopping = stopping
+        self._preprocessing = preprocessing
+
+    def __repr__(self):
+        m, d = self.dictionary.shape
+        passes = self.history.sizes["pass"]
+        error = f", relative error {float(self.history.relative_error[-1]):.4f}" if passes else ""
+        return (
+            f"<daskksvd.Result: {m} atoms of {d} features, "
+            f"{passes} pass{'es' if passes != 1 else ''}{error}, stopped by {self.stop_reason}>"
+        )
+
+    @property
+    def mean(self):
+        """Mean subtracted before coding, (d,) float64, or None."""
+        return self._preprocessing.mean
+
+    @property
+    def decoder(self):
+        """Atoms as they add up to samples, (m, d): ``Y ~ X @ decoder + mean``.
+
+        The dictionary itself, unless samples were scaled or whitened.
+        """
+        return self._preprocessing.decoder(self.dictionary.values).astype(self.dictionary.dtype)
+
+    # ------------------------------------------------------ coding and back
+
+    def encode(self, array):
+        """Sparse codes of samples, lazily.
+
+        Parameters
+        ----------
+        array : array-like, dask.array.Array, xarray.DataArray, zarr.Array or path
+            n x d.
+
+        Returns
+        -------
+        dask.array.Array
+            n x m, chunks of `sparse.COO` as tall as those of ``array``.
+        """
+        rows = self._rows(array)
+        m = len(self.dictionary)
+        dtype = self.dictionary.dtype
+        meta = sparse.COO(np.empty((2, 0), np.int64), np.empty(0, dtype), shape=(0, 0))
+        # one node of the graph makes the coder; chunks refer to it
+        coder = dask.delayed(make_coder, pure=True)(self._coding_dictionary(), self._stopping)
+        return da.map_blocks(
+            _encode_chunk,
+            rows.array,
+            coder=coder,
+            preprocessing=self._mapping(),
+            chunks=(rows.chunk_rows, (m,)),
+            dtype=dtype,
+            meta=meta,
+        )
+
+    def write_codes(self, array, path, *, client=None, overwrite=False):
+        """Code samples straight into a Zarr store; `daskksvd.open_codes` reads it.
+
+        The store holds two plain arrays of fixed width, ``indices`` (int32,
+        -1 where unused) and ``values``.
+
+        Parameters
+        ----------
+        array : as for `encode`
+        path : str or path
+        client : distributed.Client, optional
+        overwrite : bool
+            Whether a store of codes that is there may be replaced.
+        """
+        coder = make_coder(self._coding_dictionary(), self._stopping)
+        write_codes(
+            self._rows(array), path, coder, self._mapping(), client=client, overwrite=overwrite
+        )
+
+    def decode(self, codes):
+        """Samples from codes: ``X @ decoder + mean``.
+
+        Parameters
+        ----------
+        codes : dask.array.Array, sparse.COO, SciPy sparse or dense array
+            n x m.
+
+        Returns
+        -------
+        dask.array.Array or numpy.ndarray
+            n x d; lazy if ``codes`` is.
+        """
+        m, d = self.dictionary.shape
+        if getattr(codes, "ndim", None) != 2 or codes.shape[1] != m:
+            raise ValueError(
+                f"codes has shape {getattr(codes, 'shape', None)}; it must be n x {m}, one column an atom"
+            )
+        if not isinstance(codes, da.Array):
+            return _decode_chunk(codes, self.decoder, self.mean)
+        if codes.numblocks[1] > 1:
+            codes = codes.rechunk({1: -1})
+        decoder = dask.delayed(self.decoder, pure=True)
+        return da.map_blocks(
+            _decode_chunk,
+            codes,
+            decoder=decoder,
+            mean=self.mean,
+            chunks=(codes.chunks[0], (d,)),
+            dtype=self.dictionary.dtype,
+            meta=np.empty((0, 0), self.dictionary.dtype),
+        )
+
+    def evaluate(self, array, *, client=None):
+        """Code samples and measure what is left of them.
+
+        Parameters
+        ----------
+        array : as for `encode`
+        client : distributed.Client, optional
+
+        Returns
+        -------
+        dict
+            ``relative_error`` (in the coding space), ``relative_error_original``
+            (in the metric of the data), ``fvu`` (fraction of the variance of
+            ``array`` unexplained), ``mean_nonzeros``, ``used_atoms``, ``n_samples``.
+        """
+        from .constants import TASK_ROWS
+        from .learning.moments import MOMENTS, Wanted
+        from .rows.survey import run_survey
+        from .running import make_runner
+
+        rows = self._rows(array)
+        coder = make_coder(self._coding_dictionary(), self._stopping)
+        runner = make_runner(client)
+        try:
+            rows.prepare(runner)
+            pieces = cut_pieces(rows.chunk_rows, max(rows.chunk_rows))
+            jobs = [rows.job(job) for job in cut_jobs(pieces, TASK_ROWS[1])]
+            survey = run_survey(runner, rows, jobs, np.empty(0, np.int64), False)
+            if survey.n_bad:
+                raise ValueError(
+                    f"array has {survey.n_bad} rows with NaN or infinite values, the first is row "
+                    f"{survey.first_bad}; all values must be finite"
+                )
+            found = runner.reduce(MOMENTS, rows, jobs, coder, self._mapping(), Wanted(False, 0))
+        finally:
+            runner.close()
+        variance = survey.variance.sum() * survey.count
+        return {
+            "relative_error": _root(found.residual, found.energy),
+            "relative_error_original": _root(found.residual_original, found.energy_original),
+            "fvu": float(found.residual_original / variance) if variance > 0 else np.nan,
+            "mean_nonzeros": found.nonzeros / found.count,
+            "used_atoms": int((found.uses > 0).sum()),
+            "n_samples": found.count,
+        }
+
+    def score(self, array, *, client=None):
+        """Share of the variance of ``array`` that codes explain, ``1 - fvu``.
+
+        As in scikit-learn, higher is better and 1 is best. `evaluate` gives
+        the errors themselves.
+        """
+        return 1 - self.evaluate(array, client=client)["fvu"]
+
+    # ---------------------------------------------------- saving and loading
+
+    def to_dataset(self):
+        """Everything as one `xarray.Dataset`, as `save` stores it."""
+        import xarray as xr
+
+        variables = {"dictionary": self.dictionary}
+        for name, value in self._preprocessing._asdict().items():
+            if value is not None:
+                dims, meaning = SCHEMA[f"preprocessing_{name}"]
+                variables[f"preprocessing_{name}"] = (dims, value, {"long_name": meaning})
+        history = self.history.copy()
+        kinds = sorted(set(history.kind.values.tolist()))
+        codes = np.searchsorted(kinds, history.kind.values) if kinds else history.kind
+        flags = {"flag_values": list(range(len(kinds))), "flag_meanings": " ".join(kinds)}
+        history["kind"] = ("pass", codes.astype(np.int8), {**history.kind.attrs, **flags})
+        dataset = xr.Dataset(variables).merge(history)
+        dataset.attrs = {
+            "format": FORMAT,
+            "version": VERSION,
+            "stop_reason": self.stop_reason,
+            "stopping": json.dumps(self._stopping._asdict()),
+            "settings": json.dumps(self.settings),
+        }
+        return dataset
+
+    def save(self, path, *, overwrite=False):
+        """Save as a Zarr group that `xarray.open_zarr` reads too.
+
+        Parameters
+        ----------
+        path : str or path
+        overwrite : bool
+            Whether a result that is there may be replaced.
+        """
+        path = os.fspath(path)
+        if os.path.exists(path):
+            if not overwrite:
+                raise FileExistsError(f"path={path!r} exists; pass overwrite=True to replace it")
+            load(path)  # only a result may be replaced
+        dataset = self.to_dataset()
+        encoding = {name: {"chunks": dataset[name].shape} for name in ("dictionary",)}
+        if "://" in path:
+            dataset.to_zarr(path, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
+            return
+        parent = os.path.dirname(os.path.abspath(path))
+        os.makedirs(parent, exist_ok=True)
+        temporary = tempfile.mkdtemp(dir=parent, prefix=".daskksvd-")
+        try:
+            inner = os.path.join(temporary, "result")
+            dataset.to_zarr(inner, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
+            if os.path.exists(path):
+                os.rename(path, os.path.join(temporary, "old"))
+            os.rename(inner, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    # -------------------------------------------------------------- helpers
+
+    def _rows(self, array):
+        rows = as_rows(array)
+        d = self.dictionary.sizes["feature"]
+        if rows.d != d:
+            raise ValueError(f"array has {rows.d} features; the dictionary was learned on {d}")
+        return rows
+
+    def _coding_dictionary(self):
+        return np.ascontiguousarray(self._preprocessing.to_coding(self.dictionary.values))
+
+    def _mapping(self):
+        return self._preprocessing.cast(self.dictionary.dtype)
+
+
+def load(path):
+    """Load a result saved by `Result.save`.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no result, or one whose dictionary is damaged.
+    """
+    import xarray as xr
+
+    path = os.fspath(path)
+    if "://" not in path and not os.path.exists(path):
+        raise FileNotFoundError(f"path={path!r}: there is no such path")
+    try:
+        dataset = xr.open_zarr(path, consolidated=False, chunks=None).load()
+    except Exception as error:
+        raise ValueError(f"path={path!r} is no Zarr group ({type(error).__name__}: {error})") from error
+    if dataset.attrs.get("format") != FORMAT:
+        raise ValueError(f"path={path!r} is a Zarr group, but not a result of daskksvd")
+    if dataset.attrs["version"] > VERSION:
+        raise ValueError(
+            f"path={path!r} was written by a newer daskksvd (version {dataset.attrs['version']} of the "
+            f"format; this one reads {VERSION})"
+        )
+    for name, (dims, _) in SCHEMA.items():
+        if name in dataset and dataset[name].dims != dims:
+            raise ValueError(f"path={path!r}: {name} has dimensions {dataset[name].dims}, not {dims}")
+    dictionary = dataset["dictionary"]
+    check_atoms(dictionary.values, f"path={path!r}: the dictionary")
+    parts = {
+        name: dataset[f"preprocessing_{name}"].values if f"preprocessing_{name}" in dataset else None
+        for name in Preprocessing._fields
+    }
+    history = dataset[[name for name in dataset if name not in SCHEMA]]
+    history = history.drop_vars(["atom", "feature"], errors="ignore")
+    history.attrs = {}
+    kinds = np.array(history.kind.attrs.pop("flag_meanings", "").split(), "U8")
+    history.kind.attrs.pop("flag_values", None)
+    history["kind"] = ("pass", kinds[history.kind.values], history.kind.attrs)
+    return Result(
+        dictionary.values,
+        Stopping(**json.loads(dataset.attrs["stopping"])),
+        Preprocessing(**parts),
+        history,
+        dataset.attrs["stop_reason"],
+        json.loads(dataset.attrs["settings"]),
+        dictionary.feature.values,
+    )
+
+
+def check_atoms(dictionary, name):
+    """Refuse atoms that are not of unit norm."""
+    norms = np.linalg.norm(dictionary, axis=1)
+    wrong = ~(np.abs(norms - 1) <= UNIT_TOLERANCE)
+    if wrong.any():
+        atom = int(np.argmax(wrong))
+        raise ValueError(
+            f"{name} has {int(wrong.sum())} atoms that are not of unit norm "
+            f"(first: atom {atom}, norm {norms[atom]:.4g}); all must have norm 1"
+        )
+
+
+def _encode_chunk(raw, coder, preprocessing, block_info=None):
+    offset = block_info[0]["array-location"][0][0] if block_info else 0
+    codes = code_rows(np.asarray(raw), coder, preprocessing, offset)
+    return codes_to_coo(codes, coder.n_components)
+
+
+def _decode_chunk(codes, decoder, mean):
+    samples = reconstruct(codes, decoder)
+    return samples if mean is None else samples + mean.astype(samples.dtype)
+
+
+def _root(residual, energy):
+    return float(np.sqrt(residual / energy)) if energy > 0 else 0.0

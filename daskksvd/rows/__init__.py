@@ -1,0 +1,21 @@
+"""Arrays of any kind as rows that tasks can read, chunk by chunk."""
+
+from .jobs import Job, Piece, cut_jobs, cut_pieces, cut_waves, split_holdout
+from .preprocessing import Preprocessing, preprocess
+from .source import Rows, as_rows
+from .survey import Survey, run_survey
+
+__all__ = [
+    "Job",
+    "Piece",
+    "Preprocessing",
+    "Rows",
+    "Survey",
+    "as_rows",
+    "cut_jobs",
+    "cut_pieces",
+    "cut_waves",
+    "preprocess",
+    "run_survey",
+    "split_holdout",
+]

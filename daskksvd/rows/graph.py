@@ -1,0 +1,155 @@
+"""Take a Dask array's graph apart, so that one task can read a chunk by itself.
+
+A task that learns from a chunk should also read it: then a chunk is on one
+worker, for as long as it is looked at, and moves nowhere. So the part of the
+graph that leads to a chunk travels inside the task. Two things do not: what
+every chunk needs (the mean in ``x - x.mean(0)``) is computed once, and what
+already lies on a cluster is taken from there.
+"""
+
+from typing import Any, NamedTuple
+
+import dask
+import numpy as np
+from dask._task_spec import DataNode, convert_legacy_graph
+from dask.core import reverse_dict, toposort
+from dask.typing import Key
+
+
+class Chunk(NamedTuple):
+    """How to compute one chunk of an array.
+
+    Attributes
+    ----------
+    graph : dict
+        Tasks that lead to the chunk.
+    key : key
+        The chunk's own key.
+    needs : tuple of keys
+        Inputs that come from outside the graph.
+    """
+
+    graph: dict
+    key: Key
+    needs: tuple
+
+    def read(self, inputs):
+        """Compute the chunk; ``inputs`` maps each of `needs` to its value."""
+        node = self.graph.get(self.key)
+        if isinstance(node, DataNode):
+            return np.asarray(node.value)
+        if node is None:
+            return np.asarray(inputs[self.key])
+        graph = dict(self.graph)
+        for key in self.needs:
+            graph[key] = DataNode(key, inputs[key])
+        return np.asarray(dask.get(graph, self.key))
+
+
+class Layout(NamedTuple):
+    """An array's graph taken apart.
+
+    Attributes
+    ----------
+    chunks : list of Chunk
+    common : dict
+        Graph of what all chunks need, to be computed once.
+    common_keys : list of keys
+        Its outputs.
+    placed : dict
+        Outside inputs that exist already: futures, or arrays of this process
+        that should move to the workers once (key to value).
+    """
+
+    chunks: list
+    common: dict
+    common_keys: list
+    placed: dict
+
+
+def take_apart(array, move_arrays):
+    """Split the graph of a Dask array with one chunk column.
+
+    Parameters
+    ----------
+    array : dask.array.Array
+    move_arrays : bool
+        Whether arrays held in the graph itself become outside inputs.
+
+    Returns
+    -------
+    Layout
+    """
+    outputs = [(array.name, i, 0) for i in range(array.numblocks[0])]
+    placed: dict[Key, Any] = {}
+    graph = {}
+    for key, node in dict(array.__dask_graph__()).items():
+        if _is_future(node):
+            placed[key] = node
+        else:
+            graph[key] = node
+    graph = convert_legacy_graph(graph, all_keys=set(graph) | set(placed))
+    dependencies = {key: set(node.dependencies) for key, node in graph.items()}
+    for key in placed:
+        dependencies[key] = set()
+    if move_arrays:
+        for key, node in graph.items():
+            if isinstance(node, DataNode) and isinstance(node.value, np.ndarray):
+                placed[key] = node.value
+    order = toposort(dependencies)
+
+    # which chunks need a key: first and last suffice to find what all need
+    first = dict.fromkeys(order, len(outputs))
+    last = dict.fromkeys(order, -1)
+    for index, key in enumerate(outputs):
+        first[key] = last[key] = index
+    for key in reversed(order):
+        for needed in dependencies[key]:
+            first[needed] = min(first[needed], first[key])
+            last[needed] = max(last[needed], last[key])
+    many = len(outputs) >= 3
+    common_all = {
+        key
+        for key in order
+        if many
+        and first[key] == 0
+        and last[key] == len(outputs) - 1
+        and key not in placed
+        and not isinstance(graph[key], DataNode)
+    }
+    dependents = reverse_dict(dependencies)
+    edge = {key for key in common_all if not dependents[key] <= common_all}
+    common = _needed(edge, graph, dependencies, stop=())
+    common.update(
+        {key: value for key, value in placed.items() if _feeds(key, dependents, common)}
+    )
+    stop = edge | set(placed)
+    chunks = []
+    for key in outputs:
+        part = _needed([key], graph, dependencies, stop)
+        needs = {key} & stop
+        for inner in part:
+            needs |= dependencies[inner] & stop
+        chunks.append(Chunk(part, key, tuple(sorted(needs, key=str))))
+    return Layout(chunks, common, sorted(edge, key=str), placed)
+
+
+def _is_future(node):
+    return hasattr(node, "client") and hasattr(node, "key")
+
+
+def _feeds(key, dependents, graph):
+    return any(user in graph for user in dependents[key])
+
+
+def _needed(keys, graph, dependencies, stop):
+    """The part of a graph that leads to ``keys``, not going past ``stop``."""
+    part = {}
+    stack = [key for key in keys if key not in stop]
+    while stack:
+        key = stack.pop()
+        if key in part or key not in graph:
+            continue
+        part[key] = graph[key]
+        stack.extend(needed for needed in dependencies[key] if needed not in stop)
+    return part

@@ -1,0 +1,101 @@
+"""The linear map from samples to the space in which they are coded, and back."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..constants import EIGENVALUE_FLOOR, ZERO_VARIANCE
+
+
+class Preprocessing(NamedTuple):
+    """``y' = ((y - mean) @ basis) / scale``; each part may be None.
+
+    Attributes
+    ----------
+    mean : (d,) float64 array or None
+    basis : (d, d) float64 array or None
+        Principal components, one a column; orthogonal.
+    scale : (d,) float64 array or None
+        Per-feature standard deviations, or powers of the eigenvalues.
+
+    Notes
+    -----
+    The basis is orthogonal, so a residual ``r'`` in the coding space has the
+    squared norm ``sum_f (r'_f scale_f)^2`` in the original one. Dictionaries
+    are shown on the original features: coding uses ``D @ basis``.
+    """
+
+    mean: np.ndarray | None
+    basis: np.ndarray | None
+    scale: np.ndarray | None
+
+    @property
+    def keeps_metric(self):
+        """Whether distances in the coding space are those of the data."""
+        return self.scale is None
+
+    def cast(self, dtype):
+        """The same map in the dtype of the computation."""
+        return Preprocessing(*(None if part is None else part.astype(dtype) for part in self))
+
+    def apply(self, rows, dtype):
+        """Prepared copy of some rows (n, d), C-contiguous, of ``dtype``."""
+        rows = np.array(rows, dtype=dtype, order="C")
+        if self.mean is not None:
+            rows -= self.mean
+        if self.basis is not None:
+            rows = rows @ self.basis
+        if self.scale is not None:
+            rows /= self.scale
+        return rows
+
+    def undo(self, rows):
+        """From the coding space back to samples."""
+        if self.scale is not None:
+            rows = rows * self.scale
+        if self.basis is not None:
+            rows = rows @ self.basis.T
+        if self.mean is not None:
+            rows = rows + self.mean
+        return rows
+
+    def to_coding(self, dictionary):
+        """Atoms on the original features to atoms of the coding space."""
+        return dictionary if self.basis is None else dictionary @ self.basis.astype(dictionary.dtype)
+
+    def from_coding(self, dictionary):
+        """The inverse of `to_coding`."""
+        return (
+            dictionary if self.basis is None else dictionary @ self.basis.T.astype(dictionary.dtype)
+        )
+
+    def decoder(self, dictionary):
+        """What codes are multiplied with to give samples, but for the mean."""
+        atoms = self.to_coding(dictionary.astype(np.float64))
+        return self._replace(mean=None).undo(atoms)
+
+
+def preprocess(survey, center, scale, whiten):
+    """The map asked for, from a survey of the data.
+
+    Parameters
+    ----------
+    survey : rows.Survey
+    center, scale : bool
+    whiten : float or None
+        Power of the eigenvalues: principal component f is divided by
+        ``eigenvalue_f ** whiten``; 0.5 is full whitening, 0.25 half.
+    """
+    mean = survey.mean if center or whiten is not None else None
+    if whiten is not None:
+        values, basis = np.linalg.eigh(survey.covariance)
+        values, basis = values[::-1], basis[:, ::-1]
+        values = np.maximum(values, EIGENVALUE_FLOOR * values[0])
+        # the sign of an eigenvector is arbitrary; fix it
+        signs = np.sign(basis[np.abs(basis).argmax(axis=0), np.arange(len(basis))])
+        return Preprocessing(mean, np.ascontiguousarray(basis * signs), values**whiten)
+    if scale:
+        variance = survey.variance
+        constant = variance <= ZERO_VARIANCE * (survey.mean**2 + variance)
+        return Preprocessing(mean, None, np.where(constant, 1.0, np.sqrt(variance)))
+    return Preprocessing(mean, None, None)

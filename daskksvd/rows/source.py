@@ -1,0 +1,204 @@
+"""NumPy, Dask, xarray and Zarr arrays, or a path, as `Rows`."""
+
+import math
+import os
+
+import dask.array as da
+import numpy as np
+
+from .graph import take_apart
+from .jobs import Job
+
+MEMORY_CHUNK_BYTES = 16 * 2**20
+
+
+class Rows:
+    """A two-dimensional array as rows (samples) in chunks that tasks can read.
+
+    Attributes
+    ----------
+    array : dask.array.Array
+        One chunk column.
+    feature_names : list or None
+        Labels of the features, where the input brought any.
+    in_memory : bool
+        Whether the input was an array of this process.
+    """
+
+    def __init__(self, array, feature_names=None, in_memory=False):
+        self.array = array
+        self.feature_names = feature_names
+        self.in_memory = in_memory
+        self._layout = None
+        self._handles = {}
+        self._runner = None
+
+    @property
+    def n(self):
+        return self.array.shape[0]
+
+    @property
+    def d(self):
+        return self.array.shape[1]
+
+    @property
+    def dtype(self):
+        return self.array.dtype
+
+    @property
+    def chunk_rows(self):
+        """Rows of every chunk."""
+        return self.array.chunks[0]
+
+    def prepare(self, runner):
+        """Make the chunks readable by tasks of ``runner``."""
+        self._runner = runner
+        self._layout = take_apart(self.array, move_arrays=runner.moves_arrays)
+        self.place()
+        return self
+
+    def place(self):
+        """Put, or put again, what tasks need from outside where they run."""
+        layout = self._layout
+        handles = {}
+        arrays = {}
+        for key, value in layout.placed.items():
+            if isinstance(value, np.ndarray):
+                arrays[key] = value
+            else:
+                handles[key] = self._runner.check_future(value)
+        handles.update(zip(arrays, self._runner.place(list(arrays.values())), strict=True))
+        if layout.common_keys:
+            held = self._runner.hold(layout.common, layout.common_keys)
+            handles.update(zip(layout.common_keys, held, strict=True))
+        self._handles = handles
+
+    def job(self, pieces):
+        """A job that reads ``pieces``."""
+        chunks = tuple(self._layout.chunks[piece.index] for piece in pieces)
+        needs = tuple(sorted({key for chunk in chunks for key in chunk.needs}, key=str))
+        return Job(tuple(pieces), chunks, needs)
+
+    def inputs(self, job):
+        """Handles of what a job needs from outside."""
+        return [self._handles[key] for key in job.needs]
+
+
+def as_rows(array, name="array"):
+    """Any supported array as `Rows`, checked as far as its shape and type go.
+
+    Parameters
+    ----------
+    array : array-like, dask.array.Array, xarray.DataArray, zarr.Array, str or path
+        n x d, real numbers. A path names a Zarr array, or a Zarr group that
+        holds exactly one two-dimensional array or one called ``embeddings``.
+    name : str
+        What messages call it.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        If it is not such an array; the message says what was found.
+    """
+    feature_names = None
+    in_memory = False
+    if isinstance(array, Rows):
+        return array
+    if isinstance(array, (str, os.PathLike)):
+        array = open_zarr(array, name)
+    if _is(array, "xarray", "Dataset"):
+        raise TypeError(
+            f"{name} is an xarray.Dataset; pass one of its variables: {', '.join(map(str, array))}"
+        )
+    if _is(array, "xarray", "DataArray"):
+        if array.ndim == 2 and array.dims[1] in array.coords:
+            feature_names = array.coords[array.dims[1]].values.tolist()
+        array = array.data
+    if _is(array, "zarr", "Array"):
+        _check(array, name)
+        array = da.from_array(array, chunks=_zarr_chunks(array), inline_array=True)
+    elif not isinstance(array, da.Array):
+        if _is(array, "pandas", "DataFrame"):
+            feature_names = [str(column) for column in array.columns]
+        array = np.asarray(array)
+        in_memory = True
+        _check(array, name)
+        array = da.from_array(array, chunks=(_memory_rows(array), array.shape[1]), name=False)
+    _check(array, name)
+    if array.numblocks[1] > 1:
+        array = array.rechunk({1: -1})
+    if any(rows == 0 for rows in array.chunks[0]):
+        array = array.rechunk({0: tuple(rows for rows in array.chunks[0] if rows)})
+    return Rows(array, feature_names, in_memory)
+
+
+def open_zarr(path, name="array"):
+    """The two-dimensional array in a Zarr store."""
+    import zarr
+    from zarr.errors import BaseZarrError
+
+    path = os.fspath(path)
+    if "://" not in path and not os.path.exists(path):
+        raise FileNotFoundError(f"{name} is {path!r}, and there is no such path")
+    try:
+        found = zarr.open(path, mode="r")
+    except (BaseZarrError, FileNotFoundError, KeyError, ValueError, OSError) as error:
+        raise ValueError(
+            f"{name} is {path!r}, which is no Zarr store ({type(error).__name__}: {error})"
+        ) from error
+    if isinstance(found, zarr.Array):
+        return found
+    arrays = {key: value for key, value in found.arrays() if value.ndim == 2}
+    if "embeddings" in arrays:
+        return arrays["embeddings"]
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    raise ValueError(
+        f"{name} is {path!r}, a Zarr group with {len(arrays)} two-dimensional arrays"
+        f"{' (' + ', '.join(sorted(arrays)) + ')' if arrays else ''}; "
+        "name one: pass the path of the array itself"
+    )
+
+
+def _check(array, name):
+    """Shape and type; reads no data."""
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} has {array.ndim} dimension{'s' if array.ndim != 1 else ''} and shape "
+            f"{tuple(array.shape)}; it must be n x d, one row a sample"
+            + ("; reshape it with array.reshape(1, -1) if it is one sample" if array.ndim == 1 else "")
+        )
+    if any(math.isnan(size) for size in array.shape):
+        raise ValueError(
+            f"{name} has unknown chunk sizes (shape {array.shape}); "
+            "call array.compute_chunk_sizes() first"
+        )
+    kind = np.dtype(array.dtype).kind
+    if kind == "c":
+        raise TypeError(f"{name} is complex ({array.dtype}); complex data is not supported, it must be real")
+    if kind not in "fiub" or np.dtype(array.dtype).itemsize > 8:
+        raise TypeError(
+            f"{name} has dtype {array.dtype}; it must be float16, float32, float64, integer or bool"
+        )
+    if array.shape[0] == 0 or array.shape[1] == 0:
+        raise ValueError(
+            f"{name} is empty: shape {tuple(array.shape)}; it must have at least one sample and one feature"
+        )
+
+
+def _is(value, module, name):
+    kind = type(value)
+    return kind.__name__ == name and kind.__module__.split(".")[0] == module
+
+
+def _zarr_chunks(array):
+    """Whole chunks, several together where they are tiny."""
+    rows = (array.shards or array.chunks)[0]
+    row_bytes = array.shape[1] * np.dtype(array.dtype).itemsize
+    rows *= max(1, MEMORY_CHUNK_BYTES // 4 // (rows * row_bytes))
+    return (min(rows, array.shape[0]), array.shape[1])
+
+
+def _memory_rows(array):
+    row_bytes = array.shape[1] * array.dtype.itemsize
+    return max(1, min(array.shape[0], MEMORY_CHUNK_BYTES // row_bytes))

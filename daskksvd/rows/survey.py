@@ -1,0 +1,139 @@
+"""One pass before learning: is the data sound, what are its moments, a sample."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..running import Blueprint
+
+_BLOCK = 4096
+"""Rows looked at together, so that a huge chunk is not copied whole."""
+
+
+class Survey(NamedTuple):
+    """Tree-reduced facts of the rows.
+
+    Attributes
+    ----------
+    count : int
+        Rows.
+    n_bad, first_bad : int
+        Rows with NaN or infinite values, and the number of the first (-1 if none).
+    n_zero : int
+        Rows that are all zero.
+    largest : float
+        Largest absolute value.
+    mean : (d,) float64 array
+    scatter : (d,) or (d, d) float64 array
+        Sums of squares about the mean, or of products where whitening needs them.
+    sample_index : (s,) int64 array
+    sample : (s, d) array
+        The rows asked for, in their own dtype.
+    """
+
+    count: int
+    n_bad: int
+    first_bad: int
+    n_zero: int
+    largest: float
+    mean: np.ndarray
+    scatter: np.ndarray
+    sample_index: np.ndarray
+    sample: np.ndarray
+
+    @property
+    def covariance(self):
+        return self.scatter / self.count
+
+    @property
+    def variance(self):
+        scatter = self.scatter if self.scatter.ndim == 1 else np.diagonal(self.scatter)
+        return scatter / self.count
+
+
+def run_survey(runner, rows, jobs, sample_index, with_covariance):
+    """Survey all rows of ``jobs``.
+
+    Parameters
+    ----------
+    runner : running.Runner
+    rows : Rows
+    jobs : list of Job
+    sample_index : (s,) int64 array
+        Sorted numbers of the rows to bring back.
+    with_covariance : bool
+        Whether products of features are summed too.
+    """
+    blueprint = Blueprint(_survey_job, _combine)
+    return runner.reduce(blueprint, rows, jobs, _Request(sample_index, with_covariance))
+
+
+class _Request(NamedTuple):
+    sample_index: np.ndarray
+    with_covariance: bool
+
+
+def _survey_job(job, inputs, request):
+    parts = []
+    for piece, rows in job.read(inputs):
+        for start in range(0, len(rows), _BLOCK):
+            block = rows[start : start + _BLOCK]
+            parts.append(_survey_block(block, piece.offset + start, request))
+        if len(parts) > 1:
+            parts = [_combine(parts)]
+    return _combine(parts)
+
+
+def _survey_block(rows, offset, request):
+    n = len(rows)
+    wanted = request.sample_index
+    wanted = wanted[np.searchsorted(wanted, offset) : np.searchsorted(wanted, offset + n)]
+    # float32 holds float16 and small integers exactly; means need float64
+    values = rows.astype(np.float64 if rows.dtype.itemsize > 2 else np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        bad = ~np.isfinite(values.sum(axis=1))
+        if bad.any():  # a sum may overflow where no value is infinite
+            bad = ~np.isfinite(values).all(axis=1)
+    first_bad = -1
+    if bad.any():
+        first_bad = offset + int(np.argmax(bad))
+        values[bad] = 0
+    mean = values.mean(axis=0, dtype=np.float64)
+    n_zero = int((~values.any(axis=1)).sum() - bad.sum())
+    largest = float(max(values.max(), -values.min()))
+    values -= mean.astype(values.dtype)
+    # what was subtracted had been rounded; ``rest`` makes the sums exact again
+    rest = values.mean(axis=0, dtype=np.float64)
+    mean = mean.astype(values.dtype) + rest
+    if request.with_covariance:
+        scatter = (values.T @ values).astype(np.float64) - n * np.outer(rest, rest)
+    else:
+        scatter = np.einsum("ij,ij->j", values, values, dtype=np.float64) - n * rest * rest
+    return Survey(
+        n, int(bad.sum()), first_bad, n_zero, largest, mean, scatter, wanted, rows[wanted - offset]
+    )
+
+
+def _combine(parts):
+    """Pairwise update of means and scatters (Chan, Golub, LeVeque 1983)."""
+    total = parts[0]
+    count, mean, scatter = total.count, total.mean, total.scatter
+    for part in parts[1:]:
+        both = count + part.count
+        shift = part.mean - mean
+        spread = shift * shift if scatter.ndim == 1 else np.outer(shift, shift)
+        scatter = scatter + part.scatter + spread * (count * part.count / both)
+        mean = mean + shift * (part.count / both)
+        count = both
+    order = np.argsort(np.concatenate([part.sample_index for part in parts]), kind="stable")
+    return Survey(
+        count,
+        sum(part.n_bad for part in parts),
+        min((part.first_bad for part in parts if part.first_bad >= 0), default=-1),
+        sum(part.n_zero for part in parts),
+        max(part.largest for part in parts),
+        mean,
+        scatter,
+        np.concatenate([part.sample_index for part in parts])[order],
+        np.concatenate([part.sample for part in parts])[order],
+    )

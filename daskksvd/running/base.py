@@ -1,0 +1,142 @@
+"""What a runner offers, and the reduction tree that all of them share."""
+
+import abc
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..constants import ATTEMPTS, TREE_FAN_IN
+from .blas import single_threaded_blas
+
+
+class Blueprint(NamedTuple):
+    """A reduction over rows, as data.
+
+    Attributes
+    ----------
+    chunk : callable
+        ``chunk(job, inputs, *shared) -> partial``: what one task returns.
+    combine : callable
+        ``combine(partials) -> partial``: adds a list of them, one or more.
+    """
+
+    chunk: Callable[..., Any]
+    combine: Callable[[list], Any]
+
+
+class WorkersLost(RuntimeError):
+    """A round failed because workers, or data they held, went away."""
+
+
+class Runner(abc.ABC):
+    """Runs functions on jobs. A job is a `rows.Job`: it knows how to read its rows.
+
+    Results never depend on how many threads or workers there are: a tree's
+    grouping is by position in the list of jobs.
+    """
+
+    @property
+    @abc.abstractmethod
+    def n_threads(self):
+        """Threads that can work at once, all workers together."""
+
+    @abc.abstractmethod
+    def share(self, value):
+        """Hand ``value`` to all workers; returns a handle for `submit`."""
+
+    @abc.abstractmethod
+    def submit(self, function, *arguments):
+        """Start a call, handles and lists of handles among its arguments."""
+
+    @abc.abstractmethod
+    def gather(self, handles):
+        """Wait for a list of handles and bring back their values."""
+
+    @abc.abstractmethod
+    def cancel(self):
+        """Drop all that is queued; what runs may finish unseen."""
+
+    @abc.abstractmethod
+    def hold(self, graph, keys):
+        """Compute ``keys`` of a Dask graph once; returns their handles."""
+
+    moves_arrays: bool
+    """Whether arrays of this process are to be moved to workers, by `place`."""
+
+    @abc.abstractmethod
+    def place(self, values):
+        """Put arrays of this process where tasks run; returns handles."""
+
+    @abc.abstractmethod
+    def check_future(self, future):
+        """Return the future if tasks of this runner can use it; else raise."""
+
+    @abc.abstractmethod
+    def memory(self):
+        """``(name, threads, bytes)`` of every process; 0 bytes if unlimited."""
+
+    @abc.abstractmethod
+    def close(self):
+        """Let go of threads and shared values; the runner is done."""
+
+    def reduce(self, blueprint, rows, jobs, *shared):
+        """Run a blueprint over jobs on ``rows`` and return the combined result."""
+
+        def round_():
+            handles = [self.share(value) for value in shared]
+            root = self.tree(
+                blueprint.combine,
+                (
+                    self.submit(run_job, blueprint.chunk, job, rows.inputs(job), *handles)
+                    for job in jobs
+                ),
+            )
+            return self.gather([root])[0]
+
+        return self.retrying(round_, rows)
+
+    def retrying(self, round_, rows):
+        """Call ``round_()``; call it again if workers were lost under it.
+
+        The scheduler recomputes what tasks made. What the driver itself sent
+        to workers that died is sent again here.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                return round_()
+            except WorkersLost:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                rows.place()
+
+    def tree(self, combine, handles):
+        """Reduce an iterable of handles in a tree.
+
+        Inner nodes are submitted as soon as their leaves are, so that first
+        come, first served keeps few partial results alive.
+        """
+        levels = [[]]
+
+        def push(handle, level):
+            if level == len(levels):
+                levels.append([])
+            levels[level].append(handle)
+            if len(levels[level]) == TREE_FAN_IN:
+                group, levels[level] = levels[level], []
+                push(self.submit(combine, group), level + 1)
+
+        for handle in handles:
+            push(handle, 0)
+        rest = []
+        for level in levels:
+            rest = level + rest
+        while len(rest) > 1:
+            group, rest = rest[:TREE_FAN_IN], rest[TREE_FAN_IN:]
+            rest = [self.submit(combine, group), *rest]
+        # one more, so that a single leaf is finished like any other
+        return self.submit(combine, rest)
+
+
+def run_job(function, job, inputs, *shared):
+    """What a worker runs for one job."""
+    with single_threaded_blas():
+        return function(job, inputs, *shared)

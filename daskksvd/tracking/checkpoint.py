@@ -1,0 +1,79 @@
+"""Checkpoints: one file, written beside its place and then moved there."""
+
+import json
+import os
+import tempfile
+import zipfile
+
+import numpy as np
+
+FORMAT = 1
+
+
+class Checkpointer:
+    """Writes the state of a fit at most every ``interval`` seconds of a pass.
+
+    Parameters
+    ----------
+    path : path
+        The checkpoint file.
+    """
+
+    def __init__(self, path):
+        self.path = os.fspath(path)
+        parent = os.path.dirname(os.path.abspath(self.path))
+        if os.path.isdir(self.path):
+            raise ValueError(f"checkpoint={self.path!r} is a directory; it must be the path of a file")
+        os.makedirs(parent, exist_ok=True)
+        if not os.access(parent, os.W_OK):
+            raise PermissionError(f"checkpoint={self.path!r}: cannot write in {parent!r}")
+
+    def write(self, header, arrays):
+        """Replace the checkpoint; whoever reads sees the old one or the new one.
+
+        Parameters
+        ----------
+        header : dict
+            Plain values.
+        arrays : dict of str to array
+        """
+        directory = os.path.dirname(os.path.abspath(self.path))
+        handle, temporary = tempfile.mkstemp(dir=directory, prefix=".daskksvd-", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                text = json.dumps({"format": FORMAT, **header})
+                np.savez(file, header=np.frombuffer(text.encode(), np.uint8), **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path)
+        except BaseException:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            raise
+
+
+def load_checkpoint(path):
+    """Header and arrays of a checkpoint, or None where there is no file yet.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a checkpoint of daskksvd.
+    """
+    path = os.fspath(path)
+    if not os.path.exists(path):
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(arrays.pop("header").tobytes())
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"checkpoint={path!r} is not a checkpoint of daskksvd ({error}); "
+            "name another path, or remove the file to start anew"
+        ) from error
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"checkpoint={path!r} has format {header.get('format')}; this version reads {FORMAT}"
+        )
+    return header, arrays
