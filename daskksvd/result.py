@@ -136,9 +136,7 @@ class Result:
             Whether a store of codes that is there may be replaced.
         """
         coder = make_coder(self._coding_dictionary(), self._stopping)
-        write_codes(
-            self._rows(array), path, coder, self._mapping(), client=client, overwrite=overwrite
-        )
+        write_codes(self._rows(array), path, coder, self._mapping(), client=client, overwrite=overwrite)
 
     def decode(self, codes):
         """Samples from codes: ``X @ decoder + mean``.

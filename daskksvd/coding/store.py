@@ -75,9 +75,7 @@ def write_codes(array, path, coder, preprocessing, *, client=None, overwrite=Fal
     try:
         rows.prepare(runner)
         jobs = [rows.job(pieces) for pieces in _aligned_pieces(rows.chunk_rows, step)]
-        written = runner.reduce(
-            Blueprint(_write_job, sum), rows, jobs, coder, preprocessing, target
-        )
+        written = runner.reduce(Blueprint(_write_job, sum), rows, jobs, coder, preprocessing, target)
     except KeyboardInterrupt:
         runner.cancel()
         raise
@@ -99,18 +97,14 @@ def _aligned_pieces(chunk_rows, step):
             row = piece.offset + start - piece.start
             number = row // step
             stop = min(piece.stop, start + (number + 1) * step - row)
-            groups.setdefault(number, []).append(
-                piece._replace(start=start, stop=stop, offset=row)
-            )
+            groups.setdefault(number, []).append(piece._replace(start=start, stop=stop, offset=row))
             start = stop
     return [tuple(groups[number]) for number in sorted(groups)]
 
 
 def _write_job(job, inputs, coder, preprocessing, target):
     """Code the rows of one stored chunk and write it whole."""
-    parts = [
-        code_rows(raw, coder, preprocessing, piece.offset) for piece, raw in job.read(inputs)
-    ]
+    parts = [code_rows(raw, coder, preprocessing, piece.offset) for piece, raw in job.read(inputs)]
     codes = Codes(*map(np.concatenate, zip(*parts, strict=True)))
     first = job.pieces[0].offset
     last = first + len(codes.indices)

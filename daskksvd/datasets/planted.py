@@ -66,9 +66,7 @@ def make_planted(
     Planted
     """
     if n_nonzero_coefs > n_components:
-        raise ValueError(
-            f"n_nonzero_coefs={n_nonzero_coefs} is more than n_components={n_components}"
-        )
+        raise ValueError(f"n_nonzero_coefs={n_nonzero_coefs} is more than n_components={n_components}")
     for name, value, allowed in (
         ("coefficients", coefficients, ("uniform", "gaussian")),
         ("usage", usage, ("even", "power")),

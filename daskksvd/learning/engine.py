@@ -338,4 +338,3 @@ class Engine:
 def _ratio(residual, energy):
     """Relative norm from squared norms; 0 where there is nothing to represent."""
     return float(np.sqrt(residual / energy)) if energy > 0 else 0.0
-

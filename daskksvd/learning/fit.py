@@ -212,9 +212,7 @@ def fit(
                 seed = int(np.random.SeedSequence().generate_state(1)[0])
             preprocessing, variance, state = begin(runner, rows, settings, schedule, seed)
         else:
-            preprocessing, variance, state, seed, recorder = resume(
-                checkpoint, *found, identity, settings
-            )
+            preprocessing, variance, state, seed, recorder = resume(checkpoint, *found, identity, settings)
         bar = [ProgressBar()] if progress else []
         engine = Engine(
             runner,
@@ -338,8 +336,7 @@ def check_data(survey, settings):
     removed = settings.center or settings.whiten is not None
     if removed and survey.variance.sum() <= 1e-12 * (survey.mean**2).sum():
         raise ValueError(
-            "array is constant: all rows are equal and nothing is left after centring; "
-            "give varying samples"
+            "array is constant: all rows are equal and nothing is left after centring; give varying samples"
         )
     low, high = FLOAT32_RANGE
     if settings.dtype == np.float32 and not low <= survey.largest <= high:

@@ -67,8 +67,7 @@ def check_init(init, n_components, d):
     init = np.asarray(getattr(init, "values", init))
     if init.ndim != 2 or init.shape != (n_components, d):
         raise ValueError(
-            f"init has shape {init.shape}; it must be n_components x n_features, "
-            f"here ({n_components}, {d})"
+            f"init has shape {init.shape}; it must be n_components x n_features, here ({n_components}, {d})"
         )
     if init.dtype.kind not in "fiu":
         raise TypeError(f"init has dtype {init.dtype}; it must be real numbers")

@@ -69,10 +69,7 @@ def ksvd_pass(runner, rows, jobs, coder, preprocessing, n_worst, n_blocks, block
     dictionary = np.array(coder.dictionary[:m])
     shared, mapping = runner.share(coder), runner.share(preprocessing)
     jobs = [(job, rows.inputs(job)) for job in jobs]
-    coded = [
-        runner.submit(run_job, _code_job, job, inputs, shared, mapping, n_worst)
-        for job, inputs in jobs
-    ]
+    coded = [runner.submit(run_job, _code_job, job, inputs, shared, mapping, n_worst) for job, inputs in jobs]
     codes = [runner.submit(_first, pair) for pair in coded]
     root = runner.tree(add_all, (runner.submit(_second, pair) for pair in coded))
     [moments] = runner.gather([root])
@@ -136,9 +133,7 @@ def _block_job(job, inputs, codes, request, preprocessing):
             subtract_reconstruction(residuals, before, old.indices, values)
             last = np.full(m, -1)
             last[change.atoms] = np.arange(len(change.atoms))
-            replace_coefficients(
-                residuals, old.indices, values, last, before[change.atoms], change.after
-            )
+            replace_coefficients(residuals, old.indices, values, last, before[change.atoms], change.after)
         pieces.append(Codes(old.indices, values))
         _add_grams(grams, residuals, pieces[-1], slots, dictionary[atoms])
     return pieces, grams

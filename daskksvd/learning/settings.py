@@ -128,8 +128,7 @@ def check_shape(settings, n, d):
         )
     if k is not None and k > d:
         raise ValueError(
-            f"n_nonzero_coefs={k} is more than the {d} features of array; "
-            f"{d} atoms already span the space"
+            f"n_nonzero_coefs={k} is more than the {d} features of array; {d} atoms already span the space"
         )
 
 

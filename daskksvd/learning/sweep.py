@@ -37,7 +37,7 @@ def sweep(dictionary, XX, XY, n_sweeps):
         return dictionary
     A = (XX / largest).astype(dtype)
     B = (XY / largest).astype(dtype)
-    usable = A.diagonal() > np.finfo(dtype).eps**2
+    usable = A.diagonal() > np.finfo(dtype).eps ** 2
     for _ in range(n_sweeps):
         for start in range(0, len(dictionary), _BLOCK):
             block = slice(start, start + _BLOCK)

@@ -120,9 +120,7 @@ def take_apart(array, move_arrays):
     dependents = reverse_dict(dependencies)
     edge = {key for key in common_all if not dependents[key] <= common_all}
     common = _needed(edge, graph, dependencies, stop=())
-    common.update(
-        {key: value for key, value in placed.items() if _feeds(key, dependents, common)}
-    )
+    common.update({key: value for key, value in placed.items() if _feeds(key, dependents, common)})
     stop = edge | set(placed)
     chunks = []
     for key in outputs:

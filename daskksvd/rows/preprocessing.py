@@ -65,9 +65,7 @@ class Preprocessing(NamedTuple):
 
     def from_coding(self, dictionary):
         """The inverse of `to_coding`."""
-        return (
-            dictionary if self.basis is None else dictionary @ self.basis.T.astype(dictionary.dtype)
-        )
+        return dictionary if self.basis is None else dictionary @ self.basis.T.astype(dictionary.dtype)
 
     def decoder(self, dictionary):
         """What codes are multiplied with to give samples, but for the mean."""

@@ -170,8 +170,7 @@ def _check(array, name):
         )
     if any(math.isnan(size) for size in array.shape):
         raise ValueError(
-            f"{name} has unknown chunk sizes (shape {array.shape}); "
-            "call array.compute_chunk_sizes() first"
+            f"{name} has unknown chunk sizes (shape {array.shape}); call array.compute_chunk_sizes() first"
         )
     kind = np.dtype(array.dtype).kind
     if kind == "c":

@@ -109,9 +109,7 @@ def _survey_block(rows, offset, request):
         scatter = (values.T @ values).astype(np.float64) - n * np.outer(rest, rest)
     else:
         scatter = np.einsum("ij,ij->j", values, values, dtype=np.float64) - n * rest * rest
-    return Survey(
-        n, int(bad.sum()), first_bad, n_zero, largest, mean, scatter, wanted, rows[wanted - offset]
-    )
+    return Survey(n, int(bad.sum()), first_bad, n_zero, largest, mean, scatter, wanted, rows[wanted - offset])
 
 
 def _combine(parts):

@@ -85,10 +85,7 @@ class Runner(abc.ABC):
             handles = [self.share(value) for value in shared]
             root = self.tree(
                 blueprint.combine,
-                (
-                    self.submit(run_job, blueprint.chunk, job, rows.inputs(job), *handles)
-                    for job in jobs
-                ),
+                (self.submit(run_job, blueprint.chunk, job, rows.inputs(job), *handles) for job in jobs),
             )
             return self.gather([root])[0]
 
