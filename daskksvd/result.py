@@ -238,7 +238,7 @@ class Result:
                 variables[f"preprocessing_{name}"] = (dims, value, {"long_name": meaning})
         history = self.history.copy()
         kinds = sorted(set(history.kind.values.tolist()))
-        codes = np.searchsorted(kinds, history.kind.values) if kinds else history.kind
+        codes = np.searchsorted(kinds, history.kind.values) if kinds else history.kind.values
         flags = {"flag_values": list(range(len(kinds))), "flag_meanings": " ".join(kinds)}
         history["kind"] = ("pass", codes.astype(np.int8), {**history.kind.attrs, **flags})
         dataset = xr.Dataset(variables).merge(history)

@@ -6,7 +6,7 @@ from dataclasses import replace as succeed
 import numpy as np
 
 from ..coding import make_coder
-from ..constants import BATCH_SWEEPS, WORST_ROWS
+from ..constants import BATCH_SWEEPS, WAVE_TOL, WORST_ROWS
 from ..tracking import (
     AtomsReplaced,
     CheckpointWritten,
@@ -20,8 +20,8 @@ from ..tracking import (
 from .ksvd import count_blocks, ksvd_pass
 from .moments import MOMENTS, Wanted, add_all
 from .online import update_after_wave
-from .replacement import find_twins, most_replaced, replace
-from .schedule import FULL, KSVD, WAVE
+from .replacement import find_redundant, most_replaced, replace
+from .schedule import DONE, FULL, KSVD, WAVE
 from .sweep import sweep
 
 
@@ -83,7 +83,6 @@ class Engine:
 
     def run(self):
         """Run to the end; returns why it stopped."""
-        kinds = self.schedule.kinds
         self._clock = time.perf_counter()
         try:
             self.notify(
@@ -91,8 +90,7 @@ class Engine:
                     self.schedule.n_samples,
                     self.rows.d,
                     self.settings.n_components,
-                    tuple(kinds),
-                    tuple(self.count_rounds(index) for index in range(len(kinds))),
+                    self.schedule.phases.limit,
                     self.state.pass_index,
                 )
             )
@@ -107,40 +105,42 @@ class Engine:
 
     def run_pass(self):
         """Run (the rest of) one pass; returns a reason to stop, or None."""
-        index = self.state.pass_index
-        if index >= len(self.schedule.kinds):
+        index, kind = self.state.pass_index, self.state.kind
+        if kind == DONE:
+            return "tol"
+        if index >= self.schedule.phases.limit:
             return "max_passes"
         if self.out_of_time():
             return "max_time"
-        kind = self.schedule.kinds[index]
-        self.notify(PassStarted(index, kind))
+        rounds = self.schedule.rounds(index, kind, self.seed)
+        n_rounds = self.n_blocks if kind == KSVD else len(rounds)
+        self.notify(PassStarted(index, kind, n_rounds, self.state.round_index))
         if kind == KSVD:
-            self.ksvd_iteration(index)
+            self.ksvd_iteration(index, rounds[0])
         else:
-            rounds = self.schedule.rounds(index, self.seed)
             coder = None
             for number in range(self.state.round_index, len(rounds)):
                 if coder is None or kind == WAVE:
                     coder = make_coder(self.state.dictionary, self.stopping)
-                self.one_round(index, number, kind, rounds[number], coder)
+                may_replace = self.may_replace(index, kind, number / len(rounds))
+                self.one_round(index, number, kind, rounds[number], coder, may_replace)
                 if self.out_of_time() and number + 1 < len(rounds):
                     return "max_time"
                 if (number + 1) % self.checkpoint_every == 0 and number + 1 < len(rounds):
                     self.save()
             if kind == FULL:
                 self.full_update(index)
-        return self.finish_pass(index, kind)
+        self.finish_pass(index, kind)
+        return None
 
-    def one_round(self, index, number, kind, jobs, coder):
+    def one_round(self, index, number, kind, jobs, coder, may_replace):
         """Code the rows of a round; after a wave, update the dictionary."""
         wanted = Wanted(statistics=True, n_worst=self.n_worst)
         moments = self.moments(jobs, coder, wanted)
         state = self.state
         replaced = []
         if kind == WAVE:
-            state, replaced = update_after_wave(
-                state, moments, self.schedule.n_waves, self.may_replace(index)
-            )
+            state, replaced = update_after_wave(state, moments, self.schedule.n_waves, may_replace)
             moments = moments.without_statistics()
         totals = moments if state.totals is None else add_all([state.totals, moments])
         self.succeed(succeed(state, totals=totals, round_index=number + 1))
@@ -150,9 +150,9 @@ class Engine:
         """Update the dictionary after all rows were coded with it."""
         state, totals = self.state, self.state.totals
         dictionary, XX, XY, replaced = state.dictionary, totals.XX, totals.XY, []
-        if self.settings.update == "batch" and self.may_replace(index):
+        if self.settings.update == "batch" and self.may_replace(index, FULL):
             atoms = [int(atom) for atom in np.flatnonzero(totals.uses == 0)]
-            atoms += [a for a in find_twins(dictionary, XX.diagonal()) if a not in set(atoms)]
+            atoms += [a for a in find_redundant(dictionary, XX.diagonal()) if a not in set(atoms)]
             atoms = atoms[: most_replaced(len(dictionary))]
             dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, totals.worst)
         dictionary = sweep(dictionary, XX, XY, BATCH_SWEEPS)
@@ -167,9 +167,8 @@ class Engine:
         if replaced:
             self.notify(AtomsReplaced(index, tuple(replaced)))
 
-    def ksvd_iteration(self, index):
+    def ksvd_iteration(self, index, jobs):
         """One pass of K-SVD proper; begun again as a whole if workers are lost."""
-        [jobs] = self.schedule.rounds(index, self.seed)
         coder = make_coder(self.state.dictionary, self.stopping)
 
         def block_done(number, moments):
@@ -190,7 +189,7 @@ class Engine:
 
         dictionary, moments = self.runner.retrying(iteration, self.rows)
         replaced = []
-        if self.may_replace(index):
+        if self.may_replace(index, KSVD):
             atoms = np.flatnonzero(moments.uses == 0)[: most_replaced(len(dictionary))]
             dictionary, _, _, replaced = replace(dictionary, None, None, atoms, moments.worst)
         self.succeed(
@@ -205,7 +204,7 @@ class Engine:
             self.notify(AtomsReplaced(index, tuple(replaced)))
 
     def finish_pass(self, index, kind):
-        """Close the books of a pass; returns a reason to stop, or None."""
+        """Close the books of a pass and choose the kind of the next."""
         holdout_error = np.nan
         if self.schedule.held:
             coder = make_coder(self.state.dictionary, self.stopping)
@@ -229,33 +228,32 @@ class Engine:
             state.pass_seconds,
             totals.count / max(state.pass_seconds, 1e-9),
         )
-        settled = state.last_error - error <= self.settings.tol * state.last_error
-        kinds = self.schedule.kinds
-        following = index + 1
-        stop_reason = None
-        if settled and np.isfinite(state.last_error) and self.settings.tol > 0:
-            # settled waves are followed by full passes; settled full passes by none
-            later = [i for i in range(following, len(kinds)) if kinds[i] != kind]
-            if later:
-                following = later[0]
-            elif following < len(kinds):
-                following, stop_reason = len(kinds), "tol"
-        changes_kind = following < len(kinds) and kinds[following] != kind
+        following = self.kind_after(index, kind, state.last_error, error)
         self.succeed(
             succeed(
                 state,
-                pass_index=following,
+                kind=following,
+                pass_index=index + 1,
                 round_index=0,
                 totals=None,
                 replaced=0,
                 pass_seconds=0.0,
-                last_error=np.inf if changes_kind else error,
+                last_error=error if following == kind else np.inf,
             )
         )
         self.notify(event)
-        if stop_reason is None and following < len(kinds):
-            self.save()
-        return stop_reason
+        self.save()
+
+    def kind_after(self, index, kind, last_error, error):
+        """Settled waves give way to full passes, settled full passes to none."""
+        phases = self.schedule.phases
+        tol = self.settings.tol
+        if kind == WAVE and tol > 0:
+            tol = max(tol, WAVE_TOL)
+        settled = tol > 0 and last_error - error <= tol * last_error < np.inf
+        if kind == phases.first and phases.then is not None:
+            return phases.then if settled or index + 1 >= phases.first_limit else kind
+        return DONE if settled else kind
 
     # -------------------------------------------------------------- helpers
 
@@ -264,20 +262,14 @@ class Engine:
         jobs = [self.rows.job(pieces) for pieces in jobs]
         return self.runner.reduce(MOMENTS, self.rows, jobs, coder, self.mapping, wanted)
 
-    def may_replace(self, index):
-        """Atoms are replaced after the first pass and not in the last ones."""
-        if not self.settings.replace_atoms:
+    def may_replace(self, index, kind, progress=0.0):
+        """Atoms are replaced after the first pass, and not towards the end."""
+        if not self.settings.replace_atoms or index == 0:
             return False
-        kinds = self.schedule.kinds
-        if kinds[index] == WAVE:
-            return index >= 1
-        return 1 <= index < max(2, len(kinds) // 2) and index < len(kinds) - 1
-
-    def count_rounds(self, index):
-        """Rounds of a pass."""
-        if self.schedule.kinds[index] == KSVD:
-            return self.n_blocks
-        return len(self.schedule.rounds(index, self.seed))
+        limit = self.schedule.phases.limit
+        if kind == WAVE:
+            return index < limit - 1 or progress < 0.75
+        return index < max(2, limit // 2) and index < limit - 1
 
     def announce_round(self, index, number, kind, moments, replaced):
         """Tell of a round; the time since the last one is its time."""

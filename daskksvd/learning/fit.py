@@ -99,12 +99,13 @@ def fit(
         each other, or a given dictionary, whose atoms are set to unit norm.
         If there are too few distinct samples the rest are random directions.
     max_passes : int, optional
-        Passes over the data, 8 by default. ``"online"`` makes the second half
-        of them full passes.
+        Most passes over the data. ``"online"`` ends with full passes, a
+        quarter of them at least. By default as many passes as help: at most
+        12 in waves and 10 full ones, or 10 for the other updates.
     tol : float
-        When the relative error of a pass improves on the one before by less
-        than this share, waves give way to full passes, and full passes end. 0
-        turns this off.
+        Passes end when one improves the relative error of the one before by
+        less than this share. Waves give way to full passes when they gain
+        less than 0.5 % a pass. 0 turns both off.
     max_time : float, optional
         Seconds after which the round that is running is the last.
     random_state : int, numpy.random.Generator or RandomState, optional
@@ -311,7 +312,7 @@ def begin(runner, rows, settings, schedule, seed):
     preprocessing = preprocess(survey, settings.center, settings.scale, settings.whiten)
     sample = survey.sample[rng.permutation(len(survey.sample))]
     dictionary = initial_dictionary(settings, sample, preprocessing, rows.d, rng)
-    return preprocessing, float(survey.variance.sum()), State.start(dictionary)
+    return preprocessing, float(survey.variance.sum()), State.start(dictionary, schedule.phases.first)
 
 
 def _sample_index(schedule, size, rng):

@@ -9,9 +9,11 @@ from ..constants import INIT_CANDIDATES
 
 def sample_size(settings, n):
     """Rows that the survey should bring back for the initial dictionary."""
+    if not isinstance(settings.init, str):
+        return 0
     if settings.init == "rows":
         return min(n, settings.n_components * INIT_CANDIDATES)
-    if isinstance(settings.init, str) and settings.init == "k-means++":
+    if settings.init == "k-means++":
         return min(n, settings.n_components * 4 * INIT_CANDIDATES)
     return 0
 

@@ -1,49 +1,63 @@
 """Atoms that are not worth their place make room for badly represented rows.
 
-K-SVD gets stuck where one atom mixes two true ones while two others are near
-copies of each other. The copies can be told from statistics alone, and rows
-that no atom represents are what is missing.
+K-SVD gets stuck where one atom mixes two true ones while others are near
+copies of each other, or mixtures of atoms that are there already. Both kinds
+of surplus can be told from the dictionary alone, and rows that no atom
+represents are what is missing.
 """
 
 import numpy as np
 
-from ..constants import REPLACED_SHARE, TWIN_COSINE
+from ..constants import IDLE, REDUNDANT, REPLACED_SHARE
+from ..kernels.update import pursue_atoms
 
 
-def find_twins(dictionary, power):
-    """Atoms that a near-copy makes useless, least useful first.
+def find_redundant(dictionary, power, count_idle=True):
+    """Atoms that one or two others make superfluous, least useful first.
 
     Parameters
     ----------
     dictionary : (m, d) float array
+        Unit atoms.
     power : (m,) float64 array
         Sums of squared coefficients, the diagonal of ``X'X``.
+    count_idle : bool
+        Whether atoms of next to no use count, too.
 
     Returns
     -------
     list of int
-        The one of two twins that is kept is never in the list.
+        No atom in the list is needed to represent another one in it.
 
     Notes
     -----
-    The use of atom l is ``power_l (1 - max_j <d_l, d_j>^2)``: what would be
-    lost if its nearest neighbour took over.
+    Each atom is itself coded by matching pursuit with two of the others. An
+    atom of which hardly anything is left is a copy of its neighbour or a
+    mixture of two; its use is its power times what is left. Atoms of next to
+    no use, beside the median atom, are superfluous as well.
     """
-    cosines = np.abs(dictionary @ dictionary.T)
-    np.fill_diagonal(cosines, 0)
-    nearest = cosines.max(axis=1)
-    use = power * (1 - np.minimum(nearest.astype(np.float64), 1) ** 2)
-    keep = np.zeros(len(power), bool)
-    gone = np.zeros(len(power), bool)
+    gram = dictionary @ dictionary.T
+    remainder = np.empty((len(gram), 2), gram.dtype)
+    support = np.empty((len(gram), 2), np.int64)
+    pursue_atoms(gram, remainder, support)
+    remainder = np.maximum(remainder, 0)
+    needs = np.where(remainder[:, 0] <= REDUNDANT, 1, 2)
+    needed = np.zeros(len(gram), bool)
+    gone = np.zeros(len(gram), bool)
+    found = []
+    use = power * remainder[:, 1]
+    idle = count_idle & (use < IDLE * np.median(use))
     for atom in np.argsort(use, kind="stable"):
-        if nearest[atom] <= TWIN_COSINE or keep[atom]:
+        helpers = support[atom, : needs[atom]]
+        if needed[atom]:
             continue
-        twins = np.flatnonzero((cosines[atom] > TWIN_COSINE) & ~gone)
-        if len(twins):
-            gone[atom] = True
-            keep[twins[np.argmax(cosines[atom, twins])]] = True
-    order = np.argsort(use, kind="stable")
-    return [int(atom) for atom in order if gone[atom]]
+        if not idle[atom]:
+            if remainder[atom, 1] > REDUNDANT or gone[helpers].any():
+                continue
+            needed[helpers] = True
+        gone[atom] = True
+        found.append(int(atom))
+    return found
 
 
 def most_replaced(n_components):

@@ -9,12 +9,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ..constants import (
-    DEFAULT_PASSES,
+    BATCH_PASSES,
+    FULL_PASSES,
+    FULL_SHARE,
     READ_AGAIN,
     TASK_FLOPS,
     TASK_ROWS,
     TASK_SECONDS,
     USES_PER_WAVE,
+    WAVE_PASSES,
     WAVE_TASKS,
     WAVES,
     WAVES_WANTED,
@@ -22,9 +25,32 @@ from ..constants import (
 from ..rows import cut_jobs, cut_pieces, cut_waves, split_holdout
 
 WAVE, FULL, KSVD = "wave", "full", "ksvd"
+DONE = "done"
+"""In place of a kind: the last passes have settled, there is no next."""
 
 _ROUND_TASKS = 64
 """Tasks between two checkpoints of a pass whose dictionary does not move."""
+
+
+class Phases(NamedTuple):
+    """Which kinds of passes there are, and how many at most.
+
+    Attributes
+    ----------
+    first : str
+        Kind of the first pass.
+    first_limit : int
+        Most passes of that kind before the next kind's turn.
+    then : str or None
+        Kind of the passes after those, if there are any.
+    limit : int
+        Most passes in all.
+    """
+
+    first: str
+    first_limit: int
+    then: str | None
+    limit: int
 
 
 class Schedule(NamedTuple):
@@ -32,8 +58,7 @@ class Schedule(NamedTuple):
 
     Attributes
     ----------
-    kinds : list of str
-        The kind of every pass: waves, a full pass, or an iteration of K-SVD.
+    phases : Phases
     n_waves : int
         Dictionary updates in a pass of waves.
     task_rows : int
@@ -44,21 +69,21 @@ class Schedule(NamedTuple):
         Rows to learn from.
     """
 
-    kinds: list
+    phases: Phases
     n_waves: int
     task_rows: int
     pieces: list
     held: list
     n_samples: int
 
-    def rounds(self, index, seed):
+    def rounds(self, index, kind, seed):
         """The rounds of pass ``index``: for each a list of tuples of pieces."""
-        if self.kinds[index] == WAVE:
+        if kind == WAVE:
             rng = np.random.default_rng([seed, index, 1])
             waves = cut_waves(self.pieces, self.n_waves, rng)
             return [cut_jobs(wave, self.task_rows) for wave in waves]
         jobs = cut_jobs(self.pieces, self.task_rows)
-        if self.kinds[index] == KSVD:
+        if kind == KSVD:
             return [jobs]
         return [jobs[i : i + _ROUND_TASKS] for i in range(0, len(jobs), _ROUND_TASKS)]
 
@@ -67,15 +92,15 @@ class Schedule(NamedTuple):
         return cut_jobs(self.held, self.task_rows)
 
 
-def plan_passes(settings):
-    """Kinds of the passes: waves first, full passes to end with."""
-    passes = settings.max_passes or DEFAULT_PASSES
-    if settings.update == "batch":
-        return [FULL] * passes
-    if settings.update == "ksvd":
-        return [KSVD] * passes
-    n_full = passes // 2
-    return [WAVE] * (passes - n_full) + [FULL] * n_full
+def plan_phases(settings):
+    """Waves first, full passes to end with; or all passes alike."""
+    passes = settings.max_passes
+    if settings.update != "online":
+        kind = FULL if settings.update == "batch" else KSVD
+        return Phases(kind, passes or BATCH_PASSES, None, passes or BATCH_PASSES)
+    if passes is None:
+        return Phases(WAVE, WAVE_PASSES, FULL, WAVE_PASSES + FULL_PASSES)
+    return Phases(WAVE, passes - int(FULL_SHARE * passes), FULL, passes)
 
 
 def rows_per_task(m, d, width):
@@ -99,7 +124,7 @@ def plan_schedule(settings, chunk_rows, d):
     most = max(task_rows, -(-max(chunk_rows) // READ_AGAIN))
     most = min(most, max(1, n // (2 * n_waves)))
     return Schedule(
-        plan_passes(settings),
+        plan_phases(settings),
         n_waves,
         min(task_rows, max(TASK_ROWS[0], n // (2 * n_waves))),
         cut_pieces(chunk_rows, most, end=kept),

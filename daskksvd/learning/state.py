@@ -8,6 +8,7 @@ from .moments import Moments
 
 _ARRAYS = ("dictionary", "XX", "XY", "idle")
 _PLAIN = (
+    "kind",
     "n_updates",
     "pass_index",
     "round_index",
@@ -32,6 +33,8 @@ class State:
         Uses that an average atom has had since each atom was last used.
     n_updates : int
         Waves so far.
+    kind : str
+        Kind of the pass that is running or comes next.
     pass_index, round_index : int
         The round to do next.
     totals : Moments or None
@@ -48,6 +51,7 @@ class State:
     XX: np.ndarray
     XY: np.ndarray
     idle: np.ndarray
+    kind: str
     n_updates: int = 0
     pass_index: int = 0
     round_index: int = 0
@@ -58,10 +62,10 @@ class State:
     seconds: float = 0.0
 
     @classmethod
-    def start(cls, dictionary):
-        """The state before the first round."""
+    def start(cls, dictionary, kind):
+        """The state before the first round, of a pass of some kind."""
         m, d = dictionary.shape
-        return cls(dictionary, np.zeros((m, m)), np.zeros((m, d)), np.zeros(m))
+        return cls(dictionary, np.zeros((m, m)), np.zeros((m, d)), np.zeros(m), kind)
 
     def dump(self):
         """As plain values and arrays, for a checkpoint."""

@@ -19,10 +19,8 @@ class FitStarted(Event):
     Attributes
     ----------
     n_samples, n_features, n_components : int
-    kinds : tuple of str
-        Kind of every pass planned: ``"wave"``, ``"full"`` or ``"ksvd"``.
-    rounds : tuple of int
-        Rounds (waves, blocks of atoms) of every pass planned.
+    max_passes : int
+        Most passes there will be.
     first_pass : int
         0, or where the checkpoint left off.
     """
@@ -30,17 +28,29 @@ class FitStarted(Event):
     n_samples: int
     n_features: int
     n_components: int
-    kinds: tuple
-    rounds: tuple
+    max_passes: int
     first_pass: int
 
 
 @dataclass(frozen=True)
 class PassStarted(Event):
-    """A pass over the data begins."""
+    """A pass over the data begins, or goes on.
+
+    Attributes
+    ----------
+    index : int
+    kind : str
+        ``"wave"``, ``"full"`` or ``"ksvd"``.
+    n_rounds : int
+        Rounds in the pass: waves, parts of a full pass, or blocks of atoms.
+    first_round : int
+        0, or where the checkpoint left off.
+    """
 
     index: int
     kind: str
+    n_rounds: int
+    first_round: int
 
 
 @dataclass(frozen=True)

@@ -4,36 +4,29 @@ from .events import FitFinished, FitStarted, PassFinished, PassStarted, WaveFini
 
 
 class ProgressBar:
-    """Callback that shows rounds done, the error so far and the time left."""
+    """Callback that shows the pass, its rounds and the error so far."""
 
     def __init__(self):
         self._bar = None
-        self._error = None
 
     def __call__(self, event):
         if isinstance(event, FitStarted):
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(
-                total=sum(event.rounds),
-                initial=sum(event.rounds[: event.first_pass]),
-                desc=f"dictionary of {event.n_components} atoms",
-                unit="round",
-                dynamic_ncols=True,
-            )
-            self._rounds = event.rounds
+            self._bar = tqdm(desc="pass 1", unit="round", dynamic_ncols=True)
+            self._max_passes = event.max_passes
         elif self._bar is None:
             return
         elif isinstance(event, PassStarted):
-            self._bar.set_description(f"pass {event.index + 1}/{len(self._rounds)} ({event.kind})")
+            self._bar.reset(event.n_rounds)
+            self._bar.update(event.first_round)
+            self._bar.set_description(f"pass {event.index + 1} of at most {self._max_passes} ({event.kind})")
         elif isinstance(event, WaveFinished):
             if event.n_samples:
                 self._bar.set_postfix_str(f"relative error {event.relative_error:.4f}", refresh=False)
             self._bar.update()
         elif isinstance(event, PassFinished):
-            # an early stop, or a resumed pass, leaves the count where it belongs
-            self._bar.n = sum(self._rounds[: event.index + 1])
-            self._bar.refresh()
+            self._bar.set_postfix_str(f"relative error {event.relative_error:.4f}")
         elif isinstance(event, FitFinished):
             self.close()
 
