@@ -1,12 +1,12 @@
 """K-SVD proper: atoms by dominant singular vectors, their coefficients with them.
 
 Aharon, Elad, Bruckstein, "K-SVD", IEEE Trans. Signal Processing 54 (2006).
-Atoms are worked through in blocks. For each atom j of a block the tasks sum
-the Gram matrix of ``E_j``, the residual without j's own share, over the
-samples that use j; its dominant eigenvector is the dominant right singular
-vector of ``E_j``. Before the next block every sample's residual and
-coefficients are brought up to date. With one atom a block this is the
-textbook algorithm.
+Atoms are worked through in blocks. For each atom j of a block the tasks
+gather ``E_j``, the residuals of the samples that use j without j's own share,
+as rows while there are few and as the Gram matrix ``E_j' E_j`` once that is
+smaller; either gives the dominant right singular vector of ``E_j``. Before
+the next block every sample's residual and coefficients are brought up to
+date. With one atom a block this is the textbook algorithm.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,12 @@ from ..constants import KSVD_BLOCKS, KSVD_GRAM_BYTES
 from ..kernels.moments import subtract_reconstruction
 from ..kernels.update import replace_coefficients
 from ..running.base import run_job
+from ..running.blas import single_threaded_blas
 from .moments import Totals, add_all
+
+
+_DENSE_EIGEN = 200
+"""Matrices up to this size are solved outright."""
 
 
 class _Change(NamedTuple):
@@ -29,6 +34,24 @@ class _Change(NamedTuple):
     dictionary: np.ndarray  # before the change
     atoms: np.ndarray
     after: np.ndarray
+
+
+class Spread(NamedTuple):
+    """``E_j`` of every atom of a block, in one of two forms.
+
+    Attributes
+    ----------
+    rows : (r, d) array or None
+        Rows of the ``E_j``, atom by atom.
+    counts : (b,) int64 array
+        Rows of each; with ``grams`` only whether there were any.
+    grams : (b, d, d) array or None
+        ``E_j' E_j`` instead of rows.
+    """
+
+    rows: np.ndarray | None
+    counts: np.ndarray
+    grams: np.ndarray | None
 
 
 def count_blocks(settings, d):
@@ -82,9 +105,9 @@ def ksvd_pass(runner, rows, jobs, coder, preprocessing, n_worst, n_blocks, block
             for (job, inputs), old in zip(jobs, codes, strict=True)
         ]
         codes = [runner.submit(_first, pair) for pair in updated]
-        grams = runner.tree(_add, (runner.submit(_second, pair) for pair in updated))
-        [after] = runner.gather([runner.submit(_dominant, grams, dictionary[atoms])])
-        del updated, grams
+        spread = runner.tree(add_spreads, (runner.submit(_second, pair) for pair in updated))
+        [after] = runner.gather([runner.submit(dominant_directions, spread, dictionary[atoms])])
+        del updated, spread
         change = _Change(dictionary, atoms, after)
         dictionary = dictionary.copy()
         dictionary[atoms] = after
@@ -112,72 +135,127 @@ def _code_job(job, inputs, coder, preprocessing, n_worst):
 
 
 def _block_job(job, inputs, codes, request, preprocessing):
-    """Take in the last block's change, then sum the Gram matrices of the next.
+    """Take in the last block's change, then gather the residuals of the next.
 
-    Returns the codes brought up to date, and a (b, d, d) array.
+    Returns the codes brought up to date, and a `Spread`.
     """
     change, dictionary, atoms = request
-    m, d = dictionary.shape
-    dtype = dictionary.dtype
-    slots = np.full(m, -1)
-    slots[atoms] = np.arange(len(atoms))
-    grams = np.zeros((len(atoms), d, d), dtype)
-    pieces = []
+    m = len(dictionary)
+    slots = _slots(m, atoms)
+    pieces, spreads = [], []
     for (_, raw), old in zip(job.read(inputs), codes, strict=True):
-        residuals = preprocessing.apply(raw, dtype)
+        residuals = preprocessing.apply(raw, dictionary.dtype)
         values = old.values.copy()
         if change is None:
             subtract_reconstruction(residuals, dictionary, old.indices, values)
         else:
-            before = change.dictionary
+            before, last = change.dictionary, _slots(m, change.atoms)
             subtract_reconstruction(residuals, before, old.indices, values)
-            last = np.full(m, -1)
-            last[change.atoms] = np.arange(len(change.atoms))
             replace_coefficients(residuals, old.indices, values, last, before[change.atoms], change.after)
         pieces.append(Codes(old.indices, values))
-        _add_grams(grams, residuals, pieces[-1], slots, dictionary[atoms])
-    return pieces, grams
+        spreads.append(_spread(residuals, pieces[-1], slots, dictionary[atoms]))
+    return pieces, add_spreads(spreads)
 
 
-def _add_grams(grams, residuals, codes, slots, atoms):
-    """Add ``E_j' E_j`` for the atoms of a block."""
+def _slots(m, atoms):
+    """Position of each of m atoms within a block, -1 outside."""
+    slots = np.full(m, -1)
+    slots[atoms] = np.arange(len(atoms))
+    return slots
+
+
+def _spread(residuals, codes, slots, atoms):
+    """``E_j`` of every atom of a block, over some samples."""
     slot = np.where(codes.indices >= 0, slots[codes.indices], -1)
     row, column = np.nonzero(slot >= 0)
     owner = slot[row, column]
     order = np.argsort(owner, kind="stable")
     row, column, owner = row[order], column[order], owner[order]
-    bounds = np.searchsorted(owner, np.arange(len(atoms) + 1))
-    for j in range(len(atoms)):
-        users = slice(bounds[j], bounds[j + 1])
-        if users.start == users.stop:
-            continue
-        x = codes.values[row[users], column[users]]
-        E = residuals[row[users]] + x[:, None] * atoms[j]
-        grams[j] += E.T @ E
+    counts = np.bincount(owner, minlength=len(atoms))
+    b, d = atoms.shape
+    if 2 * len(row) <= b * d:
+        return Spread(residuals[row] + codes.values[row, column, None] * atoms[owner], counts, None)
+    grams = np.zeros((b, d, d), residuals.dtype)
+    for j, users in enumerate(_groups(counts)):
+        E = residuals[row[users]] + codes.values[row[users], column[users], None] * atoms[j]
+        grams[j] = E.T @ E
+    return Spread(None, counts, grams)
 
 
-def _dominant(grams, atoms):
-    """Dominant eigenvector of every Gram matrix, on the side of the old atom."""
+def _groups(counts):
+    """Slices of consecutive groups of these sizes."""
+    ends = np.cumsum(counts)
+    return [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
+
+
+def add_spreads(parts):
+    """Join spreads of the same block: rows while they are fewer than half the Gram matrices."""
+    if len(parts) == 1:
+        return parts[0]
+    counts = sum(part.counts for part in parts)
+    if all(part.grams is None for part in parts):
+        d = parts[0].rows.shape[1]
+        if 2 * counts.sum() <= len(counts) * d:
+            owner = np.concatenate([np.repeat(np.arange(len(counts)), part.counts) for part in parts])
+            rows = np.concatenate([part.rows for part in parts])
+            return Spread(rows[np.argsort(owner, kind="stable")], counts, None)
+    total = _grams(parts[0]).astype(np.float64)
+    for part in parts[1:]:
+        total += _grams(part)
+    return Spread(None, counts, total)
+
+
+def _grams(spread):
+    if spread.grams is not None:
+        return spread.grams
+    return np.stack([spread.rows[group].T @ spread.rows[group] for group in _groups(spread.counts)])
+
+
+def dominant_directions(spread, atoms):
+    """Dominant right singular vector of every ``E_j``, on the side of the old atom.
+
+    Parameters
+    ----------
+    spread : Spread
+    atoms : (b, d) array
+        The old atoms; one that nobody uses stays.
+
+    Returns
+    -------
+    (b, d) array
+        Unit rows.
+    """
     new = atoms.copy()
-    for j, gram in enumerate(grams):
-        if not gram.any():
-            continue  # nobody uses the atom: it stays
-        vector = dominant_eigenvector(gram, atoms[j])
-        new[j] = vector if vector @ atoms[j] >= 0 else -vector
+    groups = _groups(spread.counts)
+    with single_threaded_blas():
+        for j in np.flatnonzero(spread.counts):
+            if spread.grams is not None:
+                vector = _dominant_eigenvector(spread.grams[j], atoms[j])
+            else:
+                E = spread.rows[groups[j]].astype(np.float64)
+                if len(E) < E.shape[1]:  # the smaller of the two Gram matrices
+                    vector = _dominant_eigenvector(E @ E.T, E @ atoms[j]) @ E
+                else:
+                    vector = _dominant_eigenvector(E.T @ E, atoms[j])
+            norm = np.linalg.norm(vector)
+            if norm > 0:
+                new[j] = vector / (norm if vector @ atoms[j] >= 0 else -norm)
     return new
 
 
-def dominant_eigenvector(gram, start):
-    """Unit eigenvector of the largest eigenvalue of a (d, d) Gram matrix."""
-    d = len(gram)
+def _dominant_eigenvector(gram, start):
+    """Unit eigenvector of the largest eigenvalue of a Gram matrix."""
+    size = len(gram)
+    tolerance = np.finfo(start.dtype).eps
     gram = gram.astype(np.float64)
-    if d > 64:  # Lanczos from the old atom needs a few dozen products
-        try:
-            _, vectors = scipy.sparse.linalg.eigsh(gram, k=1, v0=start.astype(np.float64))
+    if size > _DENSE_EIGEN:
+        try:  # Lanczos from the old atom takes a few dozen products
+            start = start.astype(np.float64)
+            _, vectors = scipy.sparse.linalg.eigsh(gram, k=1, v0=start, tol=tolerance)
             return vectors[:, 0]
         except scipy.sparse.linalg.ArpackError:
             pass
-    _, vectors = scipy.linalg.eigh(gram, subset_by_index=[d - 1, d - 1])
+    _, vectors = scipy.linalg.eigh(gram, subset_by_index=[size - 1, size - 1])
     return vectors[:, 0]
 
 
@@ -187,10 +265,3 @@ def _first(pair):
 
 def _second(pair):
     return pair[1]
-
-
-def _add(arrays):
-    total = arrays[0].astype(np.float64)
-    for array in arrays[1:]:
-        total += array
-    return total
