@@ -10,6 +10,10 @@ PIVOT_MIN = 1e-4
 """Stop a support when the squared sine between the next atom and the span of
 those chosen falls under this: the coefficients would be noise times 100."""
 
+ROUNDING = 8
+"""A residual is nothing when no atom correlates with it by more than this many
+units of rounding of the row's norm: what is left is error of the products."""
+
 ATOM_PAD = 64
 """Dictionaries are padded with zero atoms to a multiple of this, so that the
 kernels' inner loops run on whole vector registers. A zero atom correlates
@@ -92,6 +96,9 @@ pass improves on the one before by less than `WAVE_TOL`."""
 WAVE_TOL = 0.005
 """Waves that gain less than this share of the error a pass give way to full
 passes: what is left to gain then needs all rows at once."""
+
+RTOL_PASSES = 5
+"""With ``rtol`` alone, the first passes in waves come down to it by equal factors."""
 
 FULL_PASSES = 10
 """Most full passes to end with; ``tol`` ends them sooner."""

@@ -14,7 +14,7 @@ from .coding import codes_to_coo, make_coder, reconstruct
 from .coding.coder import Stopping
 from .coding.store import code_rows, write_codes
 from .constants import UNIT_TOLERANCE
-from .rows import Preprocessing, as_rows, cut_jobs, cut_pieces
+from .rows import Preprocessing, absolute, as_rows, cut_jobs, cut_pieces, exists
 
 FORMAT = "daskksvd.result"
 VERSION = 1
@@ -42,8 +42,8 @@ class Result:
         ``holdout_error``, ``seconds``, ``rows_per_second``, ``kind``) and per
         wave (the same names after ``wave_``).
     stop_reason : str
-        ``"max_passes"``, ``"tol"``, ``"max_time"``, ``"callback"`` or
-        ``"interrupted"``.
+        ``"max_passes"``, ``"tol"``, ``"max_time"``, ``"callback"``,
+        ``"interrupted"``, or ``"partial_fit"`` for a stream.
     settings : dict
         The arguments of the fit, and its seed and seconds.
     """
@@ -135,8 +135,9 @@ class Result:
         overwrite : bool
             Whether a store of codes that is there may be replaced.
         """
-        coder = make_coder(self._coding_dictionary(), self._stopping)
-        write_codes(self._rows(array), path, coder, self._mapping(), client=client, overwrite=overwrite)
+        rows, dictionary = self._rows(array), self._coding_dictionary()
+        how = {"client": client, "overwrite": overwrite}
+        write_codes(rows, path, dictionary, self._stopping, self._mapping(), **how)
 
     def decode(self, codes):
         """Samples from codes: ``X @ decoder + mean``.
@@ -189,10 +190,11 @@ class Result:
         from .constants import TASK_ROWS
         from .learning.moments import MOMENTS, Wanted
         from .rows.survey import run_survey
-        from .running import make_runner
+        from .running import Once, given, make_runner
 
         rows = self._rows(array)
-        coder = make_coder(self._coding_dictionary(), self._stopping)
+        coder = Once(make_coder, (self._coding_dictionary(), self._stopping))
+        mapping, wanted = given(self._mapping()), given(Wanted(False, 0))
         runner = make_runner(client)
         try:
             rows.prepare(runner)
@@ -204,7 +206,7 @@ class Result:
                     f"array has {survey.n_bad} rows with NaN or infinite values, the first is row "
                     f"{survey.first_bad}; all values must be finite"
                 )
-            found = runner.reduce(MOMENTS, rows, jobs, coder, self._mapping(), Wanted(False, 0))
+            found = runner.reduce(MOMENTS, rows, jobs, coder, mapping, wanted)
         finally:
             runner.close()
         variance = survey.variance.sum() * survey.count
@@ -242,6 +244,8 @@ class Result:
         flags = {"flag_values": list(range(len(kinds))), "flag_meanings": " ".join(kinds)}
         history["kind"] = ("pass", codes.astype(np.int8), {**history.kind.attrs, **flags})
         dataset = xr.Dataset(variables).merge(history)
+        if dataset.feature.dtype.kind == "U":  # Zarr specifies text of variable length only
+            dataset["feature"] = dataset.feature.astype(object)
         dataset.attrs = {
             "format": FORMAT,
             "version": VERSION,
@@ -260,8 +264,8 @@ class Result:
         overwrite : bool
             Whether a result that is there may be replaced.
         """
-        path = os.fspath(path)
-        if os.path.exists(path):
+        path = absolute(path)
+        if exists(path):
             if not overwrite:
                 raise FileExistsError(f"path={path!r} exists; pass overwrite=True to replace it")
             load(path)  # only a result may be replaced
@@ -315,21 +319,26 @@ def load(path):
         If there is no result, or one whose dictionary is damaged.
     """
     import xarray as xr
+    import zarr
 
-    path = os.fspath(path)
-    if "://" not in path and not os.path.exists(path):
+    path = absolute(path)
+    if not exists(path):
         raise FileNotFoundError(f"path={path!r}: there is no such path")
     try:
-        dataset = xr.open_zarr(path, consolidated=False, chunks=None).load()
+        attributes = zarr.open_group(path, mode="r").attrs
     except Exception as error:
         raise ValueError(f"path={path!r} is no Zarr group ({type(error).__name__}: {error})") from error
-    if dataset.attrs.get("format") != FORMAT:
+    if attributes.get("format") != FORMAT:
         raise ValueError(f"path={path!r} is a Zarr group, but not a result of daskksvd")
+    dataset = xr.open_zarr(path, consolidated=False, chunks=None).load()
     if dataset.attrs["version"] > VERSION:
         raise ValueError(
             f"path={path!r} was written by a newer daskksvd (version {dataset.attrs['version']} of the "
             f"format; this one reads {VERSION})"
         )
+    for name in ("dictionary", "kind"):
+        if name not in dataset:
+            raise ValueError(f"path={path!r} is a damaged result: there is no {name} in it")
     for name, (dims, _) in SCHEMA.items():
         if name in dataset and dataset[name].dims != dims:
             raise ValueError(f"path={path!r}: {name} has dimensions {dataset[name].dims}, not {dims}")
@@ -352,7 +361,7 @@ def load(path):
         history,
         dataset.attrs["stop_reason"],
         json.loads(dataset.attrs["settings"]),
-        dictionary.feature.values,
+        dictionary.feature.values.tolist(),
     )
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..constants import ATOM_PAD, BLOCK_BYTES, BLOCK_ROWS, MP_STEPS_PER_COEF, PIVOT_MIN
+from ..constants import ATOM_PAD, BLOCK_BYTES, BLOCK_ROWS, MP_STEPS_PER_COEF, PIVOT_MIN, ROUNDING
 from ..kernels.jit import sign_mask
 from ..kernels.pursuit import mp, omp
 
@@ -113,6 +113,7 @@ def code_block(rows, coder):
         The part of ``energy`` that the codes capture. The squared residual
         norm is the difference.
     """
+    freeze(coder)
     dtype = coder.dictionary.dtype
     width = coder.stopping.width
     n = len(rows)
@@ -131,6 +132,7 @@ def code_block(rows, coder):
         coder.gram,
         energy,
         coder.stopping.rtol**2,
+        ROUNDING * np.finfo(dtype).eps,
         PIVOT_MIN,
         sign_mask(dtype),
         work,

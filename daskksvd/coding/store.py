@@ -1,15 +1,14 @@
 """Codes on disk: two plain fixed-width Zarr arrays, read back as COO chunks."""
 
-import os
 from typing import NamedTuple
 
 import dask.array as da
 import numpy as np
 import sparse
 
-from ..rows import as_rows, cut_pieces
-from ..running import Blueprint, make_runner
-from .coder import Codes, code_block, iterate_blocks
+from ..rows import absolute, as_rows, cut_pieces, exists
+from ..running import Blueprint, Once, given, make_runner
+from .coder import Codes, code_block, iterate_blocks, make_coder
 from .formats import codes_to_coo
 
 FORMAT = "daskksvd.codes"
@@ -29,7 +28,7 @@ class _Target(NamedTuple):
     values: object
 
 
-def write_codes(array, path, coder, preprocessing, *, client=None, overwrite=False):
+def write_codes(array, path, dictionary, stopping, preprocessing, *, client=None, overwrite=False):
     """Code all rows of an array straight into a Zarr group.
 
     Parameters
@@ -38,7 +37,9 @@ def write_codes(array, path, coder, preprocessing, *, client=None, overwrite=Fal
         Samples, n x d; see `daskksvd.fit`.
     path : str or path
         The store to make.
-    coder : Coder
+    dictionary : (m, d') float array
+        In the coding space.
+    stopping : Stopping
     preprocessing : rows.Preprocessing
     client : distributed.Client, optional
     overwrite : bool
@@ -47,12 +48,12 @@ def write_codes(array, path, coder, preprocessing, *, client=None, overwrite=Fal
     import zarr
 
     rows = as_rows(array)
-    path = os.fspath(path)
-    if os.path.exists(path):
+    path = absolute(path)
+    if exists(path):
         if not overwrite:
             raise FileExistsError(f"path={path!r} exists; pass overwrite=True to replace it")
         _check_group(path)
-    width = coder.stopping.width
+    width = stopping.width
     step = min(rows.n, max(_MIN_ROWS, max(rows.chunk_rows)))
     group = zarr.open_group(path, mode="w", zarr_format=3)
     shape, chunks = (rows.n, width), (step, width)
@@ -65,7 +66,7 @@ def write_codes(array, path, coder, preprocessing, *, client=None, overwrite=Fal
             dimension_names=names, config=config,
         ),
         group.create_array(
-            "values", shape=shape, chunks=chunks, dtype=coder.dictionary.dtype, fill_value=0,
+            "values", shape=shape, chunks=chunks, dtype=dictionary.dtype, fill_value=0,
             dimension_names=names, config=config,
         ),
     )  # fmt: skip
@@ -75,16 +76,28 @@ def write_codes(array, path, coder, preprocessing, *, client=None, overwrite=Fal
     try:
         rows.prepare(runner)
         jobs = [rows.job(pieces) for pieces in _aligned_pieces(rows.chunk_rows, step)]
-        written = runner.reduce(Blueprint(_write_job, sum), rows, jobs, coder, preprocessing, target)
+        written = runner.reduce(
+            Blueprint(_write_job, sum),
+            rows,
+            jobs,
+            Once(make_coder, (dictionary, stopping)),
+            given(preprocessing),
+            given(target),
+        )
     except KeyboardInterrupt:
         runner.cancel()
         raise
     finally:
         runner.close()
-    assert written == rows.n
+    for name in SCHEMA:
+        if written != rows.n or group[name].nchunks_initialized != group[name].nchunks:
+            raise OSError(
+                f"path={path!r}: not all codes arrived in the store; workers and client must see the "
+                "same file system, or use a store that all can reach, such as an s3:// URL"
+            )
     # the mark of a complete store comes last
     group.attrs.update(
-        {"format": FORMAT, "version": VERSION, "n_components": coder.n_components, "complete": True}
+        {"format": FORMAT, "version": VERSION, "n_components": len(dictionary), "complete": True}
     )
 
 
@@ -148,7 +161,7 @@ def open_codes(path):
     FileNotFoundError, ValueError
         If there is no complete store of codes.
     """
-    path = os.fspath(path)
+    path = absolute(path)
     group = _check_group(path)
     if not group.attrs.get("complete"):
         raise ValueError(f"path={path!r} is a store of codes that was never finished; write it again")
@@ -175,7 +188,7 @@ def _check_group(path):
     """The Zarr group at ``path``, if it holds codes."""
     import zarr
 
-    if "://" not in path and not os.path.exists(path):
+    if not exists(path):
         raise FileNotFoundError(f"path={path!r}: there is no such path")
     try:
         group = zarr.open_group(path, mode="r")

@@ -58,7 +58,7 @@ def _store(row, support, z, size, indices, values):
 
 
 @kernel
-def omp(P, gram, energy, floor, pivot_min, mask, W, indices, values, explained):
+def omp(P, gram, energy, floor, rounding, pivot_min, mask, W, indices, values, explained):
     """Orthogonal matching pursuit by QR of the chosen atoms.
 
     Each step takes the atom that correlates most with the residual, makes it
@@ -79,6 +79,9 @@ def omp(P, gram, energy, floor, pivot_min, mask, W, indices, values, explained):
     floor : float
         A row is finished when its residual energy is at most ``floor`` times
         its energy; 0 means that the number of coefficients alone decides.
+    rounding : float
+        A row is finished, too, when no atom correlates with its residual by
+        more than ``rounding`` times its norm.
     pivot_min : float
         Least squared distance of a new atom from the span of the support.
     mask : integer
@@ -101,7 +104,9 @@ def omp(P, gram, energy, floor, pivot_min, mask, W, indices, values, explained):
         captured = 0.0
         enough = (1.0 - floor) * energy[row]
         size = 0
-        while size < k and best > 0 and captured < enough:
+        z[0] = rounding * np.sqrt(energy[row])
+        nothing = float_bits(z[0])
+        while size < k and best > nothing and captured < enough:
             j = _find(p, best, mask)
             pivot = gram[j, j]
             for s in range(size):
@@ -155,7 +160,7 @@ def omp(P, gram, energy, floor, pivot_min, mask, W, indices, values, explained):
 
 
 @kernel
-def mp(P, gram, energy, floor, pivot_min, mask, W, indices, values, explained):
+def mp(P, gram, energy, floor, rounding, pivot_min, mask, W, indices, values, explained):
     """Matching pursuit with the coefficients refitted on the support.
 
     Plain matching pursuit (Mallat, Zhang 1993) picks atoms until it has k
@@ -176,8 +181,10 @@ def mp(P, gram, energy, floor, pivot_min, mask, W, indices, values, explained):
         left = energy[row]
         target = floor * energy[row]
         size = 0
+        z[0] = rounding * np.sqrt(energy[row])
+        nothing = float_bits(z[0])
         for _ in range(steps):
-            if best <= 0 or left <= target:
+            if best <= nothing or left <= target:
                 break
             j = _find(p, best, mask)
             step = p[j] / gram[j, j]

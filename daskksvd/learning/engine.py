@@ -6,7 +6,8 @@ from dataclasses import replace as succeed
 import numpy as np
 
 from ..coding import make_coder
-from ..constants import BATCH_SWEEPS, WAVE_TOL, WORST_ROWS
+from ..constants import BATCH_SWEEPS, RTOL_PASSES, WAVE_TOL, WORST_ROWS
+from ..running import Once, given
 from ..tracking import (
     AtomsReplaced,
     CheckpointWritten,
@@ -113,17 +114,13 @@ class Engine:
         if self.out_of_time():
             return "max_time"
         rounds = self.schedule.rounds(index, kind, self.seed)
-        n_rounds = self.n_blocks if kind == KSVD else len(rounds)
-        self.notify(PassStarted(index, kind, n_rounds, self.state.round_index))
         if kind == KSVD:
             self.ksvd_iteration(index, rounds[0])
         else:
-            coder = None
+            self.notify(PassStarted(index, kind, len(rounds), self.state.round_index))
             for number in range(self.state.round_index, len(rounds)):
-                if coder is None or kind == WAVE:
-                    coder = make_coder(self.state.dictionary, self.stopping)
                 may_replace = self.may_replace(index, kind, number / len(rounds))
-                self.one_round(index, number, kind, rounds[number], coder, may_replace)
+                self.one_round(index, number, kind, rounds[number], may_replace)
                 if self.out_of_time() and number + 1 < len(rounds):
                     return "max_time"
                 if (number + 1) % self.checkpoint_every == 0 and number + 1 < len(rounds):
@@ -133,10 +130,10 @@ class Engine:
         self.finish_pass(index, kind)
         return None
 
-    def one_round(self, index, number, kind, jobs, coder, may_replace):
+    def one_round(self, index, number, kind, jobs, may_replace):
         """Code the rows of a round; after a wave, update the dictionary."""
         wanted = Wanted(statistics=True, n_worst=self.n_worst)
-        moments = self.moments(jobs, coder, wanted)
+        moments = self.moments(jobs, wanted)
         state = self.state
         replaced = []
         if kind == WAVE:
@@ -151,9 +148,7 @@ class Engine:
         state, totals = self.state, self.state.totals
         dictionary, XX, XY, replaced = state.dictionary, totals.XX, totals.XY, []
         if self.settings.update == "batch" and self.may_replace(index, FULL):
-            atoms = [int(atom) for atom in np.flatnonzero(totals.uses == 0)]
-            atoms += [a for a in find_redundant(dictionary, XX.diagonal()) if a not in set(atoms)]
-            atoms = atoms[: most_replaced(len(dictionary))]
+            atoms = self.surplus(dictionary, totals.uses, XX.diagonal())
             dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, totals.worst)
         dictionary = sweep(dictionary, XX, XY, BATCH_SWEEPS)
         self.succeed(
@@ -167,20 +162,28 @@ class Engine:
         if replaced:
             self.notify(AtomsReplaced(index, tuple(replaced)))
 
+    def surplus(self, dictionary, uses, power):
+        """Atoms to replace after a pass at fixed atoms: unused or redundant ones."""
+        atoms = np.flatnonzero(uses == 0).tolist()
+        atoms += [atom for atom in find_redundant(dictionary, power, False) if uses[atom]]
+        return atoms[: most_replaced(len(dictionary))]
+
     def ksvd_iteration(self, index, jobs):
         """One pass of K-SVD proper; begun again as a whole if workers are lost."""
-        coder = make_coder(self.state.dictionary, self.stopping)
 
         def block_done(number, moments):
             self.tick()
             self.announce_round(index, number, KSVD, moments, [])
 
         def iteration():
+            # (again) from the first block, whose events replace earlier ones
+            self.notify(PassStarted(index, KSVD, self.n_blocks, 0))
             return ksvd_pass(
                 self.runner,
                 self.rows,
                 [self.rows.job(pieces) for pieces in jobs],
-                coder,
+                self.state.dictionary,
+                self.stopping,
                 self.mapping,
                 self.n_worst,
                 self.n_blocks,
@@ -190,7 +193,7 @@ class Engine:
         dictionary, moments = self.runner.retrying(iteration, self.rows)
         replaced = []
         if self.may_replace(index, KSVD):
-            atoms = np.flatnonzero(moments.uses == 0)[: most_replaced(len(dictionary))]
+            atoms = self.surplus(dictionary, moments.uses, moments.uses.astype(float))
             dictionary, _, _, replaced = replace(dictionary, None, None, atoms, moments.worst)
         self.succeed(
             succeed(
@@ -207,9 +210,7 @@ class Engine:
         """Close the books of a pass and choose the kind of the next."""
         holdout_error = np.nan
         if self.schedule.held:
-            coder = make_coder(self.state.dictionary, self.stopping)
-            jobs = self.schedule.held_jobs()
-            held = self.moments(jobs, coder, Wanted(statistics=False, n_worst=0))
+            held = self.moments(self.schedule.held_jobs(), Wanted(statistics=False, n_worst=0))
             holdout_error = _ratio(held.residual, held.energy)
         self.tick()
         state, totals = self.state, self.state.totals
@@ -250,17 +251,42 @@ class Engine:
         tol = self.settings.tol
         if kind == WAVE and tol > 0:
             tol = max(tol, WAVE_TOL)
-        settled = tol > 0 and last_error - error <= tol * last_error < np.inf
+        approaching = kind == WAVE and self.approaches(index)
+        settled = tol > 0 and not approaching and last_error - error <= tol * last_error < np.inf
         if kind == phases.first and phases.then is not None:
             return phases.then if settled or index + 1 >= phases.first_limit else kind
         return DONE if settled else kind
 
     # -------------------------------------------------------------- helpers
 
-    def moments(self, jobs, coder, wanted):
-        """Run the coding blueprint over lists of pieces."""
+    def moments(self, jobs, wanted):
+        """Code lists of pieces with the dictionary of the moment."""
         jobs = [self.rows.job(pieces) for pieces in jobs]
-        return self.runner.reduce(MOMENTS, self.rows, jobs, coder, self.mapping, wanted)
+        coder = Once(make_coder, (self.state.dictionary, self.stopping_now()))
+        return self.runner.reduce(MOMENTS, self.rows, jobs, coder, given(self.mapping), given(wanted))
+
+    def stopping_now(self):
+        """When coding stops in this pass.
+
+        With ``rtol`` alone a poor dictionary would code every row with a
+        great many atoms, from which it learns little: the first passes in
+        waves are content with more, and come down to it by equal factors.
+        """
+        if self.state.kind != WAVE or not self.approaches(self.state.pass_index):
+            return self.stopping
+        share = (self.state.pass_index + 1) / self.rtol_passes
+        return self.stopping._replace(rtol=self.stopping.rtol**share)
+
+    @property
+    def rtol_passes(self):
+        """Passes in waves over which ``rtol`` alone is approached."""
+        if self.settings.n_nonzero_coefs is not None:
+            return 1
+        return min(RTOL_PASSES, self.schedule.phases.first_limit)
+
+    def approaches(self, index):
+        """Whether pass ``index`` is still on its way down to ``rtol``."""
+        return index + 1 < self.rtol_passes
 
     def may_replace(self, index, kind, progress=0.0):
         """Atoms are replaced after the first pass, and not towards the end."""

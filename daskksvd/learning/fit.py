@@ -27,7 +27,7 @@ class FitInterrupted(KeyboardInterrupt):
     Attributes
     ----------
     result : daskksvd.Result or None
-        What had been learned by then, None before the first wave.
+        What had been learned by then, None before the first update.
     """
 
     def __init__(self, message, result=None):
@@ -83,7 +83,8 @@ def fit(
         Most nonzeros a row; at most m and d. This or ``rtol`` must be given.
     rtol : float, optional
         Relative residual norm at which the coding of a row stops. In float32
-        values below about 2e-3 cannot be told from rounding.
+        values below about 2e-3 cannot be told from rounding. Alone, it is
+        approached over the first passes in waves.
     client : distributed.Client, optional
         Cluster to run on; by default threads of this process.
     pursuit : {"omp", "mp"}
@@ -248,9 +249,10 @@ def fit(
             runner.cancel()
             engine.save()
             kept = f"; the state is in {os.fspath(checkpoint)!r}" if checkpoint is not None else ""
-            raise FitInterrupted(
-                f"interrupted in pass {engine.state.pass_index + 1}{kept}", make_result("interrupted")
-            ) from None
+            learned = engine.state.n_updates or engine.state.pass_index
+            result = make_result("interrupted") if learned else None
+            message = f"interrupted in pass {engine.state.pass_index + 1}{kept}"
+            raise FitInterrupted(message, result) from None
         finally:
             for shown in bar:
                 shown.close()

@@ -15,10 +15,11 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse.linalg
 
-from ..coding import Codes, code_block, iterate_blocks
+from ..coding import Codes, code_block, iterate_blocks, make_coder
 from ..constants import KSVD_BLOCKS, KSVD_GRAM_BYTES
 from ..kernels.moments import subtract_reconstruction
 from ..kernels.update import replace_coefficients
+from ..rows import Preprocessing
 from ..running.base import run_job
 from ..running.blas import single_threaded_blas
 from .moments import Totals, add_all
@@ -34,6 +35,14 @@ class _Change(NamedTuple):
     dictionary: np.ndarray  # before the change
     atoms: np.ndarray
     after: np.ndarray
+
+
+class _Request(NamedTuple):
+    """What the tasks of one block need."""
+
+    change: _Change | None
+    dictionary: np.ndarray
+    atoms: np.ndarray  # of the block
 
 
 class Spread(NamedTuple):
@@ -63,7 +72,7 @@ def count_blocks(settings, d):
     return min(m, max(KSVD_BLOCKS, by_memory))
 
 
-def ksvd_pass(runner, rows, jobs, coder, preprocessing, n_worst, n_blocks, block_done):
+def ksvd_pass(runner, rows, jobs, dictionary, stopping, preprocessing, n_worst, n_blocks, block_done):
     """One iteration of K-SVD.
 
     Parameters
@@ -71,8 +80,9 @@ def ksvd_pass(runner, rows, jobs, coder, preprocessing, n_worst, n_blocks, block
     runner : running.Runner
     rows : rows.Rows
     jobs : list of rows.Job
-    coder : coding.Coder
-        Of the dictionary to start from.
+    dictionary : (m, d') float array
+        The dictionary to start from.
+    stopping : coding.Stopping
     preprocessing : rows.Preprocessing
     n_worst : int
         Worst-represented rows to return.
@@ -88,9 +98,9 @@ def ksvd_pass(runner, rows, jobs, coder, preprocessing, n_worst, n_blocks, block
     moments : Moments
         Of the coding, without statistics.
     """
-    m = coder.n_components
-    dictionary = np.array(coder.dictionary[:m])
-    shared, mapping = runner.share(coder), runner.share(preprocessing)
+    m = len(dictionary)
+    shared = runner.share(make_coder, dictionary, stopping)
+    mapping = runner.share(Preprocessing, *preprocessing)
     jobs = [(job, rows.inputs(job)) for job in jobs]
     coded = [runner.submit(run_job, _code_job, job, inputs, shared, mapping, n_worst) for job, inputs in jobs]
     codes = [runner.submit(_first, pair) for pair in coded]
@@ -99,7 +109,7 @@ def ksvd_pass(runner, rows, jobs, coder, preprocessing, n_worst, n_blocks, block
     del coded, root
     change = None
     for index, atoms in enumerate(np.array_split(np.arange(m), n_blocks)):
-        request = runner.share((change, dictionary, atoms))
+        request = runner.share(_Request, change, dictionary, atoms)
         updated = [
             runner.submit(run_job, _block_job, job, inputs, old, request, mapping)
             for (job, inputs), old in zip(jobs, codes, strict=True)

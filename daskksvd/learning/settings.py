@@ -67,7 +67,7 @@ def check_settings(n_components, **arguments):
     max_passes = a["max_passes"]
     if max_passes is not None:
         max_passes = integer("max_passes", max_passes, 1)
-    tol = number("tol", a["tol"], 0, 1, "at least 0 and less than 1")
+    tol = number("tol", a["tol"], 0, 1, "a share from 0 to 1")
     max_time = a["max_time"]
     if max_time is not None:
         max_time = number("max_time", max_time, 0, math.inf, "a number of seconds above 0", True)
@@ -94,9 +94,12 @@ def check_settings(n_components, **arguments):
                 f"n_blocks={n_blocks} is more than n_components={n_components}; "
                 "there is at least one atom a block"
             )
-    dtype = np.dtype(a["dtype"])
-    if dtype not in (np.float32, np.float64):
-        raise ValueError(f"dtype is {dtype}; the computation runs in float32 or float64")
+    try:
+        dtype = np.dtype(a["dtype"])
+    except (TypeError, ValueError):
+        dtype = None
+    if a["dtype"] is None or dtype not in (np.float32, np.float64):
+        raise ValueError(f"dtype is {a['dtype']}; it must be 'float32' or 'float64'")
     return Settings(
         n_components,
         n_nonzero_coefs,

@@ -96,29 +96,25 @@ def take_apart(array, move_arrays):
         for key, node in graph.items():
             if isinstance(node, DataNode) and isinstance(node.value, np.ndarray):
                 placed[key] = node.value
-    order = toposort(dependencies)
+    order = toposort(graph, dependencies=dependencies)
 
-    # which chunks need a key: first and last suffice to find what all need
+    # What all chunks need is computed once. From the chunks backwards, note the
+    # first and the last chunk that each key leads to other than by way of such
+    # a key: a block of x in ``x - x.mean(0)`` is read again, not kept.
     first = dict.fromkeys(order, len(outputs))
     last = dict.fromkeys(order, -1)
     for index, key in enumerate(outputs):
         first[key] = last[key] = index
+    edge = set()
     for key in reversed(order):
+        wide = first[key] == 0 and last[key] == len(outputs) - 1 > 0
+        if wide and key not in placed and not isinstance(graph[key], DataNode):
+            edge.add(key)
+            continue
         for needed in dependencies[key]:
             first[needed] = min(first[needed], first[key])
             last[needed] = max(last[needed], last[key])
-    many = len(outputs) >= 3
-    common_all = {
-        key
-        for key in order
-        if many
-        and first[key] == 0
-        and last[key] == len(outputs) - 1
-        and key not in placed
-        and not isinstance(graph[key], DataNode)
-    }
     dependents = reverse_dict(dependencies)
-    edge = {key for key in common_all if not dependents[key] <= common_all}
     common = _needed(edge, graph, dependencies, stop=())
     common.update({key: value for key, value in placed.items() if _feeds(key, dependents, common)})
     stop = edge | set(placed)

@@ -23,12 +23,15 @@ class Rows:
         Labels of the features, where the input brought any.
     in_memory : bool
         Whether the input was an array of this process.
+    local_path : str or None
+        Where a Zarr array lies in the file system.
     """
 
-    def __init__(self, array, feature_names=None, in_memory=False):
+    def __init__(self, array, feature_names=None, in_memory=False, local_path=None):
         self.array = array
         self.feature_names = feature_names
         self.in_memory = in_memory
+        self.local_path = local_path
         self._layout = None
         self._handles = {}
         self._runner = None
@@ -52,6 +55,8 @@ class Rows:
 
     def prepare(self, runner):
         """Make the chunks readable by tasks of ``runner``."""
+        if self.local_path is not None:
+            runner.check_path(self.local_path, "array")
         self._runner = runner
         self._layout = take_apart(self.array, move_arrays=runner.moves_arrays)
         self.place()
@@ -102,6 +107,7 @@ def as_rows(array, name="array"):
     """
     feature_names = None
     in_memory = False
+    local_path = None
     if isinstance(array, Rows):
         return array
     if isinstance(array, (str, os.PathLike)):
@@ -114,13 +120,19 @@ def as_rows(array, name="array"):
         if array.ndim == 2 and array.dims[1] in array.coords:
             feature_names = array.coords[array.dims[1]].values.tolist()
         array = array.data
+    if hasattr(getattr(array, "_meta", array), "todense"):  # SciPy's, or sparse.COO, alone or in Dask
+        raise TypeError(f"{name} is sparse; it must be dense (call todense(), or map_blocks with it)")
     if _is(array, "zarr", "Array"):
         _check(array, name)
+        array, local_path = _with_absolute_path(array)
         array = da.from_array(array, chunks=_zarr_chunks(array), inline_array=True)
     elif not isinstance(array, da.Array):
         if _is(array, "pandas", "DataFrame"):
             feature_names = [str(column) for column in array.columns]
-        array = np.asarray(array)
+        try:
+            array = np.asarray(array)
+        except ValueError as error:
+            raise ValueError(f"{name} is no array ({error}); it must be n x d, one row a sample") from error
         in_memory = True
         _check(array, name)
         array = da.from_array(array, chunks=(_memory_rows(array), array.shape[1]), name=False)
@@ -129,7 +141,26 @@ def as_rows(array, name="array"):
         array = array.rechunk({1: -1})
     if any(rows == 0 for rows in array.chunks[0]):
         array = array.rechunk({0: tuple(rows for rows in array.chunks[0] if rows)})
-    return Rows(array, feature_names, in_memory)
+    return Rows(array, feature_names, in_memory, local_path)
+
+
+def absolute(path):
+    """A path that means the same in every process; URLs as they are."""
+    path = os.fspath(path)
+    return path if "://" in path else os.path.abspath(path)
+
+
+def exists(path):
+    """Whether something is at a local path, or a Zarr node at a URL."""
+    if "://" not in path:
+        return os.path.exists(path)
+    import zarr
+
+    try:
+        zarr.open(path, mode="r")
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def open_zarr(path, name="array"):
@@ -137,7 +168,7 @@ def open_zarr(path, name="array"):
     import zarr
     from zarr.errors import BaseZarrError
 
-    path = os.fspath(path)
+    path = absolute(path)
     if "://" not in path and not os.path.exists(path):
         raise FileNotFoundError(f"{name} is {path!r}, and there is no such path")
     try:
@@ -188,6 +219,20 @@ def _check(array, name):
 def _is(value, module, name):
     kind = type(value)
     return kind.__name__ == name and kind.__module__.split(".")[0] == module
+
+
+def _with_absolute_path(array):
+    """The same Zarr array with its path made absolute, and that path if it has one."""
+    import zarr
+    from zarr.storage import LocalStore
+
+    if not isinstance(array.store, LocalStore):
+        return array, None
+    root = os.path.abspath(array.store.root)
+    path = os.path.join(root, array.path)
+    if os.path.isabs(array.store.root):
+        return array, path
+    return zarr.open_array(LocalStore(root, read_only=True), path=array.path, mode="r"), path
 
 
 def _zarr_chunks(array):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..running import Blueprint
+from ..running import Blueprint, given
 
 _BLOCK = 4096
 """Rows looked at together, so that a huge chunk is not copied whole."""
@@ -65,7 +65,7 @@ def run_survey(runner, rows, jobs, sample_index, with_covariance):
         Whether products of features are summed too.
     """
     blueprint = Blueprint(_survey_job, _combine)
-    return runner.reduce(blueprint, rows, jobs, _Request(sample_index, with_covariance))
+    return runner.reduce(blueprint, rows, jobs, given(_Request(sample_index, with_covariance)))
 
 
 class _Request(NamedTuple):

@@ -1,10 +1,10 @@
 """Where tasks run: threads of this process, or a Dask cluster."""
 
-from .base import Blueprint, WorkersLost
+from .base import Blueprint, Once, WorkersLost, given
 from .cluster import ClusterRunner
 from .threads import ThreadRunner
 
-__all__ = ["Blueprint", "ClusterRunner", "ThreadRunner", "WorkersLost", "make_runner"]
+__all__ = ["Blueprint", "ClusterRunner", "Once", "ThreadRunner", "WorkersLost", "given", "make_runner"]
 
 
 def make_runner(client=None, n_threads=None):

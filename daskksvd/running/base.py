@@ -23,6 +23,28 @@ class Blueprint(NamedTuple):
     combine: Callable[[list], Any]
 
 
+class Once(NamedTuple):
+    """A call made once, whose result all tasks of a round share.
+
+    Attributes
+    ----------
+    function : callable
+    arguments : tuple
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple
+
+
+def given(value):
+    """A value that all tasks share, as it is."""
+    return Once(_same, (value,))
+
+
+def _same(value):
+    return value
+
+
 class WorkersLost(RuntimeError):
     """A round failed because workers, or data they held, went away."""
 
@@ -40,8 +62,8 @@ class Runner(abc.ABC):
         """Threads that can work at once, all workers together."""
 
     @abc.abstractmethod
-    def share(self, value):
-        """Hand ``value`` to all workers; returns a handle for `submit`."""
+    def share(self, function, *arguments):
+        """Call a function once for all tasks; returns a handle for `submit`."""
 
     @abc.abstractmethod
     def submit(self, function, *arguments):
@@ -66,9 +88,15 @@ class Runner(abc.ABC):
     def place(self, values):
         """Put arrays of this process where tasks run; returns handles."""
 
+    def check_path(self, path, name):
+        """Raise where a process that runs tasks cannot see a local path."""
+
     @abc.abstractmethod
     def check_future(self, future):
         """Return the future if tasks of this runner can use it; else raise."""
+
+    def recover(self):
+        """Wait until there are workers again."""
 
     @abc.abstractmethod
     def memory(self):
@@ -79,10 +107,13 @@ class Runner(abc.ABC):
         """Let go of threads and shared values; the runner is done."""
 
     def reduce(self, blueprint, rows, jobs, *shared):
-        """Run a blueprint over jobs on ``rows`` and return the combined result."""
+        """Run a blueprint over jobs on ``rows`` and return the combined result.
+
+        ``shared`` are `Once` calls; tasks get their results.
+        """
 
         def round_():
-            handles = [self.share(value) for value in shared]
+            handles = [self.share(once.function, *once.arguments) for once in shared]
             root = self.tree(
                 blueprint.combine,
                 (self.submit(run_job, blueprint.chunk, job, rows.inputs(job), *handles) for job in jobs),
@@ -103,6 +134,7 @@ class Runner(abc.ABC):
             except WorkersLost:
                 if attempt == ATTEMPTS - 1:
                     raise
+                self.recover()
                 rows.place()
 
     def tree(self, combine, handles):

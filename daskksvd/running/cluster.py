@@ -1,10 +1,17 @@
 """Tasks on a Dask cluster, through the user's client."""
 
+import os
 import uuid
+
+import dask
 
 from .base import Runner, WorkersLost
 
 RETRIES = 3
+"""Times the scheduler gives a task to another worker when one dies under it."""
+
+WAIT_SECONDS = 60
+"""How long to wait for a worker to come back when all are gone."""
 
 
 class ClusterRunner(Runner):
@@ -26,7 +33,7 @@ class ClusterRunner(Runner):
         self._name = f"daskksvd-{uuid.uuid4().hex[:8]}"
         self._count = 0
         self._pending = []
-        client.wait_for_workers(1)
+        self.recover()
 
     @property
     def n_threads(self):
@@ -39,13 +46,13 @@ class ClusterRunner(Runner):
             for address, worker in workers.items()
         ]
 
-    def share(self, value):
-        # hash=False: scattering equal content twice under one key goes wrong.
-        # The value rides in a one-item list, or a NamedTuple would be taken
-        # for a collection of things to scatter one by one.
-        with self._lost_workers_named():
-            [handle] = self.client.scatter([value], broadcast=True, hash=False)
-        return handle
+    def share(self, function, *arguments):
+        # A task, not a scatter: the scheduler can make it again when the
+        # worker that holds it dies, and scattering to all workers waits for
+        # ever when one of them dies meanwhile. One worker calls the
+        # function, the others copy its result from each other.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GiB"}):
+            return self.submit(function, *arguments)
 
     def submit(self, function, *arguments):
         self._count += 1
@@ -81,11 +88,30 @@ class ClusterRunner(Runner):
         with self._lost_workers_named():
             return self.client.scatter(values, hash=False)
 
+    def recover(self):
+        try:
+            self.client.wait_for_workers(1, timeout=WAIT_SECONDS)
+        except TimeoutError as error:
+            raise WorkersLost(f"client has no workers, and none came within {WAIT_SECONDS} s") from error
+
+    def forget(self):
+        """Drop the handles of a round that failed."""
+        self._pending.clear()
+
+    def check_path(self, path, name):
+        # Zarr reads what it does not find as zeros, so look before.
+        for worker, found in self.client.run(os.path.exists, path).items():
+            if not found:
+                raise FileNotFoundError(
+                    f"{name} is at {path!r}, which worker {worker} cannot see; all workers need the "
+                    "same file system, or use a store that all can reach, such as an s3:// URL"
+                )
+
     def check_future(self, future):
         return future
 
     def close(self):
-        self._pending.clear()
+        self.forget()
 
     def _lost_workers_named(self):
         return _LostWorkersNamed(self)
@@ -103,13 +129,15 @@ class _LostWorkersNamed:
     def __exit__(self, kind, error, traceback):
         if kind is None:
             return False
+        from distributed.comm import CommClosedError
         from distributed.client import FutureCancelledError
         from distributed.scheduler import KilledWorker
 
-        if issubclass(kind, (FutureCancelledError, KilledWorker, TimeoutError)):
-            self.runner._pending.clear()
+        lost = (FutureCancelledError, KilledWorker, CommClosedError, TimeoutError)
+        if issubclass(kind, lost) and self.runner.client.status == "running":
+            self.runner.forget()
             raise WorkersLost(
-                f"workers were lost, or the data they held: {error}. "
+                f"workers were lost, or the data they held ({kind.__name__}: {error}). "
                 "If a worker was killed for memory, use smaller chunks or fewer threads a worker"
             ) from error
         return False

@@ -20,8 +20,8 @@ class ThreadRunner(Runner):
     def n_threads(self):
         return self._n_threads
 
-    def share(self, value):
-        return value
+    def share(self, function, *arguments):
+        return function(*arguments)
 
     def submit(self, function, *arguments):
         # A call may wait here for its arguments. That cannot lock up: the

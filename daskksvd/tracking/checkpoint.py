@@ -67,9 +67,9 @@ def load_checkpoint(path):
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("header").tobytes())
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"checkpoint={path!r} is not a checkpoint of daskksvd ({error}); "
+            f"checkpoint={path!r} is not a checkpoint of daskksvd ({type(error).__name__}); "
             "name another path, or remove the file to start anew"
         ) from error
     if header.get("format") != FORMAT:

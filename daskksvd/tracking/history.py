@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from .events import Event, PassFinished, WaveFinished
+from .events import Event, PassFinished, PassStarted, WaveFinished
 
 PASS_COLUMNS = {
     "relative_error": "||Y - X D|| / ||Y|| in the coding space, over the pass",
@@ -36,6 +36,8 @@ class HistoryRecorder:
         self.waves = waves if waves is not None else {name: [] for name in WAVE_COLUMNS}
 
     def __call__(self, event: Event):
+        if isinstance(event, PassStarted):
+            self._forget_rounds(event.index, event.first_round)
         if isinstance(event, PassFinished):
             columns = self.passes
         elif isinstance(event, WaveFinished):
@@ -45,6 +47,13 @@ class HistoryRecorder:
         values = dataclasses.asdict(event)
         for name, column in columns.items():
             column.append(values[name])
+
+    def _forget_rounds(self, index, first_round):
+        """Drop rounds of a pass that are going to be done again."""
+        kept = self.waves["pass_index"].index(index) if index in self.waves["pass_index"] else None
+        if kept is not None:
+            for column in self.waves.values():
+                del column[kept + first_round :]
 
     def to_dataset(self):
         """Per pass (dimension ``pass``) and per wave (dimension ``wave``)."""

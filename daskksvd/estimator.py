@@ -1,0 +1,576 @@
+"""`daskksvd.KSVD`: the same learning as a scikit-learn estimator."""
+
+import copy
+import os
+import time
+from dataclasses import replace as succeed
+from typing import NamedTuple
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import scipy.sparse
+import sparse
+
+try:
+    from sklearn import get_config
+    from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+    from sklearn.utils.metaestimators import available_if
+    from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError(
+        'daskksvd.KSVD needs scikit-learn; install it with: pip install "daskksvd[sklearn]"'
+    ) from error
+
+from .coding import Stopping, make_coder
+from .constants import CHECKPOINT_EVERY, WINDOW, WORST_ROWS
+from .learning.fit import begin, check_init, keep_in_memory, make_stopping, need_memory
+from .learning.fit import fit as learn
+from .learning.moments import MOMENTS, Wanted
+from .learning.online import update_after_wave
+from .learning.replacement import most_replaced
+from .learning.schedule import WAVE, plan_schedule, rows_per_task
+from .learning.settings import Settings, check_settings, check_shape, integer
+from .learning.state import State
+from .result import Result
+from .rows import Preprocessing, Rows, as_rows, cut_jobs
+from .running import Once, given, make_runner
+from .running.blas import single_threaded_blas
+from .tracking import HistoryRecorder, WaveFinished
+
+STREAM_USES = 128
+"""A stream has no passes of which to forget a share. Its statistics reach back
+over about this many uses of an average atom: 512 left surplus atoms for too
+long, and 32 lost accuracy."""
+
+STREAM_BATCHES = 4
+"""The same for large batches: statistics reach back over as many at least."""
+
+
+class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Dictionary learning with K-SVD, for arrays of any size.
+
+    Finds unit-norm atoms ``D`` such that rows are sparse sums of them: it
+    minimises ``||X - codes @ D||^2`` with few nonzeros in every row of the
+    codes. The learning is that of `daskksvd.fit`, and so are the parameters.
+
+    Parameters
+    ----------
+    n_components : int, optional
+        Number of atoms, m; ``n_features`` by default. At most the number of
+        samples.
+    n_nonzero_coefs : int, optional
+        Most nonzeros in a row of the codes; more than ``n_components`` or
+        ``n_features`` means as many as those. If neither this nor ``rtol`` is
+        given, a tenth of ``n_features``, rounded, and at least 1.
+    rtol : float, optional
+        Relative residual norm at which the coding of a row stops.
+    pursuit : {"omp", "mp"}
+        Orthogonal matching pursuit, or matching pursuit with its coefficients
+        refitted on the support.
+    update : {"online", "batch", "ksvd"}
+        Many updates a pass and full passes after them; one update after each
+        pass; or K-SVD proper. `partial_fit` exists for ``"online"`` only.
+    init : {"rows", "random", "k-means++"} or array (m, n_features)
+        Where to start.
+    max_passes : int, optional
+        Passes over the data, 8 by default.
+    tol : float
+        Least relative improvement of a pass for which learning goes on.
+    max_time : float, optional
+        Seconds after which the round that is running is the last.
+    random_state : int, numpy.random.Generator or RandomState, optional
+        Seed of everything that is random.
+    center, scale : bool
+        Subtract the mean of each feature; divide by its standard deviation.
+        The codes are then those of the prepared samples.
+    whiten : float or True, optional
+        Code the principal components divided by ``eigenvalue ** whiten``.
+        Implies ``center``.
+    holdout : float
+        Share of the rows (the last of every chunk) that `fit` does not learn
+        from; their error is in ``result_.history``.
+    n_blocks : int, optional
+        For ``update="ksvd"``: blocks of atoms an iteration.
+    replace_atoms : bool
+        Replace unused atoms and near-copies by badly represented samples.
+    dtype : {"float32", "float64"}, optional
+        Precision of the computation, of the components and of the codes. By
+        default float64 for float64 samples and float32 for all others.
+    persist : bool, optional
+        Read a lazy array once and keep it in memory. By default only if it
+        takes less than 256 MB.
+    checkpoint : path, optional
+        File from which an interrupted `fit` goes on.
+    checkpoint_every : int
+        Rounds between two checkpoints.
+    client : distributed.Client, optional
+        Cluster to learn and score on; by default threads of this process.
+        Clones share it; it is not pickled.
+    callbacks : sequence of callable
+        Called by `fit` with the events of `daskksvd.tracking`.
+    progress : bool
+        Whether `fit` shows a bar.
+    n_threads : int, optional
+        Threads to use without a client; all cores by default.
+    sparse_output : bool
+        Whether `transform` returns SciPy CSR arrays, rather than dense
+        arrays, for samples in memory.
+
+    Attributes
+    ----------
+    components_ : (m, n_features) float array
+        Unit-norm atoms on the original features.
+    mean_ : (n_features,) float64 array or None
+        Mean subtracted from samples, None without ``center`` or ``whiten``.
+    error_ : (n_iter_,) or (n_steps_,) float64 array
+        Relative error ``||X - codes @ D|| / ||X||`` of every pass of `fit`, or
+        of every batch of `partial_fit` before it was learned from.
+    n_iter_ : int
+        Passes over the data that `fit` made; 0 if it was not called.
+    n_steps_ : int
+        Calls of `partial_fit` since `fit`, or since the first of them.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : (n_features,) array of str
+        Names of the features, if the samples brought any: the columns of a
+        DataFrame, or the labels of an `xarray.DataArray`.
+    result_ : daskksvd.Result
+        Dictionary, history and the means to encode, decode and save.
+
+    Notes
+    -----
+    NumPy arrays, DataFrames and lists are validated as everywhere in
+    scikit-learn, and `transform` returns dense arrays for them (see
+    ``sparse_output``). Dask, Zarr and xarray arrays and paths of Zarr stores
+    are read chunk by chunk, and `transform` returns lazy codes for them.
+
+    `partial_fit` learns from a stream. Every batch is one wave of the online
+    update: it is coded, added to statistics that fade, and the atoms are
+    updated. How fast statistics fade does not depend on the size of the
+    batches; they reach back over about 128 uses of an average atom, or 4
+    batches if that is more. Many batches in which an average atom is used some
+    8 times each teach more than few large ones.
+
+    References
+    ----------
+    .. [1] M. Aharon, M. Elad, A. Bruckstein. "K-SVD: An algorithm for
+       designing overcomplete dictionaries for sparse representation". IEEE
+       Transactions on Signal Processing 54 (11), 2006.
+    .. [2] J. Mairal, F. Bach, J. Ponce, G. Sapiro. "Online learning for matrix
+       factorization and sparse coding". Journal of Machine Learning Research
+       11, 2010.
+
+    Examples
+    --------
+    >>> import daskksvd
+    >>> X = daskksvd.datasets.make_planted(2_000, 16, 32, 3, random_state=0).array.compute()
+    >>> model = daskksvd.KSVD(n_components=32, n_nonzero_coefs=3, random_state=1)
+    >>> model.fit_transform(X).shape
+    (2000, 32)
+    """
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        n_nonzero_coefs=None,
+        rtol=None,
+        pursuit="omp",
+        update="online",
+        init="rows",
+        max_passes=None,
+        tol=1e-3,
+        max_time=None,
+        random_state=None,
+        center=False,
+        scale=False,
+        whiten=None,
+        holdout=0.0,
+        n_blocks=None,
+        replace_atoms=True,
+        dtype=None,
+        persist=None,
+        checkpoint=None,
+        checkpoint_every=CHECKPOINT_EVERY,
+        client=None,
+        callbacks=(),
+        progress=False,
+        n_threads=None,
+        sparse_output=False,
+    ):
+        self.n_components = n_components
+        self.n_nonzero_coefs = n_nonzero_coefs
+        self.rtol = rtol
+        self.pursuit = pursuit
+        self.update = update
+        self.init = init
+        self.max_passes = max_passes
+        self.tol = tol
+        self.max_time = max_time
+        self.random_state = random_state
+        self.center = center
+        self.scale = scale
+        self.whiten = whiten
+        self.holdout = holdout
+        self.n_blocks = n_blocks
+        self.replace_atoms = replace_atoms
+        self.dtype = dtype
+        self.persist = persist
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.client = client
+        self.callbacks = callbacks
+        self.progress = progress
+        self.n_threads = n_threads
+        self.sparse_output = sparse_output
+
+    # -------------------------------------------------------------- learning
+
+    def fit(self, X, y=None):
+        """Learn a dictionary, from the beginning.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame, dask.array.Array, xarray.DataArray, zarr.Array, str or path
+            Samples, n x n_features, real. A path names a Zarr array, or a Zarr
+            group with one two-dimensional array or one called ``embeddings``.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : KSVD
+        """
+        rows = self._check_rows(X, reset=True)
+        result = learn(rows, **self._arguments(rows))
+        self._learned = result
+        self.components_ = result.dictionary.values
+        self.mean_ = result.mean
+        self.n_iter_, self.n_steps_ = result.history.sizes["pass"], 0
+        return self
+
+    @available_if(lambda self: self._check_online())
+    def partial_fit(self, X, y=None):
+        """Learn from one more batch of samples, as one wave of the online update.
+
+        The first call starts a dictionary from its batch, which must have at
+        least ``n_components`` samples, and fixes the parameters. What
+        ``center``, ``scale`` and ``whiten`` subtract and divide by is taken
+        from this first batch and then stays. After `fit`, learning goes on
+        from the dictionary that was found, with statistics in which every atom
+        stands for itself, so that a small batch cannot undo it.
+
+        What is about passes (``max_passes``, ``tol``, ``max_time``,
+        ``callbacks``, ``progress``) has no effect here; ``holdout`` and
+        ``checkpoint`` are refused.
+
+        Parameters
+        ----------
+        X : as for `fit`
+            Samples, n x n_features.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : KSVD
+        """
+        began = time.perf_counter()
+        first = not hasattr(self, "components_")
+        if self.holdout:
+            raise ValueError(f"holdout={self.holdout} goes with fit only; partial_fit learns from all rows")
+        if self.checkpoint is not None:
+            raise ValueError(
+                f"checkpoint={os.fspath(self.checkpoint)!r} goes with fit only; with partial_fit, "
+                "leave it out and pickle the estimator between calls"
+            )
+        if self.n_threads is not None:
+            integer("n_threads", self.n_threads, 1)
+        rows = self._check_rows(X, reset=first)
+        runner = make_runner(self.client, self.n_threads)
+        try:
+            rows = keep_in_memory(rows, self.client, self.persist).prepare(runner)
+            if first:
+                stream = self._start(rows, runner)
+            elif self.n_steps_ == 0:
+                stream = _Stream.after(self._learned)
+            else:
+                stream = self._learned
+            stream = stream.learn(rows, runner, began)
+        finally:
+            runner.close()
+        self._learned = stream
+        self.components_ = stream.dictionary
+        self.mean_ = stream.preprocessing.mean
+        self.n_iter_ = 0 if first else self.n_iter_
+        self.n_steps_ = 1 if first else self.n_steps_ + 1
+        return self
+
+    # ------------------------------------------------------ coding and back
+
+    def transform(self, X):
+        """Sparse codes of samples.
+
+        Parameters
+        ----------
+        X : as for `fit`
+            Samples, n x n_features.
+
+        Returns
+        -------
+        (n, m) ndarray, scipy.sparse.csr_array or dask.array.Array
+            Codes, of the dtype of `components_`. For samples in memory a dense
+            array, or a CSR array with ``sparse_output``; for all others a
+            lazy Dask array of `sparse.COO` chunks.
+        """
+        check_is_fitted(self, "components_")
+        rows = self._check_rows(X, reset=False)
+        result = self.result_
+        if _in_chunks(X):
+            configured = getattr(self, "_sklearn_output_config", {})
+            container = configured.get("transform", get_config()["transform_output"])
+            if container != "default":
+                raise ValueError(
+                    f"set_output(transform={container!r}) was asked for, but X is read in chunks and its "
+                    "codes are lazy; use transform='default', or pass X as an array in memory"
+                )
+            return result.encode(rows)
+        m, d = self.components_.shape
+        height = rows_per_task(m, d, result._stopping.width)
+        codes = result.encode(Rows(rows.array.rechunk({0: height})))
+        with single_threaded_blas():
+            codes = codes.compute(scheduler="threads", num_workers=self.n_threads)
+        if self.sparse_output:
+            coords = codes.coords.astype(scipy.sparse.get_index_dtype(maxval=max(codes.shape)))
+            return scipy.sparse.coo_array((codes.data, tuple(coords)), shape=codes.shape).tocsr()
+        return codes.todense()
+
+    def inverse_transform(self, X):
+        """Samples from codes.
+
+        Parameters
+        ----------
+        X : array-like, SciPy sparse matrix or array, sparse.COO or dask.array.Array
+            Codes, n x m, as `transform` returns them.
+
+        Returns
+        -------
+        (n, n_features) ndarray or dask.array.Array
+            ``X @ components_``, with scaling, whitening and centring undone;
+            lazy if ``X`` is.
+        """
+        check_is_fitted(self, "components_")
+        if not isinstance(X, (da.Array, sparse.SparseArray)):
+            X = check_array(X, accept_sparse="csr", input_name="X")
+        return self.result_.decode(X)
+
+    def score(self, X, y=None):
+        """Share of the variance of samples that their codes explain.
+
+        Parameters
+        ----------
+        X : as for `fit`
+            Samples, n x n_features.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            At most 1, higher is better; the same as `daskksvd.Result.score`.
+        """
+        check_is_fitted(self, "components_")
+        return self.result_.score(self._check_rows(X, reset=False), client=self.client)
+
+    @property
+    def result_(self):
+        check_is_fitted(self, "components_")
+        if isinstance(self._learned, Result):
+            return self._learned
+        return self._learned.result(self._names())
+
+    @property
+    def _n_features_out(self):
+        return len(self.components_)
+
+    @property
+    def error_(self):
+        history = self.result_.history
+        return (history.wave_relative_error if self.n_steps_ else history.relative_error).values
+
+    # -------------------------------------------------------------- helpers
+
+    def _check_rows(self, X, reset):
+        """Any supported samples as `Rows`; features are set or checked as scikit-learn does."""
+        if _in_chunks(X):
+            rows = as_rows(X, "X")
+            names = rows.feature_names
+            # scikit-learn looks for names in DataFrames only
+            frame = pd.DataFrame(columns=range(rows.d) if names is None else names)
+            validate_data(self, frame, reset=reset, skip_check_array=True)
+            return rows
+        # one sample is nothing but its own mean
+        least = 2 if reset and (self.center or self.whiten) else 1
+        rows = as_rows(validate_data(self, X, reset=reset, ensure_min_samples=least), "X")
+        return Rows(rows.array, self._names(), rows.in_memory)
+
+    def _names(self):
+        names = getattr(self, "feature_names_in_", None)
+        return None if names is None else names.tolist()
+
+    def _arguments(self, rows):
+        """Parameters as arguments of `daskksvd.fit`, defaults filled in."""
+        arguments = self.get_params(deep=False)
+        del arguments["sparse_output"]
+        if self.n_components is None:
+            arguments["n_components"] = rows.d
+        m = integer("n_components", arguments["n_components"], 1)
+        k = self.n_nonzero_coefs
+        if k is None and self.rtol is None:
+            k = max(1, round(0.1 * rows.d))
+        if k is not None:
+            # searches over n_components, and scikit-learn's checks, go below it
+            arguments["n_nonzero_coefs"] = min(integer("n_nonzero_coefs", k, 1), m, rows.d)
+        if self.dtype is None:
+            arguments["dtype"] = "float64" if rows.dtype == np.float64 else "float32"
+        return arguments
+
+    def _check_online(self):
+        if self.update != "online":
+            raise AttributeError(f"partial_fit goes with update='online', and update is {self.update!r}")
+        return True
+
+    def _start(self, rows, runner):
+        """A stream whose first batch is ``rows``."""
+        settings = check_settings(**self._arguments(rows))
+        check_shape(settings, rows.n, rows.d)
+        if not isinstance(settings.init, str):
+            settings = settings._replace(init=check_init(settings.init, settings.n_components, rows.d))
+        if settings.random_state is None:
+            settings = settings._replace(random_state=int(np.random.SeedSequence().generate_state(1)[0]))
+        stopping = make_stopping(settings, rows.d)
+        need_memory(runner, rows, settings, stopping)
+        schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
+        preprocessing, _, state = begin(runner, rows, settings, schedule, settings.random_state)
+        return _Stream(settings, stopping, preprocessing, state, HistoryRecorder())
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"] if self.dtype is None else []
+        return tags
+
+    def __sklearn_clone__(self):
+        # a client cannot be copied; a copy has none (see __getstate__)
+        clone = super(KSVD, copy.copy(self)).__sklearn_clone__()
+        clone.client = self.client
+        return clone
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "client": None}
+
+
+class _Stream(NamedTuple):
+    """What `KSVD.partial_fit` carries from one batch to the next.
+
+    Attributes
+    ----------
+    settings : Settings
+    stopping : coding.Stopping
+    preprocessing : rows.Preprocessing
+    state : State
+    recorder : HistoryRecorder
+    settled : bool
+        Whether the dictionary comes from a fit, and there are no statistics yet.
+    """
+
+    settings: Settings
+    stopping: Stopping
+    preprocessing: Preprocessing
+    state: State
+    recorder: HistoryRecorder
+    settled: bool = False
+
+    @classmethod
+    def after(cls, result):
+        """A stream that starts from what a fit found."""
+        settings = Settings(**{name: result.settings.get(name) for name in Settings._fields})
+        settings = settings._replace(dtype=result.dictionary.dtype, holdout=0.0)
+        state = State.start(result._coding_dictionary(), WAVE)
+        return cls(settings, result._stopping, result._preprocessing, state, HistoryRecorder(), True)
+
+    @property
+    def dictionary(self):
+        """Atoms on the original features."""
+        return self.preprocessing.from_coding(self.state.dictionary)
+
+    def learn(self, rows, runner, began):
+        """The stream after one more batch, which ``runner`` can read.
+
+        ``began`` is the clock when the batch came.
+        """
+        settings, state = self.settings, self.state
+        m = settings.n_components
+        schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
+        jobs = [rows.job(pieces) for pieces in cut_jobs(schedule.pieces, schedule.task_rows)]
+        coder = Once(make_coder, (state.dictionary, self.stopping))
+        wanted = given(Wanted(statistics=True, n_worst=max(WORST_ROWS, most_replaced(m))))
+        mapping = given(self.preprocessing.cast(settings.dtype))
+        moments = runner.reduce(MOMENTS, rows, jobs, coder, mapping, wanted)
+        if not all(np.isfinite(part).all() for part in (moments.energy, moments.XX, moments.XY)):
+            raise ValueError(
+                f"X has NaN, infinite or too large values for {settings.dtype}; all values must be finite"
+                + (" and below about 1e15" if settings.dtype == np.float32 else "")
+            )
+        window = max(STREAM_BATCHES, STREAM_USES * m // max(moments.nonzeros, 1))
+        settled = self.settled and moments.nonzeros == 0
+        if self.settled and not settled:
+            state = stand_still(state, moments, window)
+        may_replace = settings.replace_atoms and state.n_updates >= window
+        state, replaced = update_after_wave(state, moments, int(window / WINDOW), may_replace)
+        seconds = time.perf_counter() - began
+        self.recorder(
+            WaveFinished(
+                0,
+                len(self.recorder.waves["seconds"]),
+                WAVE,
+                moments.count,
+                float(np.sqrt(moments.residual / moments.energy)) if moments.energy > 0 else 0.0,
+                moments.nonzeros / moments.count,
+                len(replaced),
+                seconds,
+            )
+        )
+        return self._replace(state=succeed(state, seconds=state.seconds + seconds), settled=settled)
+
+    def result(self, feature_names):
+        """As a `Result`, with a history of batches."""
+        return Result(
+            self.dictionary,
+            self.stopping,
+            self.preprocessing,
+            self.recorder.to_dataset(),
+            "partial_fit",
+            {**self.settings.identity(), "seconds": self.state.seconds},
+            feature_names,
+        )
+
+
+def stand_still(state, moments, window):
+    """Statistics that hold a dictionary in place, worth ``window`` waves.
+
+    They are those of waves in which every atom stands for itself: ``X'X`` is
+    diagonal, as large as ``moments`` are on average, and ``X'Y = X'X D``, so
+    that `sweep` leaves ``D`` as it is.
+    """
+    m = len(state.dictionary)
+    power = window * np.trace(moments.XX) / m
+    XY = power * state.dictionary.astype(np.float64)
+    # as if there had been so many waves that only the window limits the memory
+    return succeed(state, XX=power * np.eye(m), XY=XY, n_updates=2 * window)
+
+
+def _in_chunks(X):
+    """Whether samples are read chunk by chunk, and coded lazily."""
+    lazy = (da.Array, str, os.PathLike)
+    return isinstance(X, lazy) or type(X).__module__.split(".")[0] in ("xarray", "zarr")
