@@ -1,0 +1,51 @@
+"""The README's code blocks do what the README says."""
+
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+README = pathlib.Path(__file__).parents[1] / "README.md"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_python_and_shell_blocks(tmp_path):
+    """All Python blocks, one after the other, then the commands on what they left."""
+    blocks = BLOCK.findall(README.read_text())
+    program = "\n".join(text for kind, text in blocks if kind == "python")
+    # as -c, so that worker processes do not run it again
+    run = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning:daskksvd", "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    shown = [
+        text
+        for (before, _), (kind, text) in zip(blocks, blocks[1:], strict=False)
+        if kind == "text" and before == "python"
+    ]
+    assert len(shown) == 3
+    assert run.stdout == "".join(shown)
+
+    commands = [line for kind, text in blocks if kind == "bash" for line in text.splitlines()]
+    commands = [shlex.split(line) for line in commands if line.startswith("daskksvd ")]
+    assert len(commands) == 3
+    for _, *arguments in commands:
+        run = subprocess.run(
+            [sys.executable, "-m", "daskksvd", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert run.returncode == 0, run.stderr
+
+
+def test_what_the_readme_names_is_there():
+    text = README.read_text()
+    for name in re.findall(r"`((?:daskksvd|benchmarks|ci)/[\w./]*)`|bash (ci/\w+\.sh)", text):
+        assert (README.parent / (name[0] or name[1])).exists()
