@@ -24,6 +24,7 @@ except ImportError as error:
 
 from .coding import Stopping, make_coder
 from .constants import CHECKPOINT_EVERY, WINDOW, WORST_ROWS
+from .learning.engine import round_event
 from .learning.fit import begin, check_init, keep_in_memory, make_stopping, need_memory
 from .learning.fit import fit as learn
 from .learning.moments import MOMENTS, Wanted
@@ -36,7 +37,7 @@ from .result import Result
 from .rows import Preprocessing, Rows, as_rows, cut_jobs
 from .running import Once, given, make_runner
 from .running.blas import single_threaded_blas
-from .tracking import HistoryRecorder, WaveFinished
+from .tracking import HistoryRecorder
 
 STREAM_USES = 128
 """A stream has no passes of which to forget a share. Its statistics reach back
@@ -452,8 +453,8 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         stopping = make_stopping(settings, rows.d)
         need_memory(runner, rows, settings, stopping)
         schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
-        preprocessing, _, state = begin(runner, rows, settings, schedule, settings.random_state)
-        return _Stream(settings, stopping, preprocessing, state, HistoryRecorder())
+        preprocessing, variance, state = begin(runner, rows, settings, schedule, settings.random_state)
+        return _Stream(settings, stopping, preprocessing, variance, state, HistoryRecorder())
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -478,6 +479,9 @@ class _Stream(NamedTuple):
     settings : Settings
     stopping : coding.Stopping
     preprocessing : rows.Preprocessing
+    variance : float
+        Of the samples of the first batch, all features together; NaN where
+        the dictionary came from a fit.
     state : State
     recorder : HistoryRecorder
     settled : bool
@@ -487,6 +491,7 @@ class _Stream(NamedTuple):
     settings: Settings
     stopping: Stopping
     preprocessing: Preprocessing
+    variance: float
     state: State
     recorder: HistoryRecorder
     settled: bool = False
@@ -497,7 +502,8 @@ class _Stream(NamedTuple):
         settings = Settings(**{name: result.settings.get(name) for name in Settings._fields})
         settings = settings._replace(dtype=result.dictionary.dtype, holdout=0.0)
         state = State.start(result._coding_dictionary(), WAVE)
-        return cls(settings, result._stopping, result._preprocessing, state, HistoryRecorder(), True)
+        mapping = result._preprocessing
+        return cls(settings, result._stopping, mapping, np.nan, state, HistoryRecorder(), True)
 
     @property
     def dictionary(self):
@@ -529,18 +535,8 @@ class _Stream(NamedTuple):
         may_replace = settings.replace_atoms and state.n_updates >= window
         state, replaced = update_after_wave(state, moments, int(window / WINDOW), may_replace)
         seconds = time.perf_counter() - began
-        self.recorder(
-            WaveFinished(
-                0,
-                len(self.recorder.waves["seconds"]),
-                WAVE,
-                moments.count,
-                float(np.sqrt(moments.residual / moments.energy)) if moments.energy > 0 else 0.0,
-                moments.nonzeros / moments.count,
-                len(replaced),
-                seconds,
-            )
-        )
+        number = len(self.recorder.waves["seconds"])
+        self.recorder(round_event(0, number, WAVE, moments, self.variance, len(replaced), seconds))
         return self._replace(state=succeed(state, seconds=state.seconds + seconds), settled=settled)
 
     def result(self, feature_names):

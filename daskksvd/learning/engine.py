@@ -221,7 +221,7 @@ class Engine:
             totals.count,
             error,
             _ratio(totals.residual_original, totals.energy_original),
-            totals.residual_original / max(self.variance * totals.count, np.finfo(float).tiny),
+            unexplained(totals, self.variance),
             totals.nonzeros / totals.count,
             int((totals.uses > 0).sum()),
             state.replaced,
@@ -301,18 +301,8 @@ class Engine:
         """Tell of a round; the time since the last one is its time."""
         if replaced:
             self.notify(AtomsReplaced(index, tuple(replaced)))
-        count = moments.count if moments is not None else 0
         self.notify(
-            WaveFinished(
-                index,
-                number,
-                kind,
-                count,
-                _ratio(moments.residual, moments.energy) if count else np.nan,
-                moments.nonzeros / count if count else np.nan,
-                len(replaced),
-                self._round_seconds,
-            )
+            round_event(index, number, kind, moments, self.variance, len(replaced), self._round_seconds)
         )
 
     def succeed(self, state):
@@ -351,6 +341,29 @@ class Engine:
         if self.checkpoint is not None:
             path = self.checkpoint(self)
             self.notify(CheckpointWritten(path, self.state.pass_index, self.state.round_index))
+
+
+def round_event(pass_index, index, kind, moments, variance, n_replaced, seconds):
+    """The event of a round; ``moments`` is None where nothing was coded anew."""
+    if moments is None:
+        found = (0, np.nan, np.nan, np.nan, 0, n_replaced, seconds, 0.0)
+    else:
+        found = (
+            moments.count,
+            _ratio(moments.residual, moments.energy),
+            unexplained(moments, variance),
+            moments.nonzeros / moments.count,
+            int((moments.uses > 0).sum()),
+            n_replaced,
+            seconds,
+            moments.count / max(seconds, 1e-9),
+        )
+    return WaveFinished(pass_index, index, kind, *found)
+
+
+def unexplained(moments, variance):
+    """Fraction of the variance of the data that codes leave unexplained."""
+    return moments.residual_original / max(variance * moments.count, np.finfo(float).tiny)
 
 
 def _ratio(residual, energy):

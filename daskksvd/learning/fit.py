@@ -75,8 +75,8 @@ def fit(
     Parameters
     ----------
     array : array-like, dask.array.Array, xarray.DataArray, zarr.Array, str or path
-        Samples, n x d, real. A path names a Zarr array, or a Zarr group with
-        one two-dimensional array or one called ``embeddings``.
+        Samples, n x d, real. A path names a Zarr array, a Zarr group with one
+        two-dimensional array or one called ``embeddings``, or a .npy file.
     n_components : int
         Number of atoms, m; at most n.
     n_nonzero_coefs : int, optional

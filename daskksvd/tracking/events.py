@@ -67,11 +67,14 @@ class WaveFinished(Event):
         Rows coded in this round; 0 where codes were only brought up to date.
     relative_error : float
         ``||Y - X D|| / ||Y||`` of those rows before the update.
+    fvu : float
+        Fraction of variance unexplained of those rows, in the metric of the data.
     mean_nonzeros : float
-    replaced : int
-        Atoms replaced after it.
+    used_atoms, replaced_atoms : int
+        Atoms used by those rows, and replaced after the round.
     seconds : float
         Time of the round, update included.
+    rows_per_second : float
     """
 
     pass_index: int
@@ -79,9 +82,12 @@ class WaveFinished(Event):
     kind: str
     n_samples: int
     relative_error: float
+    fvu: float
     mean_nonzeros: float
-    replaced: int
+    used_atoms: int
+    replaced_atoms: int
     seconds: float
+    rows_per_second: float
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,13 @@ PASS_COLUMNS = {
 }
 WAVE_COLUMNS = {
     "relative_error": "||Y - X D|| / ||Y|| of the rows of the wave, before its update",
+    "fvu": "fraction of variance unexplained of those rows, in the metric of the data",
     "mean_nonzeros": "nonzero coefficients per row",
     "n_samples": "rows coded",
-    "replaced": "atoms replaced after the wave",
+    "used_atoms": "atoms used by those rows",
+    "replaced_atoms": "atoms replaced after the wave",
     "seconds": "wall time [s]",
+    "rows_per_second": "rows coded per second of wall time [1/s]",
     "pass_index": "pass that the wave belongs to",
 }
 
@@ -80,4 +83,4 @@ def _dtype(name):
     return np.int64 if name in _WHOLE else np.float64
 
 
-_WHOLE = {"used_atoms", "replaced_atoms", "n_samples", "replaced", "pass_index"}
+_WHOLE = {"used_atoms", "replaced_atoms", "n_samples", "pass_index"}
