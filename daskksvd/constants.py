@@ -83,8 +83,9 @@ WINDOW = 0.25
 """Statistics are forgotten over at least this share of a pass. Shorter
 windows lose accuracy."""
 
-ONLINE_SWEEPS = 2
-"""Block-coordinate sweeps over the atoms after each wave."""
+ONLINE_SWEEPS = 1
+"""Sweeps over the atoms after each wave. Two found no more atoms on planted data
+and no lower error on Flickr8k features, at twice the time on the driver."""
 
 BATCH_SWEEPS = 3
 """The same after a full pass, where a sweep is cheap beside the coding."""

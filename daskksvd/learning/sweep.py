@@ -1,7 +1,5 @@
 """Dictionary update on statistics alone: block-coordinate descent over atoms."""
 
-import contextlib
-
 import numpy as np
 
 from ..kernels.update import sweep_block
@@ -9,10 +7,6 @@ from ..running.blas import single_threaded_blas
 
 _BLOCK = 32
 """Atoms between two matrix products; inside, changes pass from atom to atom."""
-
-_ONE_THREAD_FLOPS = 1e9
-"""Sweeps of fewer operations run on one BLAS thread: waking the others for
-slices this thin costs more than they save, above all beside busy workers."""
 
 
 def sweep(dictionary, XX, XY, n_sweeps):
@@ -45,8 +39,9 @@ def sweep(dictionary, XX, XY, n_sweeps):
     A = (XX / largest).astype(dtype)
     B = (XY / largest).astype(dtype)
     usable = A.diagonal() > np.finfo(dtype).eps ** 2
-    small = 2 * A.size * dictionary.shape[1] < _ONE_THREAD_FLOPS
-    with single_threaded_blas() if small else contextlib.nullcontext():
+    # products this thin gain nothing from more threads, and waking them beside
+    # busy workers made a sweep five times slower
+    with single_threaded_blas():
         for _ in range(n_sweeps):
             for start in range(0, len(dictionary), _BLOCK):
                 block = slice(start, start + _BLOCK)
