@@ -79,7 +79,9 @@ def main():
     folder = pathlib.Path(tempfile.mkdtemp(dir=options.folder, prefix="out-of-core-"))
     rows = int(options.gigabytes * 1e9 / (4 * options.features))
     print(f"two workers of one thread and {options.memory} each, {options.atoms} atoms")
-    print(f"{'rows':>10} {'store GB':>9} {'seconds':>8} {'error':>7} {'found':>6} {'peak MB':>8} {'mean MB':>8}")
+    print(
+        f"{'rows':>10} {'store GB':>9} {'seconds':>8} {'error':>7} {'found':>6} {'peak MB':>8} {'mean MB':>8}"
+    )
     try:
         for n_samples in (rows // 2, rows):
             path = folder / f"{n_samples}.zarr"

@@ -2,4 +2,4 @@
 # Make an environment if there is none, then run the main job from end to end.
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 python -m pip install --quiet --editable .
-daskksvd demo "$@"
+daskksvd demo --overwrite "$@"

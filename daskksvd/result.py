@@ -203,8 +203,8 @@ class Result:
             survey = run_survey(runner, rows, jobs, np.empty(0, np.int64), False)
             if survey.n_bad:
                 raise ValueError(
-                    f"array has {survey.n_bad} rows with NaN or infinite values, the first is row "
-                    f"{survey.first_bad}; all values must be finite"
+                    f"array has {survey.n_bad} row{'s' if survey.n_bad > 1 else ''} with NaN or infinite "
+                    f"values, the first is row {survey.first_bad}; all values must be finite"
                 )
             found = runner.reduce(MOMENTS, rows, jobs, coder, mapping, wanted)
         finally:

@@ -25,6 +25,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import daskksvd
 from daskksvd import KSVD
+from daskksvd.constants import ONLINE_SWEEPS
 from daskksvd.datasets import make_planted
 from daskksvd.datasets.planted import recovered_atoms
 
@@ -356,7 +357,7 @@ def test_partial_fit_is_an_online_update(X):
         A = fade * A + codes.T @ codes
         B = fade * B + codes.T @ batch
         error = np.linalg.norm(batch - codes @ D_) / np.linalg.norm(batch)
-        for atom in 2 * [*range(M)]:
+        for atom in ONLINE_SWEEPS * [*range(M)]:
             direction = B[atom] - A[atom] @ D_ + A[atom, atom] * D_[atom]
             D_[atom] = direction / np.linalg.norm(direction)
         assert_allclose(model.components_, D_, atol=1e-8)

@@ -1,5 +1,6 @@
 """The README's code blocks do what the README says."""
 
+import itertools
 import pathlib
 import re
 import shlex
@@ -25,7 +26,7 @@ def test_python_and_shell_blocks(tmp_path):
     assert run.returncode == 0, run.stderr
     shown = [
         text
-        for (before, _), (kind, text) in zip(blocks, blocks[1:], strict=False)
+        for (before, _), (kind, text) in itertools.pairwise(blocks)
         if kind == "text" and before == "python"
     ]
     assert len(shown) == 3

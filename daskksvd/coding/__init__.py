@@ -1,6 +1,6 @@
 """Rows to codes: the sparse coding step, the same code on every scheduler."""
 
-from .coder import Codes, Coder, Stopping, code_block, iterate_blocks, make_coder
+from .coder import Coder, Codes, Stopping, code_block, iterate_blocks, make_coder
 from .formats import codes_to_coo, reconstruct
 
 __all__ = [

@@ -117,7 +117,8 @@ def code_block(rows, coder):
     dtype = coder.dictionary.dtype
     width = coder.stopping.width
     n = len(rows)
-    correlations = rows @ coder.dictionary.T
+    with np.errstate(invalid="ignore", over="ignore"):  # the energy tells of bad rows
+        correlations = rows @ coder.dictionary.T
     energy = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
     codes = Codes(np.empty((n, width), np.int32), np.empty((n, width), dtype))
     explained = np.empty(n)

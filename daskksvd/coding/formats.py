@@ -9,7 +9,7 @@ def codes_to_coo(codes, n_components):
 
     Coefficients that are exactly zero are left out.
     """
-    n, width = codes.indices.shape
+    n = len(codes.indices)
     order = np.argsort(codes.indices, axis=1, kind="stable")
     indices = np.take_along_axis(codes.indices, order, axis=1)
     values = np.take_along_axis(codes.values, order, axis=1)

@@ -166,7 +166,7 @@ def mp(P, gram, energy, floor, rounding, pivot_min, mask, W, indices, values, ex
     Plain matching pursuit (Mallat, Zhang 1993) picks atoms until it has k
     distinct ones (or has made ``W.shape[1]`` steps); then the coefficients
     are fitted to the row by least squares. Arguments as for `omp`, but
-    ``W`` is (k + 1, steps) and only carries ``k`` and the most steps allowed.
+    ``W`` is (1, steps) and only carries the most steps allowed.
     """
     n, m = P.shape
     k = indices.shape[1]

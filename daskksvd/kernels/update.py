@@ -122,33 +122,33 @@ def pursue_atoms(gram, remainder, support):
         Filled with those atoms; -1 where there is no other.
     """
     m = gram.shape[0]
-    for l in range(m):
-        support[l, 0] = support[l, 1] = -1
-        remainder[l, 0] = remainder[l, 1] = 1
-        g = gram[l]
+    for atom in range(m):
+        support[atom, 0] = support[atom, 1] = -1
+        remainder[atom, 0] = remainder[atom, 1] = 1
+        g = gram[atom]
         best = 0.0
         j = -1
         for i in range(m):
-            if i != l and abs(g[i]) > best:
+            if i != atom and abs(g[i]) > best:
                 best = abs(g[i])
                 j = i
         if j < 0:
             continue
         step = g[j]
         h = gram[j]
-        remainder[l, 0] = remainder[l, 1] = 1 - step * step
-        support[l, 0] = j
+        remainder[atom, 0] = remainder[atom, 1] = 1 - step * step
+        support[atom, 0] = j
         best = 0.0
         second = -1
         captured = 0.0
         for i in range(m):
             correlation = g[i] - step * h[i]
-            if i != l and i != j and abs(correlation) > best:
+            if i != atom and i != j and abs(correlation) > best:
                 pivot = 1 - h[i] * h[i]
                 if pivot > 1e-4:
                     best = abs(correlation)
                     second = i
                     captured = correlation * correlation / pivot
         if second >= 0:
-            remainder[l, 1] = 1 - step * step - captured
-            support[l, 1] = second
+            remainder[atom, 1] = 1 - step * step - captured
+            support[atom, 1] = second

@@ -133,7 +133,7 @@ class Engine:
     def one_round(self, index, number, kind, jobs, may_replace):
         """Code the rows of a round; after a wave, update the dictionary."""
         wanted = Wanted(statistics=True, n_worst=self.n_worst)
-        moments = self.moments(jobs, wanted)
+        moments = self.moments(jobs, wanted, self.stopping_now())
         state = self.state
         replaced = []
         if kind == WAVE:
@@ -149,7 +149,7 @@ class Engine:
         dictionary, XX, XY, replaced = state.dictionary, totals.XX, totals.XY, []
         if self.settings.update == "batch" and self.may_replace(index, FULL):
             atoms = self.surplus(dictionary, totals.uses, XX.diagonal())
-            dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, totals.worst)
+            dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, totals)
         dictionary = sweep(dictionary, XX, XY, BATCH_SWEEPS)
         self.succeed(
             succeed(
@@ -194,7 +194,7 @@ class Engine:
         replaced = []
         if self.may_replace(index, KSVD):
             atoms = self.surplus(dictionary, moments.uses, moments.uses.astype(float))
-            dictionary, _, _, replaced = replace(dictionary, None, None, atoms, moments.worst)
+            dictionary, _, _, replaced = replace(dictionary, None, None, atoms, moments)
         self.succeed(
             succeed(
                 self.state,
@@ -210,7 +210,7 @@ class Engine:
         """Close the books of a pass and choose the kind of the next."""
         holdout_error = np.nan
         if self.schedule.held:
-            held = self.moments(self.schedule.held_jobs(), Wanted(statistics=False, n_worst=0))
+            held = self.moments(self.schedule.held_jobs(), Wanted(statistics=False, n_worst=0), self.stopping)
             holdout_error = _ratio(held.residual, held.energy)
         self.tick()
         state, totals = self.state, self.state.totals
@@ -259,10 +259,10 @@ class Engine:
 
     # -------------------------------------------------------------- helpers
 
-    def moments(self, jobs, wanted):
+    def moments(self, jobs, wanted, stopping):
         """Code lists of pieces with the dictionary of the moment."""
         jobs = [self.rows.job(pieces) for pieces in jobs]
-        coder = Once(make_coder, (self.state.dictionary, self.stopping_now()))
+        coder = Once(make_coder, (self.state.dictionary, stopping))
         return self.runner.reduce(MOMENTS, self.rows, jobs, coder, given(self.mapping), given(wanted))
 
     def stopping_now(self):

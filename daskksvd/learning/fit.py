@@ -8,7 +8,14 @@ import numpy as np
 
 from ..coding import Stopping
 from ..coding.coder import block_rows
-from ..constants import CHECKPOINT_EVERY, FLOAT32_RANGE, IN_MEMORY_BYTES, KSVD_GRAM_BYTES, TASK_ROWS
+from ..constants import (
+    CHECKPOINT_EVERY,
+    IN_MEMORY_BYTES,
+    KSVD_GRAM_BYTES,
+    LARGEST_VALUES,
+    TASK_ROWS,
+    ZERO_VARIANCE,
+)
 from ..result import Result
 from ..rows import Preprocessing, as_rows, cut_jobs, cut_pieces, preprocess, run_survey
 from ..running import make_runner
@@ -17,7 +24,7 @@ from ..tracking import Checkpointer, HistoryRecorder, ProgressBar, load_checkpoi
 from .engine import Engine
 from .initial import check_init, initial_dictionary, sample_size
 from .schedule import plan_schedule
-from .settings import check_settings, check_shape, integer
+from .settings import callables, check_settings, check_shape, integer
 from .state import State
 
 
@@ -186,6 +193,7 @@ def fit(
         replace_atoms=replace_atoms,
         dtype=dtype,
     )
+    callbacks = callables("callbacks", callbacks)
     checkpoint_every = integer("checkpoint_every", checkpoint_every, 1)
     if n_threads is not None:
         n_threads = integer("n_threads", n_threads, 1)
@@ -337,16 +345,17 @@ def check_data(survey, settings):
     if survey.n_zero == survey.count:
         raise ValueError("array has only zeros; there is nothing to represent")
     removed = settings.center or settings.whiten is not None
-    if removed and survey.variance.sum() <= 1e-12 * (survey.mean**2).sum():
+    if removed and survey.variance.sum() <= ZERO_VARIANCE * (survey.mean**2).sum():
         raise ValueError(
             "array is constant: all rows are equal and nothing is left after centring; give varying samples"
         )
-    low, high = FLOAT32_RANGE
-    if settings.dtype == np.float32 and not low <= survey.largest <= high:
+    low, high = LARGEST_VALUES[settings.dtype.name]
+    if not low <= survey.largest <= high:
+        advice = " or pass dtype='float64'" if settings.dtype == np.float32 else ""
         raise ValueError(
             f"array has values up to {survey.largest:.3g}, too {'large' if survey.largest > 1 else 'small'} "
-            f"for float32, where the largest must lie between {low:g} and {high:g}; rescale it or "
-            "pass dtype='float64'"
+            f"for {settings.dtype}, where the largest must lie between {low:g} and {high:g}; "
+            f"rescale it{advice}"
         )
 
 

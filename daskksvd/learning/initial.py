@@ -49,10 +49,7 @@ def initial_dictionary(settings, sample, preprocessing, d, rng):
     norms = np.linalg.norm(rows, axis=1)
     rows = rows[norms > 1e-6 * max(norms.max(initial=0), np.finfo(float).tiny)]
     directions = _distinct(normalised(rows))
-    if settings.init == "k-means++":
-        atoms = _far_apart(directions, m, rng)
-    else:
-        atoms = directions[:m]
+    atoms = _far_apart(directions, m, rng) if settings.init == "k-means++" else directions[:m]
     if len(atoms) < m:
         warnings.warn(
             f"only {len(atoms)} of {len(sample)} sampled rows are distinct and not zero; the other "

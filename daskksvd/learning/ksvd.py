@@ -24,7 +24,6 @@ from ..running.base import run_job
 from ..running.blas import single_threaded_blas
 from .moments import Totals, add_all
 
-
 _DENSE_EIGEN = 200
 """Matrices up to this size are solved outright."""
 
@@ -128,8 +127,8 @@ def ksvd_pass(runner, rows, jobs, dictionary, stopping, preprocessing, n_worst, 
 def _code_job(job, inputs, coder, preprocessing, n_worst):
     """Code a job's rows. Returns the codes of every piece, and moments."""
     dtype = coder.dictionary.dtype
-    m, d = coder.n_components, coder.dictionary.shape[1]
-    total = Totals(n_worst, d, dtype)
+    m = coder.n_components
+    total = Totals(n_worst, coder)
     uses = np.zeros(m, np.int64)
     pieces = []
     for _, raw in job.read(inputs):

@@ -30,6 +30,10 @@ class Moments(NamedTuple):
     worst : (w, d') array
         Prepared rows with the largest residuals, worst first.
     worst_residual : (w,) float64 array
+    worst_left : (w, d') array
+        The residuals of those rows.
+    worst_used : (w, width) int32 array
+        The atoms that they use, -1 where unused.
     n_worst : int
         Most rows kept in ``worst``.
     """
@@ -45,12 +49,18 @@ class Moments(NamedTuple):
     XY: np.ndarray | None
     worst: np.ndarray
     worst_residual: np.ndarray
+    worst_left: np.ndarray
+    worst_used: np.ndarray
     n_worst: int
 
     def without_statistics(self):
         """Only what the history needs."""
-        nothing = {"worst": self.worst[:0], "worst_residual": np.empty(0), "n_worst": 0}
-        return self._replace(XX=None, XY=None, **nothing)
+        nothing = {name: getattr(self, name)[:0] for name in WORST}
+        return self._replace(XX=None, XY=None, n_worst=0, **nothing)
+
+
+WORST = ("worst", "worst_residual", "worst_left", "worst_used")
+"""Fields of `Moments` with an entry for each worst row, the row itself first."""
 
 
 class Wanted(NamedTuple):
@@ -75,7 +85,7 @@ def job_moments(job, inputs, coder, preprocessing, wanted):
     uses = np.zeros(m, np.int64)
     XX = np.zeros((m, m), dtype) if wanted.statistics else np.zeros((0, 0), dtype)
     XY = np.zeros((m, d), dtype) if wanted.statistics else np.zeros((0, 0), dtype)
-    total = Totals(wanted.n_worst, d, dtype)
+    total = Totals(wanted.n_worst, coder)
     for _, raw in job.read(inputs):
         for block in iterate_blocks(len(raw), coder):
             rows = preprocessing.apply(raw[block], dtype)
@@ -92,19 +102,20 @@ def job_moments(job, inputs, coder, preprocessing, wanted):
 class Totals:
     """Running sums of one task, but for the statistics of the update."""
 
-    def __init__(self, n_worst, d, dtype):
+    def __init__(self, n_worst, coder):
+        d, dtype = coder.dictionary.shape[1], coder.dictionary.dtype
         self.count = self.nonzeros = 0
         self.sums = np.zeros(4)
         self.n_worst = n_worst
-        self.worst = np.empty((0, d), dtype)
-        self.worst_residual = np.empty(0)
+        nothing = np.empty((0, d), dtype)
+        self.worst = (nothing, np.empty(0), nothing, np.empty((0, coder.stopping.width), np.int32))
 
     def add(self, rows, codes, energy, residual, coder, preprocessing):
         """Add one block. ``rows`` may be overwritten."""
         self.count += len(rows)
         self.nonzeros += int((codes.indices >= 0).sum())
         if self.n_worst:
-            self._keep_worst(rows, residual)
+            self._keep_worst(rows, codes, residual, coder)
         energy, residual = energy.sum(), residual.sum()
         original = (energy, residual)
         if not preprocessing.keeps_metric:
@@ -113,12 +124,13 @@ class Totals:
             original = (before, _weighted_energy(rows, preprocessing.scale))
         self.sums += (energy, residual, *original)
 
-    def _keep_worst(self, rows, residual):
+    def _keep_worst(self, rows, codes, residual, coder):
         most = min(self.n_worst, len(rows))
         top = np.argsort(-residual, kind="stable")[:most]
-        self.worst, self.worst_residual = merge_worst(
-            [self.worst, rows[top]], [self.worst_residual, residual[top]], self.n_worst
-        )
+        left, used = rows[top], codes.indices[top]
+        found = (left.copy(), residual[top], left, used)
+        subtract_reconstruction(left, coder.dictionary, used, codes.values[top])
+        self.worst = merge_worst([self.worst, found], self.n_worst)
 
     def moments(self, uses, XX, XY):
         return Moments(
@@ -128,8 +140,7 @@ class Totals:
             uses,
             XX,
             XY,
-            self.worst,
-            self.worst_residual,
+            *self.worst,
             self.n_worst,
         )
 
@@ -139,17 +150,16 @@ def _weighted_energy(rows, weights):
     return np.einsum("ij,ij->", weighted, weighted, dtype=np.float64)
 
 
-def merge_worst(rows, residuals, most):
-    """The worst of several lists of worst rows."""
-    rows, residuals = np.concatenate(rows), np.concatenate(residuals)
-    top = np.argsort(-residuals, kind="stable")[:most]
-    return rows[top], residuals[top]
+def merge_worst(parts, most):
+    """The worst of several lists of worst rows, each the fields `WORST`."""
+    merged = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+    top = np.argsort(-merged[1], kind="stable")[:most]
+    return tuple(array[top] for array in merged)
 
 
 def add_all(parts):
     """Add a list of `Moments`, statistics in float64."""
-    worst = [part.worst for part in parts]
-    residuals = [part.worst_residual for part in parts]
+    worst = [tuple(getattr(part, name) for name in WORST) for part in parts]
     n_worst = max(part.n_worst for part in parts)
     return Moments(
         sum(part.count for part in parts),
@@ -161,7 +171,7 @@ def add_all(parts):
         sum(part.uses for part in parts),
         _add_arrays([part.XX for part in parts]),
         _add_arrays([part.XY for part in parts]),
-        *merge_worst(worst, residuals, n_worst),
+        *merge_worst(worst, n_worst),
         n_worst,
     )
 

@@ -47,7 +47,7 @@ def update_after_wave(state, moments, n_waves, may_replace):
             redundant = find_redundant(dictionary, XX.diagonal(), t > IDLE_AFTER * n_waves)
             atoms += [atom for atom in redundant if atom not in set(atoms)]
         atoms = atoms[: most_replaced(len(dictionary))]
-        dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, moments.worst)
+        dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, moments)
         idle[replaced] = 0.0
     dictionary = sweep(dictionary, XX, XY, ONLINE_SWEEPS)
     state = succeed(

@@ -8,7 +8,7 @@ represents are what is missing.
 
 import numpy as np
 
-from ..constants import IDLE, REDUNDANT, REPLACED_SHARE
+from ..constants import IDLE, MIXTURE_ROWS, MIXTURE_SHARE, REDUNDANT, REPLACED_SHARE, REPRESENTED
 from ..kernels.update import pursue_atoms
 
 
@@ -65,35 +65,91 @@ def most_replaced(n_components):
     return max(1, int(REPLACED_SHARE * n_components))
 
 
-def replace(dictionary, XX, XY, atoms, candidates):
-    """Put candidate rows in the place of atoms.
+def find_mixtures(dictionary, left, used):
+    """Atoms that each stand for two, and what would take their place.
 
-    The share of an old atom is first taken out of ``X'Y`` for the others, and
-    its own statistics are cleared.
+    Where one atom is the sum of two true ones, the residuals of the rows that
+    use it all point along their difference. Of n residuals of d random
+    numbers about ``(n^-1/2 + d^-1/2)^2`` would lie along one direction by
+    chance (the edge of the Marchenko-Pastur law).
+
+    Parameters
+    ----------
+    dictionary : (m, d) float array
+    left : (w, d) array
+        Residuals of badly represented rows.
+    used : (w, width) integer array
+        Atoms that they use; -1 where unused.
+
+    Returns
+    -------
+    list of (int, (2, d) array)
+        An atom and the two unit vectors to replace it, worst first.
+    """
+    found = []
+    row, _ = np.nonzero(used >= 0)
+    atom = used[used >= 0]
+    for j in np.flatnonzero(np.bincount(atom, minlength=1) >= MIXTURE_ROWS):
+        E = left[row[atom == j]].astype(np.float64)
+        _, sizes, directions = np.linalg.svd(E, full_matrices=False)
+        chance = min(1.0, (len(E) ** -0.5 + len(E[0]) ** -0.5) ** 2)
+        if sizes[0] ** 2 <= (chance + MIXTURE_SHARE * (1 - chance)) * (sizes**2).sum():
+            continue
+        d = dictionary[j].astype(np.float64)
+        v = directions[0] - (directions[0] @ d) * d
+        norm = np.linalg.norm(v)
+        if norm < 0.5:  # residuals are orthogonal to the atom, or nothing but rounding
+            continue
+        v /= norm
+        found.append((sizes[0], int(j), np.stack([d + v, d - v]) / np.sqrt(2)))
+    found.sort(key=lambda item: -item[0])
+    return [(j, pair) for _, j, pair in found]
+
+
+def replace(dictionary, XX, XY, atoms, moments):
+    """Give atoms that are not worth their place to others.
+
+    The place goes to one half of an atom that stands for two, while there
+    are such, then to the rows that are represented worst. The share of an old
+    atom is first taken out of ``X'Y`` for the others, and its own statistics
+    are cleared.
 
     Parameters
     ----------
     dictionary, XX, XY : arrays
         (m, d), (m, m), (m, d). ``XX`` and ``XY`` may be None.
     atoms : list of int
-    candidates : (c, d) array
-        Prepared rows, best candidate first; zero rows are passed over.
+        Least useful first.
+    moments : Moments
+        With the worst rows; those that lack next to nothing are passed over.
 
     Returns
     -------
     dictionary, XX, XY : arrays
         New ones.
     replaced : list of int
-        Atoms that were replaced.
+        Atoms that were replaced, mixtures included.
     """
-    norms = np.linalg.norm(candidates, axis=1)
-    candidates = candidates[norms > 0] / norms[norms > 0, None]
-    replaced = [int(atom) for atom in atoms[: len(candidates)]]
+    left = np.linalg.norm(moments.worst_left, axis=1)
+    bad = left > REPRESENTED * np.linalg.norm(moments.worst, axis=1)
+    rows = (row / np.linalg.norm(row) for row in moments.worst[bad])
+    mixtures = []
+    if atoms:
+        found = find_mixtures(dictionary, moments.worst_left[bad], moments.worst_used[bad])
+        mixtures = [(j, halves) for j, halves in found if j not in set(atoms)]
+    new = {}
+    for atom in atoms:
+        if mixtures:
+            j, (new[atom], kept) = mixtures.pop(0)
+            new[j] = kept
+        elif (row := next(rows, None)) is not None:
+            new[atom] = row
+    replaced = list(new)
     if not replaced:
         return dictionary, XX, XY, replaced
     old = dictionary
     dictionary = dictionary.copy()
-    dictionary[replaced] = candidates[: len(replaced)]
+    dictionary[replaced] = np.stack(list(new.values()))
     if XX is not None:
         XX, XY = XX.copy(), XY.copy()
         XY -= XX[:, replaced] @ old[replaced].astype(np.float64)

@@ -111,12 +111,12 @@ def check_settings(n_components, **arguments):
         tol,
         max_time,
         seed("random_state", a["random_state"]),
-        bool(a["center"]),
-        bool(a["scale"]),
+        flag("center", a["center"]),
+        flag("scale", a["scale"]),
         whiten,
         holdout,
         n_blocks,
-        bool(a["replace_atoms"]),
+        flag("replace_atoms", a["replace_atoms"]),
         dtype,
     )
 
@@ -152,6 +152,20 @@ def number(name, value, low, high, allowed, open_ends=False):
     if not inside:
         raise ValueError(f"{name}={value}; it must be {allowed}")
     return float(value)
+
+
+def flag(name, value):
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r}; it must be True or False")
+    return bool(value)
+
+
+def callables(name, value):
+    """A sequence of callables, as a list."""
+    if callable(value) or not hasattr(value, "__iter__") or not all(map(callable, value)):
+        raise TypeError(f"{name} is {value!r}; it must be a sequence of callables, such as [print]")
+    return list(value)
 
 
 def choice(name, value, allowed, also=""):

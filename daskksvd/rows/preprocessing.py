@@ -35,14 +35,19 @@ class Preprocessing(NamedTuple):
         return self.scale is None
 
     def cast(self, dtype):
-        """The same map in the dtype of the computation."""
-        return Preprocessing(*(None if part is None else part.astype(dtype) for part in self))
+        """The same map in the dtype of the computation; the mean stays in float64."""
+        basis, scale = (None if part is None else part.astype(dtype) for part in (self.basis, self.scale))
+        return Preprocessing(self.mean, basis, scale)
 
     def apply(self, rows, dtype):
         """Prepared copy of some rows (n, d), C-contiguous, of ``dtype``."""
-        rows = np.array(rows, dtype=dtype, order="C")
-        if self.mean is not None:
-            rows -= self.mean
+        if self.mean is not None and np.result_type(rows.dtype, dtype) != dtype:
+            # values too long for the dtype: what is left of them after centring is not
+            rows = np.subtract(rows, self.mean, out=np.empty(rows.shape, dtype), casting="same_kind")
+        else:
+            rows = np.array(rows, dtype=dtype, order="C")
+            if self.mean is not None:
+                rows -= self.mean.astype(dtype)
         if self.basis is not None:
             rows = rows @ self.basis
         if self.scale is not None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .graph import take_apart
 from .jobs import Job
+from .npy import NpyFile, open_npy
 
 MEMORY_CHUNK_BYTES = 16 * 2**20
 
@@ -24,7 +25,7 @@ class Rows:
     in_memory : bool
         Whether the input was an array of this process.
     local_path : str or None
-        Where a Zarr array lies in the file system.
+        Where a Zarr array or a .npy file lies in the file system.
     """
 
     def __init__(self, array, feature_names=None, in_memory=False, local_path=None):
@@ -95,8 +96,9 @@ def as_rows(array, name="array"):
     Parameters
     ----------
     array : array-like, dask.array.Array, xarray.DataArray, zarr.Array, str or path
-        n x d, real numbers. A path names a Zarr array, or a Zarr group that
-        holds exactly one two-dimensional array or one called ``embeddings``.
+        n x d, real numbers. A path names a Zarr array, a Zarr group that holds
+        exactly one two-dimensional array or one called ``embeddings``, or a
+        .npy file.
     name : str
         What messages call it.
 
@@ -111,7 +113,7 @@ def as_rows(array, name="array"):
     if isinstance(array, Rows):
         return array
     if isinstance(array, (str, os.PathLike)):
-        array = open_zarr(array, name)
+        array = open_path(array, name)
     if _is(array, "xarray", "Dataset"):
         raise TypeError(
             f"{name} is an xarray.Dataset; pass one of its variables: {', '.join(map(str, array))}"
@@ -126,9 +128,15 @@ def as_rows(array, name="array"):
         _check(array, name)
         array, local_path = _with_absolute_path(array)
         array = da.from_array(array, chunks=_zarr_chunks(array), inline_array=True)
+    elif isinstance(array, NpyFile):
+        _check(array, name)
+        local_path = array.path
+        array = da.from_array(array, chunks=(_memory_rows(array), array.shape[1]), inline_array=True)
     elif not isinstance(array, da.Array):
         if _is(array, "pandas", "DataFrame"):
             feature_names = [str(column) for column in array.columns]
+        if np.ma.isMaskedArray(array) and np.ma.is_masked(array):
+            raise TypeError(f"{name} is a masked array with masked values; fill them or leave their rows out")
         try:
             array = np.asarray(array)
         except ValueError as error:
@@ -163,6 +171,14 @@ def exists(path):
     return True
 
 
+def open_path(path, name="array"):
+    """The `NpyFile` or the two-dimensional Zarr array at a path."""
+    path = absolute(path)
+    if path.endswith(".npy") and os.path.isfile(path):
+        return open_npy(path, name)
+    return open_zarr(path, name)
+
+
 def open_zarr(path, name="array"):
     """The two-dimensional array in a Zarr store."""
     import zarr
@@ -174,8 +190,10 @@ def open_zarr(path, name="array"):
     try:
         found = zarr.open(path, mode="r")
     except (BaseZarrError, FileNotFoundError, KeyError, ValueError, OSError) as error:
+        hint = "; save its array by itself, with numpy.save" if path.endswith(".npz") else ""
         raise ValueError(
-            f"{name} is {path!r}, which is no Zarr store ({type(error).__name__}: {error})"
+            f"{name} is {path!r}, which is no Zarr store and no .npy file "
+            f"({type(error).__name__}: {error}){hint}"
         ) from error
     if isinstance(found, zarr.Array):
         return found

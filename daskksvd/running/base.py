@@ -88,6 +88,7 @@ class Runner(abc.ABC):
     def place(self, values):
         """Put arrays of this process where tasks run; returns handles."""
 
+    @abc.abstractmethod
     def check_path(self, path, name):
         """Raise where a process that runs tasks cannot see a local path."""
 
@@ -95,6 +96,7 @@ class Runner(abc.ABC):
     def check_future(self, future):
         """Return the future if tasks of this runner can use it; else raise."""
 
+    @abc.abstractmethod
     def recover(self):
         """Wait until there are workers again."""
 

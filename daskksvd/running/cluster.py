@@ -129,8 +129,8 @@ class _LostWorkersNamed:
     def __exit__(self, kind, error, traceback):
         if kind is None:
             return False
-        from distributed.comm import CommClosedError
         from distributed.client import FutureCancelledError
+        from distributed.comm import CommClosedError
         from distributed.scheduler import KilledWorker
 
         lost = (FutureCancelledError, KilledWorker, CommClosedError, TimeoutError)

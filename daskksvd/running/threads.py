@@ -49,6 +49,12 @@ class ThreadRunner(Runner):
             "pass client=, the Client that persisted it"
         )
 
+    def check_path(self, path, name):
+        """Nothing to check: tasks see what this process sees."""
+
+    def recover(self):
+        """Nothing to wait for: threads are not lost."""
+
     def memory(self):
         return [("this process", self._n_threads, available_bytes())]
 

@@ -1,0 +1,90 @@
+"""The command ``daskksvd``: demo, fit, encode and info.
+
+What takes long to import is imported inside the commands, so that ``--help``
+answers at once.
+"""
+
+import re
+
+import click
+
+from .. import __version__
+from .demo import demo_command
+from .encode import encode_command
+from .fit import fit_command
+from .info import info_command
+
+FAILED, REFUSED, INTERRUPTED = 1, 2, 130
+"""Exit codes: the work broke off; it cannot be done as asked for; Ctrl-C."""
+
+PATH_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError)
+REFUSALS = (TypeError, ValueError, MemoryError, *PATH_ERRORS)
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
+
+
+class Commands(click.Group):
+    """Lists commands in the order in which one needs them; tells errors in one line."""
+
+    def list_commands(self, context):
+        return list(self.commands)
+
+    def invoke(self, context):
+        try:
+            return super().invoke(context)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except KeyboardInterrupt as stop:
+            click.echo("\n".join(["\nInterrupted.", *getattr(stop, "__notes__", ())]), err=True)
+            context.exit(INTERRUPTED)
+        except (*REFUSALS, OSError, RuntimeError, ImportError) as error:
+            if context.params["traceback"]:
+                raise
+            text = " ".join(". ".join([str(error), *getattr(error, "__notes__", ())]).split())
+            told = click.ClickException(self.in_options(text) or type(error).__name__)
+            told.exit_code = REFUSED if isinstance(error, REFUSALS) else FAILED
+            raise told from error
+
+    def in_options(self, text):
+        """A message about Python arguments, as one about options."""
+        flags = [flag for command in self.commands.values() for it in command.params for flag in it.opts]
+        names = {flag[2:].replace("-", "_") for flag in flags if flag.startswith("--")}
+        # a name with an underscore is no English word; others mean the argument where a value follows
+        bare = [name for name in names if "_" in name] + ["rtol", "whiten"]
+        return re.sub(
+            rf"\b(?:({'|'.join(names)})(?:=True\b|(?==))|({'|'.join(bare)})\b)",
+            lambda match: "--" + (match[1] or match[2]).replace("_", "-"),
+            re.sub(r"^array\b|(?<=features of )array\b", "STORE", text.replace("n_threads", "threads")),
+        )
+
+
+@click.group(cls=Commands, context_settings=CONTEXT)
+@click.version_option(__version__, "-V", "--version", prog_name="daskksvd")
+@click.option("--traceback", is_flag=True, help="Show where in the code an error comes from.")
+def main(traceback):
+    """Dictionary learning with K-SVD, for data that does not fit in memory.
+
+    Given samples, one a row, find a set of directions ("atoms") such that every
+    sample is nearly a weighted sum of a few of them. The samples lie in a Zarr
+    store (or a .npy file) and are read piece by piece.
+
+    \b
+    New here? See it work on made-up data, in less than a minute:
+      daskksvd demo
+
+    \b
+    Then, with your own data:
+      daskksvd info   embeddings.zarr
+      daskksvd fit    embeddings.zarr --n-components 1024 --n-nonzero-coefs 8 --out result.zarr
+      daskksvd encode result.zarr embeddings.zarr --out codes.zarr
+
+    \b
+    Exit codes:
+      0  done
+      1  something failed on the way
+      2  the request cannot be met as it stands (the message says why)
+      130  stopped with Ctrl-C
+    """
+
+
+for command in (demo_command, fit_command, encode_command, info_command):
+    main.add_command(command)

@@ -1,0 +1,56 @@
+"""``daskksvd encode``: samples and a dictionary to codes."""
+
+import contextlib
+
+import click
+
+from .info import as_text, describe
+from .shared import OVERWRITE, SCHEDULER, check_out, connected
+
+EXAMPLES = """\b
+Examples:
+  daskksvd encode result.zarr embeddings.zarr --out codes.zarr
+  daskksvd encode /shared/result.zarr /shared/embeddings.zarr --out /shared/codes.zarr \\
+    --scheduler tcp://10.0.0.5:8786
+"""
+
+
+OPTIONS = [
+    click.Argument(["result"]),
+    click.Argument(["store"]),
+    click.Option(["--out", "-o"], required=True, metavar="CODES", help="Zarr store to make for the codes."),
+    SCHEDULER,
+    OVERWRITE,
+]
+
+
+@click.command("encode", params=OPTIONS, short_help="Code samples with a dictionary.", epilog=EXAMPLES)
+def encode_command(result, store, out, scheduler, overwrite):
+    """Write every sample in STORE as a sparse sum of the atoms in RESULT.
+
+    RESULT is what "daskksvd fit" saved; STORE holds samples with the same
+    number of features, in a Zarr store or a .npy file. They are coded the way
+    they were during the fit: as many atoms at most, the same centring and
+    scaling.
+
+    The codes are stored as two plain Zarr arrays with one row a sample:
+    "indices", the atoms it uses (-1 where there are fewer), and "values", their
+    weights. In Python, daskksvd.open_codes opens them as a lazy sparse array.
+    """
+    from ..result import load
+    from ..rows import as_rows
+
+    check_out(out, overwrite)
+    loaded = load(result)
+    rows = as_rows(store, "STORE")
+    with connected(scheduler) as client:
+        click.echo(f"Coding {rows.n:,} x {rows.d:,} {rows.dtype} samples in {store}", err=True)
+        try:
+            loaded.write_codes(rows, out, client=client, overwrite=overwrite)
+        except BaseException as error:
+            with contextlib.suppress(OSError, ValueError):
+                if describe(out).get("complete") is False:
+                    error.add_note(f"The codes in {out} are not complete; code again with --overwrite.")
+            raise
+    click.echo(as_text(describe(out)))
+    click.echo(f"  samples = daskksvd.load({result!r}).decode(codes)  # what the codes stand for, lazy")

@@ -1,0 +1,205 @@
+"""``daskksvd info``: what a store or file holds."""
+
+import json
+import os
+import textwrap
+
+import click
+
+from .shared import aligned, disk_bytes
+
+COUNT_ROWS = 2**17
+"""Nonzeros of codes are counted in at most this many rows, to stay quick."""
+
+HEADINGS = {
+    "pass": "pass",
+    "kind": "kind",
+    "relative_error": "error",
+    "relative_error_original": "as stored",
+    "fvu": "fvu",
+    "mean_nonzeros": "nonzeros",
+    "used_atoms": "used",
+    "replaced_atoms": "replaced",
+    "holdout_error": "held out",
+    "seconds": "seconds",
+}
+"""Columns of the history that people are shown."""
+
+NEXT = {
+    "result": "Next:\n  daskksvd encode {path} STORE --out codes.zarr",
+    "codes": "Next, in Python:\n  codes = daskksvd.open_codes({path!r})  # lazy, sparse",
+    "checkpoint": "To go on, or to get its result, give the same command again, with this --checkpoint.",
+    "samples": "Next:\n  daskksvd fit {path} --n-components M --n-nonzero-coefs K --out result.zarr",
+}
+
+EXAMPLES = """\b
+Examples:
+  daskksvd info result.zarr --json | jq .history
+  daskksvd info embeddings.zarr
+"""
+
+
+@click.command("info", short_help="Say what a store or file holds.", epilog=EXAMPLES)
+@click.argument("path")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs to read.")
+def info_command(path, as_json):
+    """Say what lies at PATH: a result, codes, a checkpoint, or samples.
+
+    For a result or a checkpoint that is how the error went down, pass by pass,
+    and all settings; for samples and codes, their shape, chunks and size. No
+    samples are read; of codes at most 131,072 rows are, to count nonzeros.
+
+    \b
+    Columns of the table of passes:
+      kind       wave (many updates a pass), full (one after the pass) or ksvd
+      error      relative error ||Y - X D|| / ||Y|| of the samples as coded
+      as stored  the same before centring, scaling and whitening, if it differs
+      fvu        fraction of the variance of the samples left unexplained
+      nonzeros   atoms used by a sample, on average
+      used       atoms used by at least one sample
+      replaced   atoms replaced in this pass
+      held out   relative error of samples not learned from (--holdout)
+    """
+    facts = describe(path)
+    click.echo(json.dumps(facts, indent=2) if as_json else as_text(facts))
+
+
+def describe(path):
+    """What lies at ``path``, as plain values that JSON can hold."""
+    import zarr
+
+    from ..coding.store import SCHEMA
+    from ..result import FORMAT, load
+    from ..rows import exists
+    from ..tracking import load_checkpoint
+
+    if not exists(path):
+        raise FileNotFoundError(f"{path}: there is no such file or store")
+    if path.endswith(".npy"):
+        return describe_samples(path)
+    try:
+        if os.path.isfile(path) and not path.endswith(".zip"):
+            return {"kind": "checkpoint", "path": path, **describe_checkpoint(*load_checkpoint(path))}
+        store = zarr.open(path, mode="r")
+    except Exception as error:
+        raise ValueError(f"{path} is neither a Zarr store nor a .npy file nor a checkpoint") from error
+    on_disk = {"path": path, "bytes": disk_bytes(path)}
+    if store.attrs.get("format") == FORMAT:
+        return {"kind": "result", **on_disk, **describe_result(load(path))}
+    if isinstance(store, zarr.Group) and set(SCHEMA) <= set(store):
+        return {"kind": "codes", **on_disk, **describe_codes(store)}
+    return describe_samples(path)
+
+
+def describe_samples(path):
+    from ..rows.source import open_path
+
+    array = open_path(path, path)
+    return {
+        "kind": "samples",
+        "path": path,
+        "array": getattr(array, "name", "").lstrip("/") or None,
+        "shape": list(array.shape),
+        "dtype": str(array.dtype),
+        "chunks": list(getattr(array, "chunks", None) or ()) or None,
+        "shards": list(getattr(array, "shards", None) or ()) or None,
+        "bytes": array.nbytes,
+    }
+
+
+def describe_result(result):
+    return {
+        "n_components": result.dictionary.sizes["atom"],
+        "n_features": result.dictionary.sizes["feature"],
+        "dtype": str(result.dictionary.dtype),
+        "stop_reason": result.stop_reason,
+        "settings": result.settings,
+        "history": records(result.history),
+    }
+
+
+def describe_codes(store):
+    indices, values = store["indices"], store["values"]
+    counted = values[:COUNT_ROWS]
+    return {
+        "complete": bool(store.attrs.get("complete")),
+        "shape": [indices.shape[0], store.attrs.get("n_components")],
+        "width": indices.shape[1],
+        "dtype": str(values.dtype),
+        "chunks": list(indices.chunks),
+        "mean_nonzeros": int((counted != 0).sum()) / len(counted),
+        "counted_rows": len(counted),
+    }
+
+
+def describe_checkpoint(header, arrays):
+    from ..tracking import HistoryRecorder
+
+    settings, state, history = dict(header["identity"]), header["state"], header["history"]
+    samples = {"shape": settings.pop("shape"), "dtype": settings.pop("array_dtype")}
+    del settings["rows"]
+    most = settings["max_passes"]
+    return {
+        "n_components": len(arrays["dictionary"]),
+        "samples": samples,
+        "finished": state["kind"] == "done" or (most is not None and state["pass_index"] >= most),
+        "next_pass": state["pass_index"] + 1,
+        "next_round": state["round_index"] + 1,
+        "seconds": state["seconds"],
+        "settings": {**settings, "random_state": header["seed"]},
+        "history": records(HistoryRecorder(history["passes"], history["waves"]).to_dataset()),
+    }
+
+
+def records(history):
+    """The passes of a history as plain values, None where there is none."""
+    from ..tracking.history import PASS_COLUMNS
+
+    frame = history[list(PASS_COLUMNS)].to_dataframe().reset_index()
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+
+
+def as_text(facts):
+    """What `describe` found, for people."""
+    from dask.utils import format_bytes
+
+    lines = {name.replace("_", " "): shown(value) for name, value in facts.items() if value is not None}
+    parts = []
+    if "history" in facts:
+        del lines["history"], lines["settings"]
+        given = {name: value for name, value in facts["settings"].items() if value is not None}
+        parts += [f"Passes\n{pass_table(facts['history'])}", f"Settings\n{aligned(given, indent=2)}"]
+    if "bytes" in lines:
+        lines["size"] = format_bytes(facts["bytes"]) + " uncompressed" * (facts["kind"] == "samples")
+        del lines["bytes"]
+    if "mean_nonzeros" in facts:
+        lines["mean nonzeros"] += " a sample"
+    advice = NEXT[facts["kind"]].format(path=facts["path"])
+    if facts.get("complete") is False:
+        advice = "Not complete: writing was broken off. Code again with --overwrite."
+    if facts["kind"] == "samples" and len(facts["shape"]) != 2:
+        advice = "It cannot be used as samples: these have two dimensions, one row a sample."
+    return "\n\n".join([aligned(lines), *parts, advice])
+
+
+def shown(value):
+    """A plain value as text."""
+    if isinstance(value, dict):
+        return " ".join(map(shown, value.values()))
+    if isinstance(value, list):
+        return " x ".join(map(shown, value))
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return f"{value:,}" if type(value) is int else str(value)
+
+
+def pass_table(history):
+    """Passes as text, one a line."""
+    import pandas as pd
+
+    if not history:
+        return "  none was finished"
+    frame = pd.DataFrame(history)[list(HEADINGS)].rename(columns=HEADINGS).dropna(axis=1, how="all")
+    if (frame["as stored"] - frame["error"]).abs().max() < 5e-5:
+        del frame["as stored"]
+    return textwrap.indent(frame.to_string(index=False, float_format="{:.4f}".format), "  ")

@@ -1,0 +1,112 @@
+"""Slow, obvious versions of what the package computes, in float64 NumPy."""
+
+import threading
+from collections import Counter
+
+import dask.array as da
+import numpy as np
+
+from daskksvd.rows import as_rows, cut_jobs, cut_pieces
+from daskksvd.running import ThreadRunner
+
+
+def unit_atoms(rng, m, d, common=0.0):
+    """Random unit atoms; ``common`` > 0 makes them alike."""
+    atoms = rng.standard_normal((m, d)) + common * rng.standard_normal(d)
+    return atoms / np.linalg.norm(atoms, axis=1, keepdims=True)
+
+
+def omp(row, atoms, k, rtol=0.0):
+    """Orthogonal matching pursuit of one row: support in the order chosen, coefficients.
+
+    Every step refits all coefficients by least squares (Pati, Rezaiifar,
+    Krishnaprasad 1993).
+    """
+    support, coefs, residual = [], np.empty(0), row
+    while len(support) < k:
+        if residual @ residual <= rtol**2 * (row @ row):
+            break
+        j = int(np.argmax(np.abs(atoms @ residual)))
+        if j in support:
+            break  # nothing is left but rounding
+        support.append(j)
+        coefs = np.linalg.lstsq(atoms[support].T, row, rcond=None)[0]
+        residual = row - coefs @ atoms[support]
+    return support, coefs
+
+
+def mp(row, atoms, k, rtol=0.0, most_steps=None):
+    """Matching pursuit of one row with its coefficients refitted at the end."""
+    support, residual = [], row
+    for _ in range(most_steps or 4 * k):
+        if residual @ residual <= rtol**2 * (row @ row):
+            break
+        j = int(np.argmax(np.abs(atoms @ residual)))
+        if j not in support:
+            if len(support) == k:
+                break
+            support.append(j)
+        residual = residual - (atoms[j] @ residual) * atoms[j]
+    if not support:
+        return [], np.empty(0)
+    return support, np.linalg.lstsq(atoms[support].T, row, rcond=None)[0]
+
+
+def dense(codes, m):
+    """Fixed-width codes as a dense (n, m) array, one assignment at a time."""
+    X = np.zeros((len(codes.indices), m))
+    for row, (support, values) in enumerate(zip(codes.indices, codes.values, strict=True)):
+        for atom, value in zip(support, values, strict=True):
+            if atom >= 0:
+                X[row, atom] = value
+    return X
+
+
+def code_all(rows, atoms, k, rtol=0.0, pursuit=omp):
+    """Dense codes of all rows by a reference pursuit."""
+    X = np.zeros((len(rows), len(atoms)))
+    for row, y in enumerate(rows):
+        support, coefs = pursuit(y, atoms, k, rtol)
+        X[row, support] = coefs
+    return X
+
+
+def sweep(dictionary, XX, XY, n_sweeps):
+    """Block-coordinate descent over unit atoms at fixed codes, one atom after the other."""
+    D = np.array(dictionary, np.float64)
+    for _ in range(n_sweeps):
+        for j in range(len(D)):
+            if XX[j, j] == 0:
+                continue
+            others = [i for i in range(len(D)) if i != j]
+            direction = XY[j] - XX[j, others] @ D[others]
+            D[j] = direction / np.linalg.norm(direction)
+    return D
+
+
+class Counted:
+    """A lazy array that counts how often each of its chunks is computed."""
+
+    def __init__(self, values, chunk_rows):
+        self.reads = Counter()
+        self._lock = threading.Lock()
+        array = da.from_array(values, chunks=(chunk_rows, values.shape[1]))
+        numbers = da.arange(array.numblocks[0], chunks=1)[:, None]
+        meta = np.empty((0, 0), values.dtype)
+        self.array = da.map_blocks(
+            self._read, array, numbers, chunks=array.chunks, dtype=array.dtype, meta=meta
+        )
+
+    def _read(self, block, number):
+        with self._lock:
+            self.reads[int(number[0, 0])] += 1
+        return block
+
+
+def prepared(array, n_threads=2, most=None, **split):
+    """Rows on a thread runner and the jobs that go through all of them once."""
+    runner = ThreadRunner(n_threads)
+    rows = as_rows(array).prepare(runner)
+    pieces = cut_pieces(rows.chunk_rows, most or max(rows.chunk_rows), **split)
+    jobs = [rows.job(job) for job in cut_jobs(pieces, most or max(rows.chunk_rows))]
+    return runner, rows, jobs

@@ -1,0 +1,339 @@
+"""The coding kernels against scikit-learn and textbook loops."""
+
+import numpy as np
+import pytest
+import reference
+import scipy.sparse
+import sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.linear_model import orthogonal_mp_gram
+
+from daskksvd.coding import Stopping, code_block, codes_to_coo, iterate_blocks, make_coder, reconstruct
+from daskksvd.coding.store import code_rows
+from daskksvd.constants import MP_STEPS_PER_COEF, PIVOT_MIN
+from daskksvd.rows import Preprocessing
+
+AS_THEY_ARE = Preprocessing(None, None, None)
+
+
+def code(rows, atoms, k, rtol=0.0, pursuit="omp"):
+    return code_block(rows, make_coder(atoms, Stopping(k, rtol, pursuit)))
+
+
+def supports(codes):
+    return [[int(atom) for atom in support if atom >= 0] for support in codes.indices]
+
+
+def residual_energy(rows, atoms, codes):
+    left = rows.astype(np.float64) - reference.dense(codes, len(atoms)) @ atoms.astype(np.float64)
+    return np.einsum("ij,ij->i", left, left)
+
+
+@st.composite
+def problems(draw, most_atoms=90):
+    """Rows, atoms and k: over- and undercomplete, plain and coherent."""
+    d = draw(st.integers(2, 40))
+    m = draw(st.integers(1, most_atoms))
+    k = draw(st.integers(1, min(m, d, 12)))
+    n = draw(st.integers(1, 12))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    atoms = reference.unit_atoms(rng, m, d, common=draw(st.sampled_from([0.0, 0.5, 1.0])))
+    return rng.standard_normal((n, d)) * 10.0 ** draw(st.integers(-3, 3)), atoms, k
+
+
+# --------------------------------------------------------- against references
+
+
+@settings(max_examples=80)
+@given(problems())
+def test_omp_is_textbook_omp(problem):
+    rows, atoms, k = problem
+    codes, energy, explained = code(rows, atoms, k)
+    for row, y in enumerate(rows):
+        support, coefs = reference.omp(y, atoms, k)
+        found = supports(codes)[row]
+        if len(found) < len(support):  # stopped at a pivot: the rest must be nearly in the span
+            nearest = atoms[support[len(found)]]
+            basis = atoms[found].T
+            off = nearest - basis @ np.linalg.lstsq(basis, nearest, rcond=None)[0]
+            assert off @ off < PIVOT_MIN * 1.001
+            support, coefs = reference.omp(y, atoms, len(found))
+        assert found == support
+        assert_allclose(codes.values[row, : len(coefs)], coefs, rtol=1e-6, atol=1e-9 * np.abs(y).max())
+        assert (codes.values[row, len(coefs) :] == 0).all()
+    assert_allclose(energy, (rows**2).sum(axis=1))
+    assert_allclose(energy - explained, residual_energy(rows, atoms, codes), atol=1e-9 * energy.max())
+
+
+@settings(max_examples=80)
+@given(problems())
+def test_mp_is_matching_pursuit_with_a_refit(problem):
+    rows, atoms, k = problem
+    codes, energy, explained = code(rows, atoms, k, pursuit="mp")
+    for row, y in enumerate(rows):
+        support, coefs = reference.mp(y, atoms, k)
+        if np.linalg.svd(atoms[support], compute_uv=False)[-1] ** 2 < 2 * PIVOT_MIN:
+            continue  # a dependent atom may drop out: see the test of that
+        assert supports(codes)[row] == support
+        assert_allclose(codes.values[row, : len(coefs)], coefs, rtol=1e-6, atol=1e-9 * np.abs(y).max())
+        assert (codes.indices[row, len(coefs) :] == -1).all()
+    assert_allclose(energy - explained, residual_energy(rows, atoms, codes), atol=1e-9 * energy.max())
+
+
+@settings(max_examples=80)
+@given(problems(), st.sampled_from(["omp", "mp"]), st.sampled_from([0.0, 0.2]))
+def test_single_precision_makes_no_wrong_choice(problem, pursuit, rtol):
+    rows, atoms, k = problem
+    rows, atoms = rows.astype(np.float32), atoms.astype(np.float32)
+    codes, energy, explained = code(rows, atoms, k, rtol, pursuit)
+    assert codes.values.dtype == np.float32
+    exact = atoms.astype(np.float64)
+    for row, y in enumerate(rows.astype(np.float64)):
+        found = supports(codes)[row]
+        assert len(set(found)) == len(found)
+        coefs = np.linalg.lstsq(exact[found].T, y, rcond=None)[0]
+        smallest = np.linalg.svd(exact[found], compute_uv=False)[-1]
+        tolerance = 2e-5 / smallest**2 * np.linalg.norm(y)
+        assert_allclose(codes.values[row, : len(found)], coefs, atol=tolerance)
+        if pursuit == "mp":
+            continue
+        residual = y
+        for step, atom in enumerate(found):
+            correlation = np.abs(exact @ residual)
+            assert correlation[atom] >= correlation.max() - 1e-5 * np.linalg.norm(y)
+            assert np.linalg.norm(residual) > rtol * np.linalg.norm(y) * (1 - 1e-3)
+            chosen = exact[found[: step + 1]]
+            residual = y - np.linalg.lstsq(chosen.T, y, rcond=None)[0] @ chosen
+    # an atom nearly in the span of the others makes 1 / sqrt(PIVOT_MIN) of the rounding
+    assert_allclose(energy - explained, residual_energy(rows, atoms, codes), atol=1e-4 * energy.max())
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 9])
+def test_omp_agrees_with_scikit_learn(k):
+    rng = np.random.default_rng(k)
+    atoms = reference.unit_atoms(rng, 70, 24)
+    rows = rng.standard_normal((40, 24))
+    codes, _, _ = code(rows, atoms, k)
+    expected = orthogonal_mp_gram(atoms @ atoms.T, atoms @ rows.T, n_nonzero_coefs=k).T
+    assert_allclose(reference.dense(codes, 70), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("rtol", [0.05, 0.3, 0.7])
+def test_rtol_agrees_with_scikit_learn(rtol):
+    rng = np.random.default_rng(3)
+    atoms = reference.unit_atoms(rng, 50, 16)
+    rows = rng.standard_normal((30, 16)) * np.exp(rng.standard_normal((30, 1)))
+    codes, _, _ = code(rows, atoms, 16, rtol)
+    for row, y in enumerate(rows):
+        expected = orthogonal_mp_gram(
+            atoms @ atoms.T, atoms @ y, tol=rtol**2 * (y @ y), norms_squared=np.array([y @ y])
+        )
+        assert_allclose(reference.dense(codes, 50)[row], expected, atol=1e-9)
+
+
+# ------------------------------------------------------------------- stopping
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rtol", [0.01, 0.1, 0.5])
+def test_rtol_stops_at_the_first_coefficient_that_suffices(rtol, dtype):
+    rng = np.random.default_rng(0)
+    atoms = reference.unit_atoms(rng, 60, 12).astype(dtype)
+    rows = rng.standard_normal((50, 12)).astype(dtype)
+    codes, energy, _ = code(rows, atoms, 12, rtol)
+    left = np.sqrt(residual_energy(rows, atoms, codes) / energy)
+    sizes = [len(support) for support in supports(codes)]
+    expected = [len(reference.omp(y, atoms.astype(float), 12, rtol)[0]) for y in rows.astype(float)]
+    assert sizes == expected
+    assert (left <= rtol * 1.001).all()
+    for row, y in enumerate(rows.astype(float)):
+        support = supports(codes)[row][:-1]
+        coefs = np.linalg.lstsq(atoms[support].T.astype(float), y, rcond=None)[0]
+        assert np.linalg.norm(y - coefs @ atoms[support]) > rtol * np.linalg.norm(y)
+
+
+@pytest.mark.parametrize("pursuit", ["omp", "mp"])
+def test_rtol_and_k_together_stop_at_whichever_comes_first(pursuit):
+    rng = np.random.default_rng(1)
+    atoms = reference.unit_atoms(rng, 40, 10)
+    rows = rng.standard_normal((60, 10))
+    rows[:20] = 3 * atoms[:20]  # these need one coefficient only
+    codes, energy, _ = code(rows, atoms, 4, 0.25, pursuit)
+    sizes = np.array([len(support) for support in supports(codes)])
+    assert (sizes[:20] == 1).all()
+    assert sizes.max() == 4
+    done = np.sqrt(residual_energy(rows, atoms, codes) / energy) <= 0.25
+    assert (done | (sizes == 4)).all()
+    assert done.any() and (~done).any()
+    textbook = reference.omp if pursuit == "omp" else reference.mp
+    for row, y in enumerate(rows):
+        assert supports(codes)[row] == textbook(y, atoms, 4, 0.25)[0]
+
+
+def test_a_row_in_the_span_of_two_atoms_takes_two_where_a_tolerance_is_set():
+    rng = np.random.default_rng(2)
+    atoms = np.linalg.qr(rng.standard_normal((16, 16)))[0].astype(np.float32)
+    codes, _, _ = code((2 * atoms[3] - atoms[7])[None], atoms, 5, rtol=2e-3)
+    assert codes.indices.tolist() == [[3, 7, -1, -1, -1]]
+    assert_allclose(codes.values, [[2, -1, 0, 0, 0]], atol=1e-5)
+
+
+@pytest.mark.parametrize("pursuit", ["omp", "mp"])
+def test_supports_are_as_chosen_and_padded_with_minus_one(pursuit):
+    atoms = np.eye(8)
+    rows = np.array([[0, 1.0, 0, -5, 0, 0, 3, 0], [0, 0, 2.0, 0, 0, 0, 0, 0]])
+    codes, energy, explained = code(rows, atoms, 5, pursuit=pursuit)
+    assert codes.indices.dtype == np.int32
+    assert codes.indices.tolist() == [[3, 6, 1, -1, -1], [2, -1, -1, -1, -1]]
+    assert codes.values.tolist() == [[-5, 3, 1, 0, 0], [2, 0, 0, 0, 0]]
+    assert energy.tolist() == explained.tolist() == [35, 4]
+
+
+@pytest.mark.parametrize("pursuit", ["omp", "mp"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rtol", [0.0, 0.1])
+def test_zero_rows_use_no_atoms_and_disturb_no_others(pursuit, dtype, rtol):
+    rng = np.random.default_rng(4)
+    atoms = reference.unit_atoms(rng, 30, 9).astype(dtype)
+    rows = rng.standard_normal((6, 9)).astype(dtype)
+    rows[[0, 3]] = 0
+    codes, energy, explained = code(rows, atoms, 4, rtol, pursuit)
+    assert (codes.indices[[0, 3]] == -1).all() and (codes.values[[0, 3]] == 0).all()
+    assert (energy[[0, 3]] == 0).all() and (explained[[0, 3]] == 0).all()
+    for row in (1, 2, 4, 5):
+        alone, _, _ = code(rows[row : row + 1], atoms, 4, rtol, pursuit)
+        assert_array_equal(alone.indices[0], codes.indices[row])
+
+
+# ----------------------------------------------------- ties and dependent atoms
+
+
+@pytest.mark.parametrize("pursuit", ["omp", "mp"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("m", [5, 64, 65, 130])
+def test_exact_ties_go_to_the_first_atom(pursuit, dtype, m):
+    rng = np.random.default_rng(m)
+    rows = rng.choice([-1.0, 1.0], (4, m)).astype(dtype)  # all correlations are +-1
+    codes, _, _ = code(rows, np.eye(m, dtype=dtype), 5, pursuit=pursuit)
+    assert_array_equal(codes.indices, np.tile(np.arange(5), (4, 1)))
+    assert_array_equal(codes.values, rows[:, :5])
+
+
+@pytest.mark.parametrize("pursuit", ["omp", "mp"])
+def test_of_equal_atoms_only_the_first_is_used(pursuit):
+    rng = np.random.default_rng(5)
+    atoms = reference.unit_atoms(rng, 6, 12)
+    rows = rng.standard_normal((30, 12))
+    once, _, once_explained = code(rows, atoms, 6, pursuit=pursuit)
+    twice, _, explained = code(rows, np.concatenate([atoms, atoms, -atoms]), 6, pursuit=pursuit)
+    assert_array_equal(twice.indices, once.indices)
+    assert_allclose(twice.values, once.values, atol=1e-12)
+    assert_allclose(explained, once_explained)
+
+
+@pytest.mark.parametrize(("sine", "size"), [(1.5e-2, 2), (0.5e-2, 1)])
+def test_a_support_stops_at_an_atom_that_is_nearly_in_its_span(sine, size):
+    atoms = np.array([[1.0, 0, 0], [np.sqrt(1 - sine**2), sine, 0]])
+    row = np.array([[1.0, -0.9, 0]])  # nearest the first atom; the rest points along the second
+    assert (sine**2 > PIVOT_MIN) == (size == 2)
+    codes, energy, explained = code(row, atoms, 2)
+    assert [len(support) for support in supports(codes)] == [size]
+    assert_allclose(energy - explained, residual_energy(row, atoms, codes), atol=1e-9)
+    assert np.isfinite(codes.values).all()
+
+
+def test_the_refit_of_mp_leaves_out_an_atom_that_depends_on_the_others():
+    sine = 0.5e-2
+    atoms = np.array([[1.0, 0, 0], [np.sqrt(1 - sine**2), sine, 0], [0, 0, 1.0]])
+    row = np.array([[1.0, -0.9, 0.001]])
+    codes, energy, explained = code(row, atoms, 3, pursuit="mp")
+    assert 1 not in codes.indices or 0 not in codes.indices
+    assert np.abs(codes.values).max() < 2
+    assert_allclose(energy - explained, residual_energy(row, atoms, codes), atol=1e-9)
+
+
+def test_mp_gives_up_after_a_number_of_steps():
+    # two atoms at a small angle: plain matching pursuit goes to and fro between them
+    atoms = np.array([[1.0, 0, 0, 0], [0.9, np.sqrt(1 - 0.81), 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1.0]])
+    row = np.array([[1.0, -2.0, 1e-9, 1e-10]])
+    codes, _, _ = code(row, atoms, 3, pursuit="mp")
+    support, coefs = reference.mp(row[0], atoms, 3, most_steps=3 * MP_STEPS_PER_COEF)
+    assert supports(codes) == [support] and len(support) == 2
+    assert_allclose(codes.values[0, :2], coefs)
+
+
+@pytest.mark.parametrize("m", [1, 63, 64, 65])
+def test_the_padding_is_never_used(m):
+    rng = np.random.default_rng(m)
+    atoms = reference.unit_atoms(rng, m, 70).astype(np.float32)
+    coder = make_coder(atoms, Stopping(min(m, 20), 0.0, "omp"))
+    assert len(coder.dictionary) % 64 == 0 and coder.n_components == m
+    codes, _, _ = code_block(rng.standard_normal((20, 70)).astype(np.float32), coder)
+    assert codes.indices.max() < m and codes.indices.min() >= 0
+
+
+# ------------------------------------------------------------ values not finite
+
+
+@pytest.mark.parametrize("pursuit", ["omp", "mp"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_seen(pursuit, dtype, bad):
+    rng = np.random.default_rng(6)
+    atoms = reference.unit_atoms(rng, 80, 16).astype(dtype)
+    rows = rng.standard_normal((300, 16)).astype(dtype)
+    clean, *_ = code(rows, atoms, 3, pursuit=pursuit)
+    rows[217, 5] = bad
+    with np.errstate(invalid="ignore"):
+        codes, energy, _ = code(rows, atoms, 3, pursuit=pursuit)
+    assert_array_equal(np.flatnonzero(~np.isfinite(energy)), [217])
+    others = np.arange(300) != 217
+    assert_array_equal(codes.indices[others], clean.indices[others])
+    coder = make_coder(atoms, Stopping(3, 0.0, pursuit))
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match=r"row 1217\).*must be finite"):
+        code_rows(rows, coder, AS_THEY_ARE, offset=1000)
+
+
+def test_values_that_overflow_single_precision_are_refused():
+    coder = make_coder(np.eye(4, dtype=np.float32), Stopping(2, 0.0, "omp"))
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="too large"):
+        code_rows(np.full((2, 4), 1e300), coder, AS_THEY_ARE)
+
+
+# ------------------------------------------------------------ blocks and formats
+
+
+@given(st.integers(1, 5000), st.integers(1, 3000))
+def test_blocks_cover_all_rows_once(n, m):
+    coder = make_coder(np.zeros((m, 1), np.float32), Stopping(1, 0.0, "omp"))
+    blocks = list(iterate_blocks(n, coder))
+    assert_array_equal(np.concatenate([np.arange(n)[block] for block in blocks]), np.arange(n))
+    assert max(block.stop - block.start for block in blocks) <= 1024
+
+
+@given(problems(), st.sampled_from([np.float32, np.float64]))
+def test_coo_has_the_values_of_the_codes(problem, dtype):
+    rows, atoms, k = problem
+    rows[0] = 0
+    codes, _, _ = code(rows.astype(dtype), atoms.astype(dtype), k, 0.3)
+    expected = reference.dense(codes, len(atoms)).astype(dtype)
+    coo = codes_to_coo(codes, len(atoms))
+    assert isinstance(coo, sparse.COO) and coo.dtype == dtype and coo.fill_value == 0
+    assert_array_equal(coo.todense(), expected)
+    assert coo.nnz == (expected != 0).sum()
+    assert (np.diff(np.ravel_multi_index(coo.coords, coo.shape)) > 0).all()  # sorted, none twice
+    product = expected @ atoms.astype(dtype)
+    for form in (coo, sparse.GCXS(coo), scipy.sparse.csr_matrix(expected), expected):
+        assert_allclose(
+            reconstruct(form, atoms.astype(dtype)), product, rtol=1e-4, atol=1e-5 * abs(rows).max()
+        )
+
+
+def test_coefficients_that_are_zero_are_left_out_of_coo():
+    from daskksvd.coding import Codes
+
+    codes = Codes(np.array([[2, 0, -1]], np.int32), np.array([[0.0, 1.5, 0.0]]))
+    coo = codes_to_coo(codes, 3)
+    assert coo.nnz == 1 and coo.todense().tolist() == [[1.5, 0, 0]]
