@@ -1,9 +1,6 @@
 """What a fit leaves: dictionary, history, and the way to codes and back."""
 
 import json
-import os
-import shutil
-import tempfile
 
 import dask
 import dask.array as da
@@ -14,7 +11,8 @@ from .coding import codes_to_coo, make_coder, reconstruct
 from .coding.coder import Stopping
 from .coding.store import code_rows, write_codes
 from .constants import UNIT_TOLERANCE
-from .rows import Preprocessing, absolute, as_rows, cut_jobs, cut_pieces, exists
+from .files import absolute, exists, written_whole
+from .rows import Preprocessing, as_rows, cut_jobs, cut_pieces
 
 FORMAT = "daskksvd.result"
 VERSION = 1
@@ -271,20 +269,8 @@ class Result:
             load(path)  # only a result may be replaced
         dataset = self.to_dataset()
         encoding = {name: {"chunks": dataset[name].shape} for name in ("dictionary",)}
-        if "://" in path:
-            dataset.to_zarr(path, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
-            return
-        parent = os.path.dirname(os.path.abspath(path))
-        os.makedirs(parent, exist_ok=True)
-        temporary = tempfile.mkdtemp(dir=parent, prefix=".daskksvd-")
-        try:
-            inner = os.path.join(temporary, "result")
-            dataset.to_zarr(inner, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
-            if os.path.exists(path):
-                os.rename(path, os.path.join(temporary, "old"))
-            os.rename(inner, path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with written_whole(path) as place:
+            dataset.to_zarr(place, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
 
     # -------------------------------------------------------------- helpers
 

@@ -437,17 +437,24 @@ def test_codes_come_from_any_kind_of_array(Y, results, tmp_path):
         assert_allclose(results["center"].encode(array).compute().todense(), expected, atol=1e-12)
 
 
-def test_unfinished_codes_are_refused_and_may_be_written_again(Y, results, tmp_path):
+def test_a_failed_write_leaves_what_was_there_and_unfinished_codes_are_refused(Y, results, tmp_path):
     bad = Y.copy()
     bad[250] = np.nan
+    result, path = results["plain"], tmp_path / "codes"
     with pytest.raises(ValueError, match="NaN"):
-        results["plain"].write_codes(bad, tmp_path / "codes")
+        result.write_codes(bad, path)
+    assert list(tmp_path.iterdir()) == []
+    result.write_codes(Y, path)
+    with pytest.raises(ValueError, match="NaN"):
+        result.write_codes(bad, path, overwrite=True)
+    assert [item.name for item in tmp_path.iterdir()] == ["codes"]
+    expected = result.encode(Y).compute().todense()
+    assert_array_equal(daskksvd.open_codes(path).compute().todense(), expected)
+    del zarr.open_group(path).attrs["complete"]
     with pytest.raises(ValueError, match="never finished"):
-        daskksvd.open_codes(tmp_path / "codes")
-    with pytest.raises(FileExistsError, match="overwrite=True"):
-        results["plain"].write_codes(Y, tmp_path / "codes")
-    results["plain"].write_codes(Y, tmp_path / "codes", overwrite=True)
-    assert daskksvd.open_codes(tmp_path / "codes").shape == (N, M)
+        daskksvd.open_codes(path)
+    result.write_codes(Y, path, overwrite=True)
+    assert_array_equal(daskksvd.open_codes(path).compute().todense(), expected)
 
 
 def test_what_is_no_store_of_codes_is_refused_and_kept(Y, results, tmp_path):

@@ -6,7 +6,8 @@ import dask.array as da
 import numpy as np
 import sparse
 
-from ..rows import absolute, as_rows, cut_pieces, exists
+from ..files import absolute, exists, written_whole
+from ..rows import as_rows, cut_pieces
 from ..running import Blueprint, Once, given, make_runner
 from .coder import Codes, code_block, iterate_blocks, make_coder
 from .formats import codes_to_coo
@@ -45,14 +46,20 @@ def write_codes(array, path, dictionary, stopping, preprocessing, *, client=None
     overwrite : bool
         Whether a store of codes that is there may be replaced.
     """
-    import zarr
-
     rows = as_rows(array)
     path = absolute(path)
     if exists(path):
         if not overwrite:
             raise FileExistsError(f"path={path!r} exists; pass overwrite=True to replace it")
         _check_group(path)
+    with written_whole(path) as place:
+        _write(rows, place, dictionary, stopping, preprocessing, client)
+
+
+def _write(rows, path, dictionary, stopping, preprocessing, client):
+    """Make the store, and let tasks write one stored chunk each."""
+    import zarr
+
     width = stopping.width
     step = min(rows.n, max(_MIN_ROWS, max(rows.chunk_rows)))
     group = zarr.open_group(path, mode="w", zarr_format=3)

@@ -2,7 +2,7 @@
 
 from .jobs import Job, Piece, cut_jobs, cut_pieces, cut_waves, split_holdout
 from .preprocessing import Preprocessing, preprocess
-from .source import Rows, absolute, as_rows, exists
+from .source import Rows, as_rows
 from .survey import Survey, run_survey
 
 __all__ = [
@@ -11,12 +11,10 @@ __all__ = [
     "Preprocessing",
     "Rows",
     "Survey",
-    "absolute",
     "as_rows",
     "cut_jobs",
     "cut_pieces",
     "cut_waves",
-    "exists",
     "preprocess",
     "run_survey",
     "split_holdout",

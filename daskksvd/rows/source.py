@@ -6,6 +6,7 @@ import os
 import dask.array as da
 import numpy as np
 
+from ..files import absolute
 from .graph import take_apart
 from .jobs import Job
 from .npy import NpyFile, open_npy
@@ -150,25 +151,6 @@ def as_rows(array, name="array"):
     if any(rows == 0 for rows in array.chunks[0]):
         array = array.rechunk({0: tuple(rows for rows in array.chunks[0] if rows)})
     return Rows(array, feature_names, in_memory, local_path)
-
-
-def absolute(path):
-    """A path that means the same in every process; URLs as they are."""
-    path = os.fspath(path)
-    return path if "://" in path else os.path.abspath(path)
-
-
-def exists(path):
-    """Whether something is at a local path, or a Zarr node at a URL."""
-    if "://" not in path:
-        return os.path.exists(path)
-    import zarr
-
-    try:
-        zarr.open(path, mode="r")
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def open_path(path, name="array"):

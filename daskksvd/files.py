@@ -1,0 +1,48 @@
+"""Paths of stores: the same in every process, and replaced only by what is whole."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+
+
+def absolute(path):
+    """A path that means the same in every process; URLs as they are."""
+    path = os.fspath(path)
+    return path if "://" in path else os.path.abspath(path)
+
+
+def exists(path):
+    """Whether something is at a local path, or a Zarr node at a URL."""
+    if "://" not in path:
+        return os.path.exists(path)
+    import zarr
+
+    try:
+        zarr.open(path, mode="r")
+    except FileNotFoundError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def written_whole(path):
+    """Yield a path to write a store at; it moves to ``path`` once that went well.
+
+    What was at ``path`` stays until then. At a URL, which cannot be moved,
+    the store is written in place.
+    """
+    if "://" in path:
+        yield path
+        return
+    parent = os.path.dirname(path)
+    os.makedirs(parent, exist_ok=True)
+    temporary = tempfile.mkdtemp(dir=parent, prefix=".daskksvd-")
+    try:
+        inner = os.path.join(temporary, "store")
+        yield inner
+        if os.path.exists(path):
+            os.rename(path, os.path.join(temporary, "old"))
+        os.rename(inner, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
