@@ -339,9 +339,13 @@ def test_encode_errors(stores, samples, tmp_path, monkeypatch):
     np.save("bad.npy", bad)
     message = error_of(run("encode", result, "bad.npy", "--out", "c.zarr", code=2))
     assert "row 1999" in message
-    assert "not complete; code again with --overwrite" in message
-    assert "Not complete" in run("info", "c.zarr")
+    assert not os.path.exists("c.zarr")
+    run("encode", result, store, "--out", "c.zarr")
     assert "exists already" in error_of(run("encode", result, store, "--out", "c.zarr", code=2))
+    assert "row 1999" in error_of(run("encode", result, "bad.npy", "--out", "c.zarr", "--overwrite", code=2))
+    assert daskksvd.open_codes("c.zarr").shape == (2000, M)  # the old codes are still there
+    del zarr.open_group("c.zarr").attrs["complete"]
+    assert "Not complete" in run("info", "c.zarr")
     run("encode", result, store, "--out", "c.zarr", "--overwrite")
     message = error_of(run("encode", result, store, "--out", result, "--overwrite", code=2))
     assert "not one of codes" in message

@@ -1,7 +1,5 @@
 """``daskksvd encode``: samples and a dictionary to codes."""
 
-import contextlib
-
 import click
 
 from .info import as_text, describe
@@ -45,12 +43,6 @@ def encode_command(result, store, out, scheduler, overwrite):
     rows = as_rows(store, "STORE")
     with connected(scheduler) as client:
         click.echo(f"Coding {rows.n:,} x {rows.d:,} {rows.dtype} samples in {store}", err=True)
-        try:
-            loaded.write_codes(rows, out, client=client, overwrite=overwrite)
-        except BaseException as error:
-            with contextlib.suppress(OSError, ValueError):
-                if describe(out).get("complete") is False:
-                    error.add_note(f"The codes in {out} are not complete; code again with --overwrite.")
-            raise
+        loaded.write_codes(rows, out, client=client, overwrite=overwrite)
     click.echo(as_text(describe(out)))
     click.echo(f"  samples = daskksvd.load({result!r}).decode(codes)  # what the codes stand for, lazy")

@@ -89,9 +89,10 @@ def fit_command(store, out, scheduler, checkpoint, threads, progress, overwrite,
     Ctrl-C stops the fit and saves what was learned so far at --out; with
     --checkpoint the same command can then go on.
     """
+    from ..files import exists
     from ..learning.fit import FitInterrupted, fit
     from ..result import load
-    from ..rows import as_rows, exists
+    from ..rows import as_rows
 
     check_out(out, overwrite)
     if exists(out):

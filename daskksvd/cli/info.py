@@ -69,8 +69,8 @@ def describe(path):
     import zarr
 
     from ..coding.store import SCHEMA
+    from ..files import exists
     from ..result import FORMAT, load
-    from ..rows import exists
     from ..tracking import load_checkpoint
 
     if not exists(path):
