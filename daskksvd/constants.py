@@ -153,6 +153,16 @@ REPRESENTED = 1e-3
 WORST_ROWS = 64
 """Worst-represented rows that one task returns as candidates."""
 
+# --- streams of batches -----------------------------------------------------
+
+STREAM_USES = 128
+"""A stream has no passes of which to forget a share. Its statistics reach back
+over about this many uses of an average atom: 512 left surplus atoms for too
+long, and 32 lost accuracy."""
+
+STREAM_BATCHES = 4
+"""The same for large batches: statistics reach back over as many at least."""
+
 # --- K-SVD proper ----------------------------------------------------------
 
 KSVD_BLOCKS = 8
