@@ -14,7 +14,7 @@ import pytest
 
 import daskksvd
 from daskksvd.datasets import make_planted
-from daskksvd.tracking import CheckpointWritten, PassFinished, WaveFinished, load_checkpoint
+from daskksvd.tracking import AtomsReplaced, CheckpointWritten, PassFinished, WaveFinished, load_checkpoint
 
 SIZE = {"n_components": 48, "n_nonzero_coefs": 3, "random_state": 11}
 
@@ -52,6 +52,23 @@ def test_resumed_fit_ends_at_the_same_dictionary(samples, tmp_path, update, stop
     for name in ("relative_error", "used_atoms", "replaced_atoms", "kind"):
         np.testing.assert_array_equal(rest.history[name], whole.history[name])
     np.testing.assert_array_equal(rest.history.wave_relative_error, whole.history.wave_relative_error)
+
+
+@pytest.mark.parametrize("update", ["batch", "ksvd"])
+def test_stopped_between_update_and_end_of_pass(samples, tmp_path, update):
+    """The update of a pass is neither lost nor made twice."""
+    init = samples[:48] / np.linalg.norm(samples[:48], axis=1, keepdims=True)
+    init[1] = init[0]  # one of them is replaced after the second pass
+    settings = {**SIZE, "update": update, "max_passes": 5, "init": init, "holdout": 0.1, "tol": 0}
+    whole = daskksvd.fit(samples, **settings)
+    path = tmp_path / "state.ckpt"
+    stop = StopAfter(AtomsReplaced, 1)
+    first = daskksvd.fit(samples, **settings, checkpoint=path, callbacks=[stop])
+    assert first.stop_reason == "callback"
+    rest = daskksvd.fit(samples, **settings, checkpoint=path)
+    np.testing.assert_array_equal(rest.dictionary.values, whole.dictionary.values)
+    np.testing.assert_array_equal(rest.history.relative_error, whole.history.relative_error)
+    np.testing.assert_array_equal(rest.history.replaced_atoms, whole.history.replaced_atoms)
 
 
 def test_resume_with_transform_holdout_and_seed_from_the_checkpoint(samples, tmp_path):

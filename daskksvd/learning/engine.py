@@ -114,7 +114,9 @@ class Engine:
         if self.out_of_time():
             return "max_time"
         rounds = self.schedule.rounds(index, kind, self.seed)
-        if kind == KSVD:
+        if self.state.updated:
+            pass  # stopped right before the pass was closed
+        elif kind == KSVD:
             self.ksvd_iteration(index, rounds[0])
         else:
             self.notify(PassStarted(index, kind, len(rounds), self.state.round_index))
@@ -157,6 +159,7 @@ class Engine:
                 dictionary=dictionary,
                 totals=totals.without_statistics(),
                 replaced=state.replaced + len(replaced),
+                updated=True,
             )
         )
         if replaced:
@@ -201,6 +204,7 @@ class Engine:
                 dictionary=dictionary,
                 totals=moments.without_statistics(),
                 replaced=len(replaced),
+                updated=True,
             )
         )
         if replaced:
@@ -236,6 +240,7 @@ class Engine:
                 kind=following,
                 pass_index=index + 1,
                 round_index=0,
+                updated=False,
                 totals=None,
                 replaced=0,
                 pass_seconds=0.0,

@@ -12,6 +12,7 @@ _PLAIN = (
     "n_updates",
     "pass_index",
     "round_index",
+    "updated",
     "replaced",
     "last_error",
     "pass_seconds",
@@ -37,6 +38,8 @@ class State:
         Kind of the pass that is running or comes next.
     pass_index, round_index : int
         The round to do next.
+    updated : bool
+        Whether the update at the end of this pass is done, but not the pass.
     totals : Moments or None
         Sums over the rounds of this pass.
     replaced : int
@@ -55,6 +58,7 @@ class State:
     n_updates: int = 0
     pass_index: int = 0
     round_index: int = 0
+    updated: bool = False
     totals: Moments | None = None
     replaced: int = 0
     last_error: float = np.inf
