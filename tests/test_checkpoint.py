@@ -146,7 +146,15 @@ def test_max_time_stops_between_rounds_and_resumes(samples, tmp_path):
     np.testing.assert_array_equal(rest.dictionary.values, whole.dictionary.values)
 
 
-def test_interrupt_in_this_process_keeps_the_result(samples):
+@pytest.fixture
+def heeds_interrupts():
+    """Python's own reaction to Ctrl-C, also where tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_interrupt_in_this_process_keeps_the_result(samples, heeds_interrupts):
     def interrupt(event):
         if isinstance(event, WaveFinished) and event.index == 3:
             threading.Timer(0.0, signal.raise_signal, (signal.SIGINT,)).start()
@@ -159,7 +167,8 @@ def test_interrupt_in_this_process_keeps_the_result(samples):
 
 
 PROGRAM = """
-    import sys, numpy as np, daskksvd
+    import signal, sys, numpy as np, daskksvd
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the background may ignore it
     samples = np.load(sys.argv[1])
     def told(event):
         print(type(event).__name__, flush=True)
