@@ -199,11 +199,7 @@ class Result:
             pieces = cut_pieces(rows.chunk_rows, max(rows.chunk_rows))
             jobs = [rows.job(job) for job in cut_jobs(pieces, TASK_ROWS[1])]
             survey = run_survey(runner, rows, jobs, np.empty(0, np.int64), False)
-            if survey.n_bad:
-                raise ValueError(
-                    f"array has {survey.n_bad} row{'s' if survey.n_bad > 1 else ''} with NaN or infinite "
-                    f"values, the first is row {survey.first_bad}; all values must be finite"
-                )
+            survey.check_finite()
             found = runner.reduce(MOMENTS, rows, jobs, coder, mapping, wanted)
         finally:
             runner.close()

@@ -13,6 +13,7 @@ import scipy.sparse
 import sparse
 import xarray as xr
 import zarr
+from distributed import Client
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -107,9 +108,8 @@ def test_clone_and_pickle(X, fitted):
 
 
 def test_client_is_shared_by_clones_and_left_out_of_pickles(X, fitted):
-    distributed = pytest.importorskip("distributed")
     options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": ":0"}
-    with distributed.Client(**options) as client:
+    with Client(**options) as client:
         model = clone(KSVD(**QUICK, client=client))
         assert model.client is client
         model.fit(X)

@@ -337,11 +337,7 @@ def _sample_index(schedule, size, rng):
 
 def check_data(survey, settings):
     """Refuse data from which nothing can be learned."""
-    if survey.n_bad:
-        raise ValueError(
-            f"array has {survey.n_bad} row{'s' if survey.n_bad > 1 else ''} with NaN or infinite "
-            f"values, the first is row {survey.first_bad}; all values must be finite"
-        )
+    survey.check_finite()
     if survey.n_zero == survey.count:
         raise ValueError("array has only zeros; there is nothing to represent")
     removed = settings.center or settings.whiten is not None

@@ -41,6 +41,14 @@ class Survey(NamedTuple):
     sample_index: np.ndarray
     sample: np.ndarray
 
+    def check_finite(self):
+        """Raise `ValueError` if any row has NaN or infinite values."""
+        if self.n_bad:
+            raise ValueError(
+                f"array has {self.n_bad} row{'s' if self.n_bad > 1 else ''} with NaN or infinite "
+                f"values, the first is row {self.first_bad}; all values must be finite"
+            )
+
     @property
     def covariance(self):
         return self.scatter / self.count

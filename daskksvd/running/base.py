@@ -56,11 +56,6 @@ class Runner(abc.ABC):
     grouping is by position in the list of jobs.
     """
 
-    @property
-    @abc.abstractmethod
-    def n_threads(self):
-        """Threads that can work at once, all workers together."""
-
     @abc.abstractmethod
     def share(self, function, *arguments):
         """Call a function once for all tasks; returns a handle for `submit`."""

@@ -35,10 +35,6 @@ class ClusterRunner(Runner):
         self._pending = []
         self.recover()
 
-    @property
-    def n_threads(self):
-        return sum(self.client.nthreads().values())
-
     def memory(self):
         workers = self.client.scheduler_info(n_workers=-1)["workers"]
         return [

@@ -16,10 +16,6 @@ class ThreadRunner(Runner):
         self._n_threads = n_threads or usable_cores()
         self._pool = ThreadPoolExecutor(self._n_threads, "daskksvd")
 
-    @property
-    def n_threads(self):
-        return self._n_threads
-
     def share(self, function, *arguments):
         return function(*arguments)
 
