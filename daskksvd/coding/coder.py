@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ..constants import ATOM_PAD, BLOCK_BYTES, BLOCK_ROWS, MP_STEPS_PER_COEF, PIVOT_MIN, ROUNDING
-from ..kernels.jit import sign_mask
 from ..kernels.pursuit import mp, omp
 
 
@@ -123,11 +122,9 @@ def code_block(rows, coder):
     codes = Codes(np.empty((n, width), np.int32), np.empty((n, width), dtype))
     explained = np.empty(n)
     if coder.stopping.pursuit == "omp":
-        pursuit = omp
-        work = np.empty((width, len(coder.gram)), dtype)
+        pursuit, extra = omp, np.empty(len(coder.gram), dtype)
     else:
-        pursuit = mp
-        work = np.empty((1, width * MP_STEPS_PER_COEF), dtype)
+        pursuit, extra = mp, width * MP_STEPS_PER_COEF
     pursuit(
         correlations,
         coder.gram,
@@ -135,8 +132,7 @@ def code_block(rows, coder):
         coder.stopping.rtol**2,
         ROUNDING * np.finfo(dtype).eps,
         PIVOT_MIN,
-        sign_mask(dtype),
-        work,
+        extra,
         codes.indices,
         codes.values,
         explained,

@@ -1,7 +1,6 @@
 """The one place that owns Numba's flags."""
 
 import numba
-import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
@@ -19,22 +18,29 @@ kernel = numba.njit(
 
 
 @intrinsic
-def float_bits(typing_context, value):
-    """Bits of a float32 or float64 as a signed integer of the same width.
+def magnitude(typing_context, value):
+    """Bits of ``|value|``, float32 or float64, as a signed integer of the same width.
 
-    With the sign bit masked away, such integers order like absolute values,
-    and LLVM vectorises their maximum, which it does not do for floats.
+    Such integers order like absolute values, and LLVM vectorises their
+    maximum, which it does not do for floats. In Numba's own arithmetic an
+    int32 grows to int64, which halves the speed; here it does not.
     """
     integer = types.int32 if value == types.float32 else types.int64
 
     def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], context.get_value_type(integer))
+        bits = context.get_value_type(integer)
+        mask = bits((1 << (integer.bitwidth - 1)) - 1)
+        return builder.and_(builder.bitcast(arguments[0], bits), mask)
 
     return integer(value), generate
 
 
-def sign_mask(dtype):
-    """All bits but the sign, as a scalar of the integer type of that width."""
-    if np.dtype(dtype) == np.float32:
-        return np.int32(0x7FFFFFFF)
-    return np.int64(0x7FFFFFFFFFFFFFFF)
+@intrinsic
+def zero_magnitude(typing_context, value):
+    """What `magnitude` gives for a zero of the type of ``value``."""
+    integer = types.int32 if value == types.float32 else types.int64
+
+    def generate(context, builder, signature, arguments):
+        return context.get_value_type(integer)(0)
+
+    return integer(value), generate

@@ -2,76 +2,155 @@
 
 A block brings its correlations ``P = Y D'`` (one matrix product) and the
 squared norms of its rows; the residual itself is never formed. All arrays are
-of one float type; ``mask`` is `jit.sign_mask` of that type.
+of one float type.
 """
 
 import numpy as np
 
-from .jit import float_bits, kernel
+from .jit import kernel, magnitude, zero_magnitude
 
 
 @kernel
-def _largest(p, mask):
-    """Bits of the largest absolute value in ``p``."""
-    best = mask & float_bits(p[0])
+def _largest(p):
+    """Magnitude of the largest absolute value in ``p``."""
+    best = magnitude(p[0])
     for i in range(p.shape[0]):
-        best = max(best, float_bits(p[i]) & mask)
+        best = max(best, magnitude(p[i]))
     return best
 
 
 @kernel
-def _find(p, best, mask):
-    """First index at which ``|p|`` has the bits ``best``.
-
-    ``p`` has a length that is a multiple of 64; whole stretches are compared
-    without a branch.
-    """
-    for start in range(0, p.shape[0], 64):
-        hit = False
-        for i in range(start, start + 64):
-            hit |= (float_bits(p[i]) & mask) == best
-        if hit:
-            for i in range(start, start + 64):
-                if (float_bits(p[i]) & mask) == best:
-                    return i
-    return -1
+def _find(p, best):
+    """First index at which ``|p|`` has the magnitude ``best``; without a branch."""
+    last = np.int32(p.shape[0])
+    found = last
+    for i in range(last):
+        found = min(found, np.int32(i) if magnitude(p[i]) == best else last)
+    return found
 
 
 @kernel
-def _back_substitute(factor, z, size):
-    """Solve ``factor' x = z`` in place for a lower-triangular ``factor``."""
+def _less1(p, q, g0, x0):
+    """Set ``q`` to ``p`` less one atom's correlations; returns the largest magnitude."""
+    best = zero_magnitude(x0)
+    for i in range(p.shape[0]):
+        value = p[i] - x0 * g0[i]
+        q[i] = value
+        best = max(best, magnitude(value))
+    return best
+
+
+@kernel
+def _less2(p, q, g0, g1, x0, x1):
+    best = zero_magnitude(x0)
+    for i in range(p.shape[0]):
+        value = p[i] - x0 * g0[i] - x1 * g1[i]
+        q[i] = value
+        best = max(best, magnitude(value))
+    return best
+
+
+@kernel
+def _less3(p, q, g0, g1, g2, x0, x1, x2):
+    best = zero_magnitude(x0)
+    for i in range(p.shape[0]):
+        value = p[i] - x0 * g0[i] - x1 * g1[i] - x2 * g2[i]
+        q[i] = value
+        best = max(best, magnitude(value))
+    return best
+
+
+@kernel
+def _less4(p, q, g0, g1, g2, g3, x0, x1, x2, x3):
+    best = zero_magnitude(x0)
+    for i in range(p.shape[0]):
+        value = p[i] - x0 * g0[i] - x1 * g1[i] - x2 * g2[i] - x3 * g3[i]
+        q[i] = value
+        best = max(best, magnitude(value))
+    return best
+
+
+@kernel
+def _less1_more(q, g0, x0):
+    """The same in place. With one array for both, LLVM need not fear overlaps."""
+    best = zero_magnitude(x0)
+    for i in range(q.shape[0]):
+        value = q[i] - x0 * g0[i]
+        q[i] = value
+        best = max(best, magnitude(value))
+    return best
+
+
+@kernel
+def _less4_more(q, g0, g1, g2, g3, x0, x1, x2, x3):
+    best = zero_magnitude(x0)
+    for i in range(q.shape[0]):
+        value = q[i] - x0 * g0[i] - x1 * g1[i] - x2 * g2[i] - x3 * g3[i]
+        q[i] = value
+        best = max(best, magnitude(value))
+    return best
+
+
+@kernel
+def _correlate(p, q, gram, support, x, size):
+    """Correlations of a residual, ``q = p - x gram[support]``.
+
+    Four atoms at a time, which is what the registers and the loads of a core
+    bear. Returns the largest magnitude in ``q``.
+    """
+    g = gram[support[0]]
+    s = (size - 1) % 4 + 1
+    if s == 1:
+        best = _less1(p, q, g, x[0])
+    elif s == 2:
+        best = _less2(p, q, g, gram[support[1]], x[0], x[1])
+    elif s == 3:
+        best = _less3(p, q, g, gram[support[1]], gram[support[2]], x[0], x[1], x[2])
+    else:
+        g1, g2, g3 = gram[support[1]], gram[support[2]], gram[support[3]]
+        best = _less4(p, q, g, g1, g2, g3, x[0], x[1], x[2], x[3])
+    while s < size:
+        g, g1 = gram[support[s]], gram[support[s + 1]]
+        g2, g3 = gram[support[s + 2]], gram[support[s + 3]]
+        best = _less4_more(q, g, g1, g2, g3, x[s], x[s + 1], x[s + 2], x[s + 3])
+        s += 4
+    return best
+
+
+@kernel
+def _back_substitute(factor, z, size, x):
+    """Solve ``factor' x = z``; a factor's diagonal holds its reciprocals."""
     for a in range(size - 1, -1, -1):
         value = z[a]
         for b in range(a + 1, size):
-            value -= factor[b, a] * z[b]
-        z[a] = value / factor[a, a]
+            value -= factor[b, a] * x[b]
+        x[a] = value * factor[a, a]
 
 
 @kernel
-def _store(row, support, z, size, indices, values):
+def _store(row, support, x, size, indices, values):
     for a in range(size):
         indices[row, a] = support[a]
-        values[row, a] = z[a]
+        values[row, a] = x[a]
     for a in range(size, indices.shape[1]):
         indices[row, a] = -1
         values[row, a] = 0
 
 
 @kernel
-def omp(P, gram, energy, floor, rounding, pivot_min, mask, W, indices, values, explained):
-    """Orthogonal matching pursuit by QR of the chosen atoms.
+def omp(P, gram, energy, floor, rounding, pivot_min, residual, indices, values, explained):
+    """Orthogonal matching pursuit with a growing Cholesky factor (Batch-OMP).
 
-    Each step takes the atom that correlates most with the residual, makes it
-    orthogonal to those chosen and subtracts its share. Row ``s`` of ``W``
-    holds the correlations of the s-th orthonormal direction with every atom,
-    which makes column j of ``W`` the new row of the Cholesky factor: no
-    triangular solve a step. The captured energy is the sum of the squared
-    steps (Rubinstein, Zibulevsky, Elad 2008, with QR in place of Cholesky).
+    Each step takes the atom that correlates most with the residual, adds a
+    row to the Cholesky factor of the support's Gram matrix, and takes all
+    atoms so far out of the row's correlations again (Rubinstein, Zibulevsky,
+    Elad 2008, algorithm 1). The captured energy is the sum of the squared
+    steps along the directions that the factor stands for.
 
     Parameters
     ----------
     P : (n, m) float array
-        Correlations of rows with atoms; overwritten.
+        Correlations of rows with atoms.
     gram : (m, m) float array
         Inner products of the atoms.
     energy : (n,) float64 array
@@ -84,109 +163,80 @@ def omp(P, gram, energy, floor, rounding, pivot_min, mask, W, indices, values, e
         more than ``rounding`` times its norm.
     pivot_min : float
         Least squared distance of a new atom from the span of the support.
-    mask : integer
-        `jit.sign_mask` of the float type.
-    W : (k, m) float array
-        Work space.
+    residual : (m,) float array
+        Work space: correlations of the residual.
     indices, values : (n, k) integer and float arrays
         Filled with supports (-1 where unused) and coefficients.
     explained : (n,) float64 array
         Filled with the energy that each row's code captures.
     """
-    n, m = P.shape
-    k = W.shape[0]
+    n, k = indices.shape
     z = np.empty(k, P.dtype)
+    x = np.empty(k, P.dtype)
     factor = np.empty((k, k), P.dtype)
     support = np.empty(k, np.int64)
     for row in range(n):
         p = P[row]
-        best = _largest(p, mask)
+        q = p
+        best = _largest(p)
         captured = 0.0
         enough = (1.0 - floor) * energy[row]
         size = 0
         z[0] = rounding * np.sqrt(energy[row])
-        nothing = float_bits(z[0])
+        nothing = magnitude(z[0])
         while size < k and best > nothing and captured < enough:
-            j = _find(p, best, mask)
-            pivot = gram[j, j]
+            j = _find(q, best)
+            g = gram[j]
+            pivot = g[j]
             for s in range(size):
-                c = W[s, j]
+                c = g[support[s]]
+                for e in range(s):
+                    c -= factor[size, e] * factor[s, e]
+                c *= factor[s, s]
                 factor[size, s] = c
                 pivot -= c * c
             if pivot < pivot_min:
                 break
-            root = np.sqrt(pivot)
-            step = p[j] / root
-            factor[size, size] = root
-            z[size] = step
+            factor[size, size] = 1 / np.sqrt(pivot)
+            z[size] = q[j] * factor[size, size]
             support[size] = j
-            captured += np.float64(step) * np.float64(step)
+            captured += np.float64(z[size]) * np.float64(z[size])
             size += 1
-            if size == k:
-                break
-            w = W[size - 1]
-            g = gram[j]
-            for i in range(m):
-                w[i] = g[i]
-            s = 0
-            while s + 4 <= size - 1:  # four at a time: fewer loads of w
-                c0 = factor[size - 1, s]
-                c1 = factor[size - 1, s + 1]
-                c2 = factor[size - 1, s + 2]
-                c3 = factor[size - 1, s + 3]
-                w0 = W[s]
-                w1 = W[s + 1]
-                w2 = W[s + 2]
-                w3 = W[s + 3]
-                for i in range(m):
-                    w[i] = w[i] - c0 * w0[i] - c1 * w1[i] - c2 * w2[i] - c3 * w3[i]
-                s += 4
-            while s < size - 1:
-                c0 = factor[size - 1, s]
-                w0 = W[s]
-                for i in range(m):
-                    w[i] -= c0 * w0[i]
-                s += 1
-            best = mask & 0
-            for i in range(m):
-                wi = w[i] / root
-                w[i] = wi
-                q = p[i] - step * wi
-                p[i] = q
-                best = max(best, float_bits(q) & mask)
-        _back_substitute(factor, z, size)
-        _store(row, support, z, size, indices, values)
+            _back_substitute(factor, z, size, x)
+            if size < k:
+                q = residual
+                best = _correlate(p, q, gram, support, x, size)
+        _store(row, support, x, size, indices, values)
         explained[row] = captured
 
 
 @kernel
-def mp(P, gram, energy, floor, rounding, pivot_min, mask, W, indices, values, explained):
+def mp(P, gram, energy, floor, rounding, pivot_min, steps, indices, values, explained):
     """Matching pursuit with the coefficients refitted on the support.
 
     Plain matching pursuit (Mallat, Zhang 1993) picks atoms until it has k
-    distinct ones (or has made ``W.shape[1]`` steps); then the coefficients
-    are fitted to the row by least squares. Arguments as for `omp`, but
-    ``W`` is (1, steps) and only carries the most steps allowed.
+    distinct ones or has made ``steps`` steps; then the coefficients are
+    fitted to the row by least squares. Other arguments as for `omp`, but
+    ``P`` is overwritten.
     """
-    n, m = P.shape
-    k = indices.shape[1]
-    steps = W.shape[1]
+    n, k = indices.shape
     z = np.empty(k, P.dtype)
+    x = np.empty(k, P.dtype)
     first = np.empty(k, P.dtype)
     factor = np.empty((k, k), P.dtype)
     support = np.empty(k, np.int64)
     for row in range(n):
         p = P[row]
-        best = _largest(p, mask)
+        best = _largest(p)
         left = energy[row]
         target = floor * energy[row]
         size = 0
         z[0] = rounding * np.sqrt(energy[row])
-        nothing = float_bits(z[0])
+        nothing = magnitude(z[0])
         for _ in range(steps):
             if best <= nothing or left <= target:
                 break
-            j = _find(p, best, mask)
+            j = _find(p, best)
             step = p[j] / gram[j, j]
             known = False
             for a in range(size):
@@ -206,12 +256,7 @@ def mp(P, gram, energy, floor, rounding, pivot_min, mask, W, indices, values, ex
                 if support[a] == j:
                     z[a] += step
             left -= np.float64(step) * np.float64(p[j])
-            g = gram[j]
-            best = mask & 0
-            for i in range(m):
-                q = p[i] - step * g[i]
-                p[i] = q
-                best = max(best, float_bits(q) & mask)
+            best = _less1_more(p, gram[j], step)
         # least squares on the support; atoms that depend on others drop out
         kept = 0
         captured = 0.0
@@ -223,17 +268,17 @@ def mp(P, gram, energy, floor, rounding, pivot_min, mask, W, indices, values, ex
                 c = gram[support[b], j]
                 for e in range(b):
                     c -= factor[kept, e] * factor[b, e]
-                c /= factor[b, b]
+                c *= factor[b, b]
                 factor[kept, b] = c
                 pivot -= c * c
                 value -= c * z[b]
             if pivot < pivot_min:
                 continue
-            factor[kept, kept] = np.sqrt(pivot)
-            z[kept] = value / factor[kept, kept]
+            factor[kept, kept] = 1 / np.sqrt(pivot)
+            z[kept] = value * factor[kept, kept]
             captured += np.float64(z[kept]) * np.float64(z[kept])
             support[kept] = j
             kept += 1
-        _back_substitute(factor, z, kept)
-        _store(row, support, z, kept, indices, values)
+        _back_substitute(factor, z, kept, x)
+        _store(row, support, x, kept, indices, values)
         explained[row] = captured
