@@ -192,7 +192,7 @@ class Result:
 
         rows = self._rows(array)
         coder = Once(make_coder, (self._coding_dictionary(), self._stopping))
-        mapping, wanted = given(self._mapping()), given(Wanted(False, 0))
+        mapping, wanted = given(self._mapping()), given(Wanted(None, 0))
         runner = make_runner(client)
         try:
             rows.prepare(runner)

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from daskksvd.coding import Stopping, make_coder
 from daskksvd.constants import DEAD_USES, IDLE, ONLINE_SWEEPS, REDUNDANT, WINDOW
 from daskksvd.kernels.update import pursue_atoms
-from daskksvd.learning.moments import MOMENTS, Moments, Wanted, add_all
+from daskksvd.learning.moments import COUPLED, MOMENTS, Moments, Wanted, add_all
 from daskksvd.learning.online import update_after_wave
 from daskksvd.learning.replacement import find_mixtures, find_redundant, most_replaced, replace
 from daskksvd.learning.state import State
@@ -61,7 +61,7 @@ def preprocessings(Y):
 def test_moments_are_those_of_dense_algebra(problem, kind, rtol):
     Y, atoms = problem
     preprocessing = preprocessings(Y)[kind]
-    found = moments_of(Y, atoms, preprocessing, 50, Wanted(True, 6), rtol=rtol)
+    found = moments_of(Y, atoms, preprocessing, 50, Wanted(COUPLED, 6), rtol=rtol)
 
     mean = 0 if preprocessing.mean is None else preprocessing.mean
     basis = np.eye(D) if preprocessing.basis is None else preprocessing.basis
@@ -88,8 +88,8 @@ def test_moments_are_those_of_dense_algebra(problem, kind, rtol):
 
 def test_single_precision_sums_are_close_and_end_in_double(problem):
     Y, atoms = problem
-    exact = moments_of(Y, atoms, AS_THEY_ARE, 50, Wanted(True, 3))
-    found = moments_of(Y.astype("f4"), atoms.astype("f4"), AS_THEY_ARE, 50, Wanted(True, 3))
+    exact = moments_of(Y, atoms, AS_THEY_ARE, 50, Wanted(COUPLED, 3))
+    found = moments_of(Y.astype("f4"), atoms.astype("f4"), AS_THEY_ARE, 50, Wanted(COUPLED, 3))
     assert found.XX.dtype == found.XY.dtype == np.float64
     assert found.worst.dtype == np.float32
     assert_array_equal(found.uses, exact.uses)
@@ -109,7 +109,7 @@ def test_moments_do_not_depend_on_how_rows_are_cut(sizes, most, kind):
     Y = rng.standard_normal((sum(sizes), 6))
     atoms = reference.unit_atoms(rng, 9, 6)
     preprocessing = preprocessings(Y)[kind] if len(Y) > 20 else AS_THEY_ARE
-    wanted = Wanted(True, 5)
+    wanted = Wanted(COUPLED, 5)
     once = moments_of(Y, atoms, preprocessing, len(Y), wanted)
     cut = moments_of(Y, atoms, preprocessing, tuple(sizes), wanted, most=most)
     for name, expected in once._asdict().items():
@@ -119,8 +119,8 @@ def test_moments_do_not_depend_on_how_rows_are_cut(sizes, most, kind):
 
 def test_without_statistics_the_rest_is_the_same(problem):
     Y, atoms = problem
-    full = moments_of(Y, atoms, AS_THEY_ARE, 50, Wanted(True, 4))
-    bare = moments_of(Y, atoms, AS_THEY_ARE, 50, Wanted(False, 0))
+    full = moments_of(Y, atoms, AS_THEY_ARE, 50, Wanted(COUPLED, 4))
+    bare = moments_of(Y, atoms, AS_THEY_ARE, 50, Wanted(None, 0))
     assert bare.XX is None and bare.XY is None and bare.worst.shape == (0, D)
     for name in ("count", "nonzeros", "energy", "residual"):
         assert getattr(bare, name) == getattr(full, name)
@@ -131,8 +131,8 @@ def test_without_statistics_the_rest_is_the_same(problem):
 
 def test_added_parts_keep_the_worst_rows_of_all(problem):
     Y, atoms = problem
-    parts = [moments_of(part, atoms, AS_THEY_ARE, 60, Wanted(False, 7)) for part in np.split(Y, 4)]
-    whole = moments_of(Y, atoms, AS_THEY_ARE, 60, Wanted(False, 7))
+    parts = [moments_of(part, atoms, AS_THEY_ARE, 60, Wanted(None, 7)) for part in np.split(Y, 4)]
+    whole = moments_of(Y, atoms, AS_THEY_ARE, 60, Wanted(None, 7))
     together = add_all(parts)
     assert_allclose(together.worst, whole.worst)
     assert_allclose(together.worst_residual, whole.worst_residual)
@@ -366,10 +366,10 @@ def test_at_most_a_tenth_of_the_atoms_but_one_at_least_is_replaced():
 def test_waves_fade_the_statistics_of_those_before(problem):
     Y, atoms = problem
     n_waves = 8
-    state = State.start(atoms, "wave")
+    state = State.start(atoms, "wave", True)
     XX, XY, dictionary = np.zeros((M, M)), np.zeros((M, D)), atoms
     for t, part in enumerate(np.split(Y, 6), start=1):
-        moments = moments_of(part, state.dictionary, AS_THEY_ARE, 40, Wanted(True, 3))
+        moments = moments_of(part, state.dictionary, AS_THEY_ARE, 40, Wanted(COUPLED, 3))
         state, replaced = update_after_wave(state, moments, n_waves, may_replace=False)
         fade = min((1 - 1 / t) ** 2, 1 - 1 / (WINDOW * n_waves))
         X = reference.code_all(part, dictionary, K)
@@ -382,8 +382,8 @@ def test_waves_fade_the_statistics_of_those_before(problem):
 
 def test_an_atom_that_is_never_used_is_replaced_by_the_worst_row(problem):
     Y, atoms = problem
-    state = State.start(atoms, "wave")
-    moments = moments_of(Y, atoms, AS_THEY_ARE, 40, Wanted(True, 3))
+    state = State.start(atoms, "wave", True)
+    moments = moments_of(Y, atoms, AS_THEY_ARE, 40, Wanted(COUPLED, 3))
     uses = moments.uses.copy()
     uses[4] = 0
     moments = moments._replace(uses=uses)

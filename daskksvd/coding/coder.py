@@ -6,6 +6,7 @@ import numpy as np
 
 from ..constants import ATOM_PAD, BLOCK_BYTES, BLOCK_ROWS, MP_STEPS_PER_COEF, PIVOT_MIN, ROUNDING
 from ..kernels.pursuit import mp, omp
+from ..kernels.rows import squared_norms
 
 
 class Stopping(NamedTuple):
@@ -89,12 +90,12 @@ def block_rows(n_components, itemsize):
 
 def iterate_blocks(n_rows, coder):
     """Slices that cut ``n_rows`` rows into blocks for `code_block`."""
-    step = block_rows(coder.gram.shape[0], coder.gram.itemsize)
+    step = block_rows(len(coder.gram), coder.gram.itemsize)
     for start in range(0, n_rows, step):
         yield slice(start, min(start + step, n_rows))
 
 
-def code_block(rows, coder):
+def code_block(rows, coder, correlations=None):
     """Code one block of prepared rows.
 
     Parameters
@@ -102,6 +103,8 @@ def code_block(rows, coder):
     rows : (n, d') float array
         Rows in the space of the dictionary, of its dtype.
     coder : Coder
+    correlations : (r, p) float array, optional
+        Work space for at least n rows, to be used again by the next block.
 
     Returns
     -------
@@ -116,9 +119,13 @@ def code_block(rows, coder):
     dtype = coder.dictionary.dtype
     width = coder.stopping.width
     n = len(rows)
+    if correlations is None:
+        correlations = np.empty((n, len(coder.gram)), dtype)
+    correlations = correlations[:n]
     with np.errstate(invalid="ignore", over="ignore"):  # the energy tells of bad rows
-        correlations = rows @ coder.dictionary.T
-    energy = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+        np.matmul(rows, coder.dictionary.T, out=correlations)
+    energy = np.empty(n)
+    squared_norms(rows, energy)
     codes = Codes(np.empty((n, width), np.int32), np.empty((n, width), dtype))
     explained = np.empty(n)
     if coder.stopping.pursuit == "omp":
@@ -138,3 +145,48 @@ def code_block(rows, coder):
         explained,
     )
     return codes, energy, explained
+
+
+class Coded(NamedTuple):
+    """One block of rows and their codes.
+
+    Attributes
+    ----------
+    start : int
+        Position of the first row among the rows given.
+    rows : (n, d') float array
+        Prepared rows. The next block overwrites nothing here; whoever reads
+        them may.
+    codes : Codes
+    energy, explained : (n,) float64 arrays
+        As `code_block` returns them.
+    """
+
+    start: int
+    rows: np.ndarray
+    codes: Codes
+    energy: np.ndarray
+    explained: np.ndarray
+
+
+def code_blocks(raw, coder, preprocessing):
+    """Prepare and code rows block by block; yields `Coded`.
+
+    Parameters
+    ----------
+    raw : (n, d) array
+        Samples as they are stored.
+    coder : Coder
+    preprocessing : rows.Preprocessing
+    """
+    correlations = None
+    for block in iterate_blocks(len(raw), coder):
+        if correlations is None:
+            correlations = np.empty((block.stop, len(coder.gram)), coder.gram.dtype)
+        rows = preprocessing.apply(raw[block], coder.dictionary.dtype)
+        yield Coded(block.start, rows, *code_block(rows, coder, correlations))
+
+
+def join_codes(parts):
+    """Codes of consecutive blocks as one."""
+    return Codes(*map(np.concatenate, zip(*parts, strict=True)))

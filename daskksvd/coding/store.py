@@ -9,7 +9,7 @@ import sparse
 from ..files import absolute, exists, written_whole
 from ..rows import as_rows, cut_pieces
 from ..running import Blueprint, Once, given, make_runner
-from .coder import Codes, code_block, iterate_blocks, make_coder
+from .coder import Codes, code_blocks, join_codes, make_coder
 from .formats import codes_to_coo
 
 FORMAT = "daskksvd.codes"
@@ -125,7 +125,7 @@ def _aligned_pieces(chunk_rows, step):
 def _write_job(job, inputs, coder, preprocessing, target):
     """Code the rows of one stored chunk and write it whole."""
     parts = [code_rows(raw, coder, preprocessing, piece.offset) for piece, raw in job.read(inputs)]
-    codes = Codes(*map(np.concatenate, zip(*parts, strict=True)))
+    codes = join_codes(parts)
     first = job.pieces[0].offset
     last = first + len(codes.indices)
     assert first % target.indices.chunks[0] == 0
@@ -136,19 +136,16 @@ def _write_job(job, inputs, coder, preprocessing, target):
 
 def code_rows(raw, coder, preprocessing, offset=0):
     """Fixed-width codes of raw rows; ``offset`` is the number of the first."""
-    dtype = coder.dictionary.dtype
     parts = []
-    for block in iterate_blocks(len(raw), coder):
-        rows = preprocessing.apply(raw[block], dtype)
-        codes, energy, _ = code_block(rows, coder)
-        if not np.isfinite(energy).all():
-            row = offset + block.start + int(np.argmax(~np.isfinite(energy)))
+    for block in code_blocks(raw, coder, preprocessing):
+        if not np.isfinite(block.energy).all():
+            row = offset + block.start + int(np.argmax(~np.isfinite(block.energy)))
             raise ValueError(
                 f"array has a row with NaN, infinite or too large values (row {row}); "
                 "all values must be finite"
             )
-        parts.append(codes)
-    return Codes(*map(np.concatenate, zip(*parts, strict=True)))
+        parts.append(block.codes)
+    return join_codes(parts)
 
 
 def open_codes(path):

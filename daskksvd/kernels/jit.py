@@ -8,13 +8,14 @@ from numba.extending import intrinsic
 # fastmath only allows multiply and add to be fused. The rest stays off: the
 # kernels compare with zero and stop on ties, and must see NaN as NaN.
 # cache: compiled once a machine, not once a process.
-kernel = numba.njit(
-    nogil=True,
-    cache=True,
-    fastmath={"contract"},
-    error_model="numpy",
-    boundscheck=False,
-)
+OPTIONS = {
+    "nogil": True,
+    "cache": True,
+    "fastmath": {"contract"},
+    "error_model": "numpy",
+    "boundscheck": False,
+}
+kernel = numba.njit(**OPTIONS)
 
 
 @intrinsic

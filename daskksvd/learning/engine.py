@@ -22,8 +22,8 @@ from .ksvd import count_blocks, ksvd_pass
 from .moments import MOMENTS, Wanted, add_all
 from .online import update_after_wave
 from .replacement import find_redundant, most_replaced, replace
-from .schedule import DONE, FULL, KSVD, WAVE
-from .sweep import sweep
+from .schedule import DONE, FULL, KSVD, WAVE, statistics
+from .sweep import power_of, sweep
 
 
 class Engine:
@@ -134,7 +134,7 @@ class Engine:
 
     def one_round(self, index, number, kind, jobs, may_replace):
         """Code the rows of a round; after a wave, update the dictionary."""
-        wanted = Wanted(statistics=True, n_worst=self.n_worst)
+        wanted = Wanted(statistics(kind, self.settings.n_components), self.n_worst)
         moments = self.moments(jobs, wanted, self.stopping_now())
         state = self.state
         replaced = []
@@ -150,7 +150,7 @@ class Engine:
         state, totals = self.state, self.state.totals
         dictionary, XX, XY, replaced = state.dictionary, totals.XX, totals.XY, []
         if self.settings.update == "batch" and self.may_replace(index, FULL):
-            atoms = self.surplus(dictionary, totals.uses, XX.diagonal())
+            atoms = self.surplus(dictionary, totals.uses, power_of(XX))
             dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, totals)
         dictionary = sweep(dictionary, XX, XY, BATCH_SWEEPS)
         self.succeed(
@@ -214,7 +214,7 @@ class Engine:
         """Close the books of a pass and choose the kind of the next."""
         holdout_error = np.nan
         if self.schedule.held:
-            held = self.moments(self.schedule.held_jobs(), Wanted(statistics=False, n_worst=0), self.stopping)
+            held = self.moments(self.schedule.held_jobs(), Wanted(None, 0), self.stopping)
             holdout_error = _ratio(held.residual, held.energy)
         self.tick()
         state, totals = self.state, self.state.totals

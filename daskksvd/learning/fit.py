@@ -23,7 +23,8 @@ from ..running.memory import check_memory, task_bytes
 from ..tracking import Checkpointer, HistoryRecorder, ProgressBar, load_checkpoint
 from .engine import Engine
 from .initial import check_init, initial_dictionary, sample_size
-from .schedule import plan_schedule
+from .moments import COUPLED
+from .schedule import WAVE, plan_schedule, statistics
 from .settings import callables, check_settings, check_shape, integer
 from .state import State
 
@@ -322,7 +323,9 @@ def begin(runner, rows, settings, schedule, seed):
     preprocessing = preprocess(survey, settings.center, settings.scale, settings.whiten)
     sample = survey.sample[rng.permutation(len(survey.sample))]
     dictionary = initial_dictionary(settings, sample, preprocessing, rows.d, rng)
-    return preprocessing, float(survey.variance.sum()), State.start(dictionary, schedule.phases.first)
+    coupled = schedule.phases.first == WAVE and statistics(WAVE, len(dictionary)) == COUPLED
+    state = State.start(dictionary, schedule.phases.first, coupled)
+    return preprocessing, float(survey.variance.sum()), state
 
 
 def _sample_index(schedule, size, rng):

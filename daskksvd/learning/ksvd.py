@@ -15,7 +15,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse.linalg
 
-from ..coding import Codes, code_block, iterate_blocks, make_coder
+from ..coding import Codes, code_blocks, join_codes, make_coder
 from ..constants import KSVD_BLOCKS, KSVD_GRAM_BYTES
 from ..kernels.moments import subtract_reconstruction
 from ..kernels.update import replace_coefficients
@@ -126,20 +126,21 @@ def ksvd_pass(runner, rows, jobs, dictionary, stopping, preprocessing, n_worst, 
 
 def _code_job(job, inputs, coder, preprocessing, n_worst):
     """Code a job's rows. Returns the codes of every piece, and moments."""
-    dtype = coder.dictionary.dtype
     m = coder.n_components
-    total = Totals(n_worst, coder)
+    total = Totals(n_worst, coder, preprocessing)
     uses = np.zeros(m, np.int64)
     pieces = []
     for _, raw in job.read(inputs):
         parts = []
-        for block in iterate_blocks(len(raw), coder):
-            rows = preprocessing.apply(raw[block], dtype)
-            codes, energy, explained = code_block(rows, coder)
-            parts.append(codes)
-            uses += np.bincount(codes.indices[codes.indices >= 0], minlength=m)
-            total.add(rows, codes, energy, np.maximum(energy - explained, 0), coder, preprocessing)
-        pieces.append(Codes(*map(np.concatenate, zip(*parts, strict=True))))
+        for block in code_blocks(raw, coder, preprocessing):
+            indices, values = block.codes
+            parts.append(block.codes)
+            uses += np.bincount(indices[indices >= 0], minlength=m)
+            total.add(block)
+            if not preprocessing.keeps_metric:
+                subtract_reconstruction(block.rows, coder.dictionary, indices, values)
+                total.add_left(block.rows)
+        pieces.append(join_codes(parts))
     return pieces, total.moments(uses, None, None)
 
 

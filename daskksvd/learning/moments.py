@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..coding import code_block, iterate_blocks
-from ..kernels.moments import add_moments, subtract_reconstruction
+from ..coding import code_blocks
+from ..kernels.moments import add_moments, add_residual_moments, subtract_reconstruction
 from ..running import Blueprint
 
 
@@ -23,10 +23,11 @@ class Moments(NamedTuple):
         The same in the metric of the data (after centring, if asked for).
     uses : (m,) int64 array
         Rows that use each atom.
-    XX : (m, m) array or None
-        ``X'X``.
+    XX : (m, m) or (m,) array, or None
+        ``X'X``, or only its diagonal.
     XY : (m, d') array or None
-        ``X'Y``.
+        ``X'Y``; with the diagonal alone ``x_j' E_j`` of every atom j, where
+        ``E_j`` is what the other atoms leave of the rows.
     worst : (w, d') array
         Prepared rows with the largest residuals, worst first.
     worst_residual : (w,) float64 array
@@ -63,18 +64,22 @@ WORST = ("worst", "worst_residual", "worst_left", "worst_used")
 """Fields of `Moments` with an entry for each worst row, the row itself first."""
 
 
+COUPLED, SEPARATE = "coupled", "separate"
+"""Statistics for updates in which atoms see each other's change, or do not."""
+
+
 class Wanted(NamedTuple):
     """What a task should bring back.
 
     Attributes
     ----------
-    statistics : bool
-        ``X'X`` and ``X'Y``.
+    statistics : {"coupled", "separate", None}
+        ``X'X`` and ``X'Y``, or their reduced form without the m x m matrix.
     n_worst : int
         Worst-represented rows.
     """
 
-    statistics: bool
+    statistics: str | None
     n_worst: int
 
 
@@ -83,60 +88,77 @@ def job_moments(job, inputs, coder, preprocessing, wanted):
     dtype = coder.dictionary.dtype
     m, d = coder.n_components, coder.dictionary.shape[1]
     uses = np.zeros(m, np.int64)
-    XX = np.zeros((m, m), dtype) if wanted.statistics else np.zeros((0, 0), dtype)
-    XY = np.zeros((m, d), dtype) if wanted.statistics else np.zeros((0, 0), dtype)
-    total = Totals(wanted.n_worst, coder)
+    XX = XY = None
+    if wanted.statistics is not None:
+        XX = np.zeros((m, m) if wanted.statistics == COUPLED else m, dtype)
+        XY = np.zeros((m, d), dtype)
+    total = Totals(wanted.n_worst, coder, preprocessing)
     for _, raw in job.read(inputs):
-        for block in iterate_blocks(len(raw), coder):
-            rows = preprocessing.apply(raw[block], dtype)
-            codes, energy, explained = code_block(rows, coder)
-            if wanted.statistics:
-                add_moments(rows, codes.indices, codes.values, XX, XY, uses)
-            else:
-                used = codes.indices[codes.indices >= 0]
-                uses += np.bincount(used, minlength=m)
-            total.add(rows, codes, energy, np.maximum(energy - explained, 0), coder, preprocessing)
-    return total.moments(uses, XX if wanted.statistics else None, XY if wanted.statistics else None)
+        for block in code_blocks(raw, coder, preprocessing):
+            indices, values = block.codes
+            total.add(block)
+            if wanted.statistics == COUPLED:
+                add_moments(block.rows, indices, values, XX, XY, uses)
+            elif wanted.statistics is None:
+                uses += np.bincount(indices[indices >= 0], minlength=m)
+            if wanted.statistics == SEPARATE or not preprocessing.keeps_metric:
+                subtract_reconstruction(block.rows, coder.dictionary, indices, values)
+                total.add_left(block.rows)
+            if wanted.statistics == SEPARATE:
+                add_residual_moments(block.rows, indices, values, XX, XY, uses)
+    if wanted.statistics == SEPARATE:
+        XY += XX[:, None] * coder.dictionary[:m]
+    return total.moments(uses, XX, XY)
 
 
 class Totals:
     """Running sums of one task, but for the statistics of the update."""
 
-    def __init__(self, n_worst, coder):
+    def __init__(self, n_worst, coder, preprocessing):
         d, dtype = coder.dictionary.shape[1], coder.dictionary.dtype
+        self.coder = coder
+        self.weights = None if preprocessing.keeps_metric else preprocessing.scale
         self.count = self.nonzeros = 0
-        self.sums = np.zeros(4)
+        self.energy = self.residual = self.energy_original = self.residual_original = 0.0
         self.n_worst = n_worst
         nothing = np.empty((0, d), dtype)
         self.worst = (nothing, np.empty(0), nothing, np.empty((0, coder.stopping.width), np.int32))
 
-    def add(self, rows, codes, energy, residual, coder, preprocessing):
-        """Add one block. ``rows`` may be overwritten."""
-        self.count += len(rows)
-        self.nonzeros += int((codes.indices >= 0).sum())
+    def add(self, block):
+        """Add one block, a `coding.Coded`."""
+        residual = np.maximum(block.energy - block.explained, 0)
+        self.count += len(block.rows)
+        self.nonzeros += int((block.codes.indices >= 0).sum())
+        self.energy += float(block.energy.sum())
+        self.residual += float(residual.sum())
         if self.n_worst:
-            self._keep_worst(rows, codes, residual, coder)
-        energy, residual = energy.sum(), residual.sum()
-        original = (energy, residual)
-        if not preprocessing.keeps_metric:
-            before = _weighted_energy(rows, preprocessing.scale)
-            subtract_reconstruction(rows, coder.dictionary, codes.indices, codes.values)
-            original = (before, _weighted_energy(rows, preprocessing.scale))
-        self.sums += (energy, residual, *original)
+            self._keep_worst(block.rows, block.codes, residual)
+        if self.weights is not None:
+            self.energy_original += _weighted_energy(block.rows, self.weights)
 
-    def _keep_worst(self, rows, codes, residual, coder):
+    def add_left(self, residuals):
+        """Add what codes leave of the rows; only needed where that changes the metric."""
+        if self.weights is not None:
+            self.residual_original += _weighted_energy(residuals, self.weights)
+
+    def _keep_worst(self, rows, codes, residual):
         most = min(self.n_worst, len(rows))
         top = np.argsort(-residual, kind="stable")[:most]
         left, used = rows[top], codes.indices[top]
         found = (left.copy(), residual[top], left, used)
-        subtract_reconstruction(left, coder.dictionary, used, codes.values[top])
+        subtract_reconstruction(left, self.coder.dictionary, used, codes.values[top])
         self.worst = merge_worst([self.worst, found], self.n_worst)
 
     def moments(self, uses, XX, XY):
+        original = (self.energy_original, self.residual_original)
+        if self.weights is None:
+            original = (self.energy, self.residual)
         return Moments(
             self.count,
             self.nonzeros,
-            *(float(value) for value in self.sums),
+            self.energy,
+            self.residual,
+            *original,
             uses,
             XX,
             XY,
@@ -147,7 +169,7 @@ class Totals:
 
 def _weighted_energy(rows, weights):
     weighted = rows * weights
-    return np.einsum("ij,ij->", weighted, weighted, dtype=np.float64)
+    return float(np.einsum("ij,ij->", weighted, weighted, dtype=np.float64))
 
 
 def merge_worst(parts, most):

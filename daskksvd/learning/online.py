@@ -6,7 +6,7 @@ import numpy as np
 
 from ..constants import CHECKS_PER_PASS, DEAD_USES, IDLE_AFTER, ONLINE_SWEEPS, WINDOW
 from .replacement import find_redundant, most_replaced, replace
-from .sweep import sweep
+from .sweep import power_of, sweep
 
 
 def update_after_wave(state, moments, n_waves, may_replace):
@@ -44,7 +44,7 @@ def update_after_wave(state, moments, n_waves, may_replace):
         atoms = [int(atom) for atom in np.flatnonzero(idle >= DEAD_USES)]
         every = max(1, n_waves // CHECKS_PER_PASS)
         if t % every == 0:
-            redundant = find_redundant(dictionary, XX.diagonal(), t > IDLE_AFTER * n_waves)
+            redundant = find_redundant(dictionary, power_of(XX), t > IDLE_AFTER * n_waves)
             atoms += [atom for atom in redundant if atom not in set(atoms)]
         atoms = atoms[: most_replaced(len(dictionary))]
         dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, moments)

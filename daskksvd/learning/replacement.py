@@ -117,7 +117,7 @@ def replace(dictionary, XX, XY, atoms, moments):
     Parameters
     ----------
     dictionary, XX, XY : arrays
-        (m, d), (m, m), (m, d). ``XX`` and ``XY`` may be None.
+        (m, d), (m, m) or (m,), (m, d). ``XX`` and ``XY`` may be None.
     atoms : list of int
         Least useful first.
     moments : Moments
@@ -152,8 +152,9 @@ def replace(dictionary, XX, XY, atoms, moments):
     dictionary[replaced] = np.stack(list(new.values()))
     if XX is not None:
         XX, XY = XX.copy(), XY.copy()
-        XY -= XX[:, replaced] @ old[replaced].astype(np.float64)
-        XX[replaced, :] = 0
-        XX[:, replaced] = 0
+        if XX.ndim == 2:
+            XY -= XX[:, replaced] @ old[replaced].astype(np.float64)
+            XX[:, replaced] = 0
+        XX[replaced] = 0
         XY[replaced] = 0
     return dictionary, XX, XY, replaced

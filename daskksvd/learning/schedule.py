@@ -10,6 +10,7 @@ import numpy as np
 
 from ..constants import (
     BATCH_PASSES,
+    COUPLED_ATOMS,
     FULL_PASSES,
     FULL_SHARE,
     READ_AGAIN,
@@ -23,6 +24,7 @@ from ..constants import (
     WAVES_WANTED,
 )
 from ..rows import cut_jobs, cut_pieces, cut_waves, split_holdout
+from .moments import COUPLED, SEPARATE
 
 WAVE, FULL, KSVD = "wave", "full", "ksvd"
 DONE = "done"
@@ -30,6 +32,11 @@ DONE = "done"
 
 _ROUND_TASKS = 64
 """Tasks between two checkpoints of a pass whose dictionary does not move."""
+
+
+def statistics(kind, m):
+    """Statistics that a pass of some kind gathers for m atoms."""
+    return COUPLED if m <= COUPLED_ATOMS[kind] else SEPARATE
 
 
 class Phases(NamedTuple):

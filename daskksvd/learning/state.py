@@ -28,8 +28,8 @@ class State:
     ----------
     dictionary : (m, d') float array
         In the coding space.
-    XX, XY : (m, m) and (m, d') float64 arrays
-        Faded statistics of the waves so far.
+    XX, XY : (m, m) or (m,), and (m, d') float64 arrays
+        Faded statistics of the waves so far, as in `Moments`.
     idle : (m,) float64 array
         Uses that an average atom has had since each atom was last used.
     n_updates : int
@@ -66,10 +66,13 @@ class State:
     seconds: float = 0.0
 
     @classmethod
-    def start(cls, dictionary, kind):
-        """The state before the first round, of a pass of some kind."""
+    def start(cls, dictionary, kind, coupled):
+        """The state before the first round, of a pass of some kind.
+
+        ``coupled`` says whether waves bring all of ``X'X``.
+        """
         m, d = dictionary.shape
-        return cls(dictionary, np.zeros((m, m)), np.zeros((m, d)), np.zeros(m), kind)
+        return cls(dictionary, np.zeros((m, m) if coupled else m), np.zeros((m, d)), np.zeros(m), kind)
 
     def dump(self):
         """As plain values and arrays, for a checkpoint."""

@@ -13,12 +13,13 @@ from ..rows import Preprocessing, cut_jobs
 from ..running import Once, given
 from ..tracking import HistoryRecorder
 from .engine import round_event
-from .moments import MOMENTS, Wanted
+from .moments import COUPLED, MOMENTS, Wanted
 from .online import update_after_wave
 from .replacement import most_replaced
-from .schedule import WAVE, plan_schedule
+from .schedule import WAVE, plan_schedule, statistics
 from .settings import Settings
 from .state import State
+from .sweep import power_of
 
 
 class Stream(NamedTuple):
@@ -51,7 +52,8 @@ class Stream(NamedTuple):
         """A stream that starts from what a fit found."""
         settings = Settings(**{name: result.settings.get(name) for name in Settings._fields})
         settings = settings._replace(dtype=result.dictionary.dtype, holdout=0.0)
-        state = State.start(result._coding_dictionary(), WAVE)
+        dictionary = result._coding_dictionary()
+        state = State.start(dictionary, WAVE, statistics(WAVE, len(dictionary)) == COUPLED)
         mapping = result._preprocessing
         return cls(settings, result._stopping, mapping, np.nan, state, HistoryRecorder(), True)
 
@@ -70,7 +72,7 @@ class Stream(NamedTuple):
         schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
         jobs = [rows.job(pieces) for pieces in cut_jobs(schedule.pieces, schedule.task_rows)]
         coder = Once(make_coder, (state.dictionary, self.stopping))
-        wanted = given(Wanted(statistics=True, n_worst=max(WORST_ROWS, most_replaced(m))))
+        wanted = given(Wanted(statistics(WAVE, m), n_worst=max(WORST_ROWS, most_replaced(m))))
         mapping = given(self.preprocessing.cast(settings.dtype))
         moments = runner.reduce(MOMENTS, rows, jobs, coder, mapping, wanted)
         if not all(np.isfinite(part).all() for part in (moments.energy, moments.XX, moments.XY)):
@@ -110,7 +112,9 @@ def stand_still(state, moments, window):
     that `sweep` leaves ``D`` as it is.
     """
     m = len(state.dictionary)
-    power = window * np.trace(moments.XX) / m
+    power = window * power_of(moments.XX).sum() / m
     XY = power * state.dictionary.astype(np.float64)
     # as if there had been so many waves that only the window limits the memory
-    return succeed(state, XX=power * np.eye(m), XY=XY, n_updates=2 * window)
+    return succeed(
+        state, XX=power * (np.eye(m) if state.XX.ndim == 2 else np.ones(m)), XY=XY, n_updates=2 * window
+    )

@@ -17,11 +17,16 @@ def sweep(dictionary, XX, XY, n_sweeps):
     2): ``d_j`` becomes the direction of ``B_j - sum_{l != j} A_jl d_l``. Each
     step can only lower the error. Atoms without any use stay as they are.
 
+    With the diagonal of ``A`` alone, ``XY`` holds that direction already: it
+    is ``x_j' E_j``, one step of the power method towards the singular vector
+    that K-SVD gives an atom (Rubinstein, Zibulevsky, Elad 2008, section 4), of
+    all atoms at once. Then there is nothing to go over again.
+
     Parameters
     ----------
     dictionary : (m, d) float array
         Unit atoms.
-    XX : (m, m) float64 array
+    XX : (m, m) or (m,) float64 array
     XY : (m, d) float64 array
     n_sweeps : int
         Times to go over all atoms.
@@ -33,12 +38,18 @@ def sweep(dictionary, XX, XY, n_sweeps):
     """
     dtype = dictionary.dtype
     dictionary = dictionary.copy()
-    largest = XX.diagonal().max(initial=0.0)
+    power = power_of(XX)
+    largest = power.max(initial=0.0)
     if largest <= 0:
+        return dictionary
+    usable = power > np.finfo(dtype).eps ** 2 * largest
+    if XX.ndim == 1:
+        norms = np.sqrt(np.einsum("ij,ij->i", XY, XY))
+        usable &= norms > 0
+        np.divide(XY, norms[:, None], out=dictionary, where=usable[:, None], casting="same_kind")
         return dictionary
     A = (XX / largest).astype(dtype)
     B = (XY / largest).astype(dtype)
-    usable = A.diagonal() > np.finfo(dtype).eps ** 2
     # products this thin gain nothing from more threads, and waking them beside
     # busy workers made a sweep five times slower
     with single_threaded_blas():
@@ -48,6 +59,11 @@ def sweep(dictionary, XX, XY, n_sweeps):
                 S = B[block] - A[block] @ dictionary
                 sweep_block(S, np.ascontiguousarray(A[block, block]), dictionary[block], usable[block])
     return dictionary
+
+
+def power_of(XX):
+    """Sums of squared coefficients, from ``X'X`` or its diagonal."""
+    return XX if XX.ndim == 1 else XX.diagonal()
 
 
 def error_at_fixed_codes(dictionary, XX, XY, energy):

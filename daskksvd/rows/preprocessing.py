@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..constants import EIGENVALUE_FLOOR, ZERO_VARIANCE
+from ..kernels.rows import widen
 
 
 class Preprocessing(NamedTuple):
@@ -45,7 +46,7 @@ class Preprocessing(NamedTuple):
             # values too long for the dtype: what is left of them after centring is not
             rows = np.subtract(rows, self.mean, out=np.empty(rows.shape, dtype), casting="same_kind")
         else:
-            rows = np.array(rows, dtype=dtype, order="C")
+            rows = single_precision(rows) if dtype == np.float32 else np.array(rows, dtype, order="C")
             if self.mean is not None:
                 rows -= self.mean.astype(dtype)
         if self.basis is not None:
@@ -76,6 +77,17 @@ class Preprocessing(NamedTuple):
         """What codes are multiplied with to give samples, but for the mean."""
         atoms = self.to_coding(dictionary.astype(np.float64))
         return self._replace(mean=None).undo(atoms)
+
+
+def single_precision(rows):
+    """A C-contiguous float32 copy of some rows."""
+    if rows.dtype != np.float16 or not rows.flags.c_contiguous:
+        return np.array(rows, np.float32, order="C")
+    copy = np.empty(rows.shape, np.float32)
+    bits = rows.view(np.uint16)
+    bits.flags.writeable = False  # as on a cluster: the kernel is compiled for one type
+    widen(bits, copy)
+    return copy
 
 
 def preprocess(survey, center, scale, whiten):

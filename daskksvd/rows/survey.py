@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..running import Blueprint, given
+from .preprocessing import single_precision
 
 _BLOCK = 4096
 """Rows looked at together, so that a huge chunk is not copied whole."""
@@ -97,7 +98,7 @@ def _survey_block(rows, offset, request):
     wanted = request.sample_index
     wanted = wanted[np.searchsorted(wanted, offset) : np.searchsorted(wanted, offset + n)]
     # float32 holds float16 and small integers exactly; means need float64
-    values = rows.astype(np.float64 if rows.dtype.itemsize > 2 else np.float32)
+    values = rows.astype(np.float64) if rows.dtype.itemsize > 2 else single_precision(rows)
     with np.errstate(invalid="ignore", over="ignore"):
         bad = ~np.isfinite(values.sum(axis=1))
         if bad.any():  # a sum may overflow where no value is infinite
