@@ -44,11 +44,11 @@ TASK_ROWS = (256, 8192)
 """Least and most rows in one task, whatever the estimate says."""
 
 READ_AGAIN = 4
-"""A chunk is cut into at most this many pieces, each of which reads it again,
-unless there would be too few pieces for `WAVES_WANTED` waves."""
+"""A chunk is shared by at most about this many tasks of a full pass, each of
+which may read it again."""
 
-WAVE_TASKS = 8
-"""Tasks that a wave should have, so that many threads can share it."""
+WAVE_TASKS = 4
+"""Tasks of a wave are a multiple of this, so that threads end together."""
 
 WAVES_WANTED = 32
 """Waves a pass that are worth smaller tasks or more reading."""
@@ -158,6 +158,10 @@ REPRESENTED = 1e-3
 
 WORST_ROWS = 64
 """Worst-represented rows that one task returns as candidates."""
+
+REPLACE_AFTER = 16
+"""Updates before the first replacement of atoms.
+Sooner, many atoms look alike that still go different ways."""
 
 # --- streams of batches -----------------------------------------------------
 

@@ -197,7 +197,7 @@ class Result:
         try:
             rows.prepare(runner)
             pieces = cut_pieces(rows.chunk_rows, max(rows.chunk_rows))
-            jobs = [rows.job(job) for job in cut_jobs(pieces, TASK_ROWS[1])]
+            jobs = [rows.job(job) for job in cut_jobs(pieces, max(TASK_ROWS[1], max(rows.chunk_rows)))]
             survey = run_survey(runner, rows, jobs, np.empty(0, np.int64), False)
             survey.check_finite()
             found = runner.reduce(MOMENTS, rows, jobs, coder, mapping, wanted)

@@ -1,7 +1,9 @@
 """The one place that owns Numba's flags."""
 
 import numba
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 # nogil: Dask's threads run kernels side by side, each kernel serial.
@@ -45,3 +47,27 @@ def zero_magnitude(typing_context, value):
         return context.get_value_type(integer)(0)
 
     return integer(value), generate
+
+
+@intrinsic
+def _prefetch(typing_context, array, index):
+    """Start loading the cache line of an element into the second-level cache."""
+
+    def generate(context, builder, signature, arguments):
+        byte, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, int32, int32, int32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        address = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
+        builder.call(function, [address, int32(0), int32(2), int32(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@kernel
+def prefetch(row):
+    """Start loading all of a contiguous row."""
+    line = 64 // row.itemsize
+    for i in range(0, row.shape[0], line):
+        _prefetch(row, i)

@@ -7,7 +7,7 @@ of one float type.
 
 import numpy as np
 
-from .jit import kernel, magnitude, zero_magnitude
+from .jit import kernel, magnitude, prefetch, zero_magnitude
 
 
 @kernel
@@ -187,6 +187,8 @@ def omp(P, gram, energy, floor, rounding, pivot_min, residual, indices, values, 
         while size < k and best > nothing and captured < enough:
             j = _find(q, best)
             g = gram[j]
+            if size + 1 < k:
+                prefetch(g)
             pivot = g[j]
             for s in range(size):
                 c = g[support[s]]

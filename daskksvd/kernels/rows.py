@@ -6,7 +6,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .jit import OPTIONS, kernel
+from .jit import OPTIONS, kernel, magnitude, zero_magnitude
+
+_ROWS = 64
+"""Rows over which a mean is taken before it is merged with others."""
 
 
 @intrinsic
@@ -39,6 +42,86 @@ def widen(bits, rows):
         target = rows[row]
         for f in range(d):
             target[f] = _widened(source[f])
+
+
+@kernel
+def survey(rows, limit, bad, mean, scatter):
+    """Check rows, and take the mean and the sum of squares about it of every feature.
+
+    Means are taken over a few rows at a time and merged pairwise (Chan,
+    Golub, LeVeque 1983), so that each row is read from memory once.
+
+    Parameters
+    ----------
+    rows : (n, d) float array
+    limit : float
+        Largest finite number, of the dtype of ``rows``.
+    bad : (n,) bool array
+        Set where a row has NaN or infinite values; such rows count as zeros.
+    mean, scatter : (d,) float64 arrays
+        Filled.
+
+    Returns
+    -------
+    n_zero : int
+        Rows that are all zero, bad ones apart.
+    largest : int
+        Largest absolute value, as `magnitude` has it.
+    """
+    n, d = rows.shape
+    n_zero = 0
+    largest = zero_magnitude(limit)
+    total = np.empty(d)
+    squares = np.empty(d)
+    rest = np.empty(d)  # of the rounded mean, what it lacks
+    origin = np.zeros(d)  # near the rows, where numbers are finer than far from zero
+    for f in range(d):
+        if magnitude(rows[0, f]) <= magnitude(limit):
+            origin[f] = rows[0, f]
+    mean[:] = 0
+    scatter[:] = 0
+    for start in range(0, n, _ROWS):
+        stop = min(n, start + _ROWS)
+        total[:] = 0
+        squares[:] = 0
+        rest[:] = 0
+        for row in range(start, stop):
+            y = rows[row]
+            top = zero_magnitude(limit)
+            for f in range(d):
+                top = max(top, magnitude(y[f]))
+            bad[row] = top > magnitude(limit)
+            if bad[row]:
+                for f in range(d):
+                    total[f] -= origin[f]
+                continue
+            n_zero += top == 0
+            largest = max(largest, top)
+            for f in range(d):
+                total[f] += y[f] - origin[f]
+        count = stop - start
+        for f in range(d):
+            total[f] /= count
+        for row in range(start, stop):
+            y = rows[row]
+            if bad[row]:
+                for f in range(d):
+                    difference = -origin[f] - total[f]
+                    rest[f] += difference
+                    squares[f] += difference * difference
+            else:
+                for f in range(d):
+                    difference = (y[f] - origin[f]) - total[f]
+                    rest[f] += difference
+                    squares[f] += difference * difference
+        for f in range(d):
+            shift = (total[f] - mean[f]) + rest[f] / count
+            mean[f] += shift * (count / stop)
+            scatter[f] += squares[f] - rest[f] * rest[f] / count
+            scatter[f] += shift * shift * (start * count / stop)
+    for f in range(d):
+        mean[f] += origin[f]
+    return n_zero, largest
 
 
 # Sums may be taken in any order here: otherwise they could not be vectorised.

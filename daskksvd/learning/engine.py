@@ -6,7 +6,7 @@ from dataclasses import replace as succeed
 import numpy as np
 
 from ..coding import make_coder
-from ..constants import BATCH_SWEEPS, RTOL_PASSES, WAVE_TOL, WORST_ROWS
+from ..constants import BATCH_SWEEPS, REPLACE_AFTER, RTOL_PASSES, WAVE_TOL, WORST_ROWS
 from ..running import Once, given
 from ..tracking import (
     AtomsReplaced,
@@ -294,13 +294,14 @@ class Engine:
         return index + 1 < self.rtol_passes
 
     def may_replace(self, index, kind, progress=0.0):
-        """Atoms are replaced after the first pass, and not towards the end."""
-        if not self.settings.replace_atoms or index == 0:
+        """Atoms are replaced once they have settled a little, and not towards the end."""
+        if not self.settings.replace_atoms:
             return False
         limit = self.schedule.phases.limit
         if kind == WAVE:
-            return index < limit - 1 or progress < 0.75
-        return index < max(2, limit // 2) and index < limit - 1
+            settled = self.state.n_updates >= REPLACE_AFTER
+            return settled and (index < limit - 1 or progress < 0.75)
+        return 0 < index < min(max(2, limit // 2), limit - 1)
 
     def announce_round(self, index, number, kind, moments, replaced):
         """Tell of a round; the time since the last one is its time."""

@@ -92,8 +92,8 @@ def normalised(rows):
 def _distinct(directions):
     """Leave out repeated directions; keeps the order."""
     rounded = np.round(directions, 6) + 0.0
-    _, first = np.unique(rounded, axis=0, return_index=True)
-    return directions[np.sort(first)]
+    first = {row.tobytes(): i for i, row in reversed(list(enumerate(rounded)))}
+    return directions[np.sort(list(first.values()))]
 
 
 def _far_apart(directions, m, rng):

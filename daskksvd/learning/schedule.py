@@ -68,8 +68,10 @@ class Schedule(NamedTuple):
     phases : Phases
     n_waves : int
         Dictionary updates in a pass of waves.
-    task_rows : int
-        Rows one task goes through, about.
+    task_rows, wave_task_rows : int
+        Rows one task goes through, about: of a full pass, and of a wave.
+    wave_tasks : int
+        The number of tasks of a wave is a multiple of this.
     pieces, held : list of Piece
         Rows to learn from, and rows held out.
     n_samples : int
@@ -79,6 +81,8 @@ class Schedule(NamedTuple):
     phases: Phases
     n_waves: int
     task_rows: int
+    wave_task_rows: int
+    wave_tasks: int
     pieces: list
     held: list
     n_samples: int
@@ -88,7 +92,7 @@ class Schedule(NamedTuple):
         if kind == WAVE:
             rng = np.random.default_rng([seed, index, 1])
             waves = cut_waves(self.pieces, self.n_waves, rng)
-            return [cut_jobs(wave, self.task_rows) for wave in waves]
+            return [cut_jobs(wave, self.wave_task_rows, self.wave_tasks) for wave in waves]
         jobs = cut_jobs(self.pieces, self.task_rows)
         if kind == KSVD:
             return [jobs]
@@ -127,13 +131,15 @@ def plan_schedule(settings, chunk_rows, d):
     by_uses = n * width / (m * USES_PER_WAVE)
     by_tasks = max(n / (task_rows * WAVE_TASKS), WAVES_WANTED)
     n_waves = int(np.clip(min(by_uses, by_tasks), *WAVES))
-    # pieces fine enough for the waves, but no chunk read too many times
-    most = max(task_rows, -(-max(chunk_rows) // READ_AGAIN))
-    most = min(most, max(1, n // (2 * n_waves)))
+    # two pieces a wave at least, from different places
+    most = max(1, n // (2 * n_waves))
+    least = TASK_ROWS[0]
     return Schedule(
         plan_phases(settings),
         n_waves,
-        min(task_rows, max(TASK_ROWS[0], n // (2 * n_waves))),
+        max(task_rows, -(-max(chunk_rows) // READ_AGAIN)),
+        min(task_rows, max(least, n // n_waves)),
+        WAVE_TASKS if n // n_waves >= WAVE_TASKS * least else 1,
         cut_pieces(chunk_rows, most, end=kept),
         cut_pieces(chunk_rows, most, begin=kept) if settings.holdout else [],
         n,

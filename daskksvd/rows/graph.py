@@ -33,6 +33,11 @@ class Chunk(NamedTuple):
     key: Key
     needs: tuple
 
+    @property
+    def lies_in_memory(self):
+        """Whether there is nothing to compute."""
+        return isinstance(self.graph.get(self.key), (DataNode, type(None)))
+
     def read(self, inputs):
         """Compute the chunk; ``inputs`` maps each of `needs` to its value."""
         node = self.graph.get(self.key)

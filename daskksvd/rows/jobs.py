@@ -6,6 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .graph import Chunk
+from .sharing import read_shared
+
+_SMALL_PIECE = 8
+"""A piece of less than this part of a job is not split between two."""
 
 
 class Piece(NamedTuple):
@@ -59,7 +63,7 @@ class Job(NamedTuple):
         pairs = zip(self.pieces, self.chunks, strict=True)
         for _, group in itertools.groupby(pairs, key=lambda pair: pair[0].index):
             group = list(group)
-            rows = group[0][1].read(inputs)
+            rows = read_shared(group[0][1], inputs)
             for piece, _ in group:
                 yield piece, rows[piece.start : piece.stop]
             del rows
@@ -100,19 +104,42 @@ def split_holdout(chunk_rows, share):
     return kept
 
 
-def cut_jobs(pieces, most):
+def cut_jobs(pieces, most, multiple=1):
     """Group consecutive pieces into jobs of about ``most`` rows.
 
-    Returns a list of tuples of pieces. Depends on the pieces only.
+    Jobs are of equal size, so that threads that share them end together.
+    Pieces are split for that, but for small ones. Depends on the pieces only.
+
+    Parameters
+    ----------
+    pieces : list of Piece
+    most : int
+        Rows a job, about.
+    multiple : int
+        The number of jobs is a multiple of this, while jobs have any rows.
+
+    Returns
+    -------
+    list of tuple of Piece
     """
     total = sum(piece.n_rows for piece in pieces)
-    count = max(1, round(total / most))
+    count = max(1, round(total / (most * multiple))) * multiple
     jobs = [[] for _ in range(count)]
     done = 0
     for piece in pieces:
-        middle = done + piece.n_rows / 2
-        jobs[min(count - 1, int(middle * count / total))].append(piece)
-        done += piece.n_rows
+        parts = [piece]
+        if _SMALL_PIECE * piece.n_rows * count > total:
+            ends = {done, done + piece.n_rows}
+            first, last = done * count // total, -(-(done + piece.n_rows) * count // total)
+            ends.update(min(max(total * i // count, min(ends)), max(ends)) for i in range(first, last + 1))
+            parts = [
+                Piece(piece.index, piece.start + a - done, piece.start + b - done, piece.offset + a - done)
+                for a, b in itertools.pairwise(sorted(ends))
+            ]
+        for part in parts:
+            middle = done + part.n_rows / 2
+            jobs[min(count - 1, int(middle * count / total))].append(part)
+            done += part.n_rows
     return [tuple(job) for job in jobs if job]
 
 

@@ -4,11 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels.rows import survey as survey_kernel
 from ..running import Blueprint, given
 from .preprocessing import single_precision
 
 _BLOCK = 4096
 """Rows looked at together, so that a huge chunk is not copied whole."""
+
+_FLOATS = ("float32", "float64")
+"""Types that are looked at as they are; the byte order is the machine's."""
 
 
 class Survey(NamedTuple):
@@ -97,27 +101,24 @@ def _survey_block(rows, offset, request):
     n = len(rows)
     wanted = request.sample_index
     wanted = wanted[np.searchsorted(wanted, offset) : np.searchsorted(wanted, offset + n)]
-    # float32 holds float16 and small integers exactly; means need float64
-    values = rows.astype(np.float64) if rows.dtype.itemsize > 2 else single_precision(rows)
-    with np.errstate(invalid="ignore", over="ignore"):
-        bad = ~np.isfinite(values.sum(axis=1))
-        if bad.any():  # a sum may overflow where no value is infinite
-            bad = ~np.isfinite(values).all(axis=1)
-    first_bad = -1
-    if bad.any():
-        first_bad = offset + int(np.argmax(bad))
-        values[bad] = 0
-    mean = values.mean(axis=0, dtype=np.float64)
-    n_zero = int((~values.any(axis=1)).sum() - bad.sum())
-    largest = float(max(values.max(), -values.min()))
-    values -= mean.astype(values.dtype)
-    # what was subtracted had been rounded; ``rest`` makes the sums exact again
-    rest = values.mean(axis=0, dtype=np.float64)
-    mean = mean.astype(values.dtype) + rest
-    if request.with_covariance:
-        scatter = (values.T @ values).astype(np.float64) - n * np.outer(rest, rest)
+    # float32 holds float16 exactly; integers need float64
+    if rows.dtype == np.float16:
+        values = single_precision(rows)
     else:
-        scatter = np.einsum("ij,ij->j", values, values, dtype=np.float64) - n * rest * rest
+        values = np.ascontiguousarray(rows, rows.dtype if rows.dtype.name in _FLOATS else np.float64)
+    values.flags.writeable = False  # as on a cluster: the kernel is compiled for one type
+    bad = np.empty(n, bool)
+    mean, scatter = np.empty(rows.shape[1]), np.empty(rows.shape[1])
+    n_zero, largest = survey_kernel(values, np.finfo(values.dtype).max, bad, mean, scatter)
+    largest = float(np.array(largest, f"i{values.itemsize}").view(values.dtype))
+    if request.with_covariance:
+        dtype = np.float32 if rows.dtype.itemsize <= 2 else np.float64
+        centred = np.where(bad[:, None], 0, values) - mean
+        # what was subtracted is rounded in single precision; ``rest`` makes up for it
+        centred = centred.astype(dtype)
+        rest = centred.mean(axis=0, dtype=np.float64)
+        scatter = (centred.T @ centred).astype(np.float64) - n * np.outer(rest, rest)
+    first_bad = offset + int(np.argmax(bad)) if bad.any() else -1
     return Survey(n, int(bad.sum()), first_bad, n_zero, largest, mean, scatter, wanted, rows[wanted - offset])
 
 

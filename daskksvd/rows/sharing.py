@@ -1,0 +1,34 @@
+"""Tasks that run side by side in one process read a chunk once between them."""
+
+import threading
+import weakref
+
+_lock = threading.Lock()
+_reading: dict = {}
+_held: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
+
+
+def read_shared(chunk, inputs):
+    """The rows of a `Chunk`; not to be written to.
+
+    Only what some task still holds is shared, so memory is for the chunks in
+    use and nothing is kept.
+
+    Parameters
+    ----------
+    chunk : Chunk
+    inputs : dict
+        Values of its needs.
+    """
+    if chunk.lies_in_memory:
+        return chunk.read(inputs)
+    with _lock:
+        reading = _reading.setdefault(chunk.key, threading.Lock())
+    with reading:
+        rows = _held.get(chunk.key)
+        if rows is None:
+            rows = _held[chunk.key] = chunk.read(inputs)
+    with _lock:
+        if not reading.locked():
+            _reading.pop(chunk.key, None)
+    return rows
