@@ -100,7 +100,7 @@ class Counted:
     def _read(self, block, number):
         with self._lock:
             self.reads[int(number[0, 0])] += 1
-        return block
+        return block.copy()  # as from a disk
 
 
 def prepared(array, n_threads=2, most=None, **split):

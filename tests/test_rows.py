@@ -1,6 +1,7 @@
 """Arrays of every kind as rows, how they are cut and read, the survey, and preprocessing."""
 
 import pathlib
+from concurrent.futures import ThreadPoolExecutor
 
 import dask
 import dask.array as da
@@ -239,7 +240,11 @@ def test_pieces_cover_every_row_once_and_are_even(chunk_rows, most, share):
 def test_jobs_and_waves_deal_out_every_piece_once(chunk_rows, most, rows_a_job, n_waves, seed):
     pieces = cut_pieces(chunk_rows, most)
     jobs = cut_jobs(pieces, rows_a_job)
-    assert [piece for job in jobs for piece in job] == pieces and all(jobs)
+    assert all(jobs)
+    rows = [(piece.index, row) for job in jobs for piece in job for row in range(piece.start, piece.stop)]
+    assert rows == [(piece.index, row) for piece in pieces for row in range(piece.start, piece.stop)]
+    offsets = np.concatenate([[0], np.cumsum(chunk_rows)])
+    assert all(piece.offset == offsets[piece.index] + piece.start for job in jobs for piece in job)
     waves = cut_waves(pieces, n_waves, np.random.default_rng(seed))
     assert sorted(piece for wave in waves for piece in wave) == pieces
     assert len(waves) <= n_waves and all(wave == sorted(wave) for wave in waves)
@@ -248,7 +253,35 @@ def test_jobs_and_waves_deal_out_every_piece_once(chunk_rows, most, rows_a_job, 
     assert waves == cut_waves(pieces, n_waves, np.random.default_rng(seed))
 
 
+@pytest.mark.parametrize("multiple", [1, 4])
+def test_jobs_are_of_equal_size(multiple):
+    jobs = cut_jobs(cut_pieces([1000, 300, 50, 700], 400), 250, multiple)
+    sizes = [sum(piece.n_rows for piece in job) for job in jobs]
+    assert len(jobs) == 8 and sum(sizes) == 2050
+    assert max(sizes) - min(sizes) <= 1
+    # chunks of less than an eighth of a job stay whole
+    jobs = cut_jobs(cut_pieces([10] * 40, 10), 130, multiple)
+    assert all(piece.n_rows == 10 for job in jobs for piece in job)
+
+
 # ------------------------------------------------------------------- reading
+
+
+def test_tasks_side_by_side_read_a_chunk_once():
+    counted = reference.Counted(values(60), 30)
+    runner, rows, _ = reference.prepared(counted.array)
+    pieces = cut_pieces(rows.chunk_rows, 10)
+    readers = [rows.job([piece]).read([]) for piece in pieces]
+    with ThreadPoolExecutor(4) as pool:  # all hold on to what they have read
+        found = list(pool.map(next, readers))
+    assert_array_equal(np.concatenate([part for _, part in found]), values(60))
+    assert counted.reads == {0: 1, 1: 1}
+    del found
+    for reader in readers:
+        reader.close()
+    list(rows.job(pieces[:1]).read([]))
+    assert counted.reads == {0: 2, 1: 1}  # nothing was kept
+    runner.close()
 
 
 def test_nothing_is_computed_before_rows_are_read():
@@ -285,6 +318,7 @@ def test_what_all_chunks_share_is_computed_once_and_no_chunk_is_kept(n_chunks, k
     for passes in (1, 2):
         parts = [part for job in jobs for _, part in job.read(rows.inputs(job))]
         assert_allclose(np.concatenate(parts), expected, atol=1e-12)
+        del parts  # or it would be shared
         assert counted.reads == dict.fromkeys(range(n_chunks), shared + passes)
     runner.close()
 
