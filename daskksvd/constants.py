@@ -36,6 +36,13 @@ TASK_SECONDS = 0.1
 """Work aimed at per task, as estimated by `TASK_FLOPS`: well above the 2-4 ms
 that a distributed task costs, small enough to keep many threads busy."""
 
+FULL_TASK = 4
+"""Times as much in a task of a full pass, where no update waits for it: making
+and adding the m x m statistics costs 15 ms a task at 1,536 atoms."""
+
+FULL_TASKS = 16
+"""Tasks that a full pass should have at least."""
+
 TASK_FLOPS = 1e11
 """Single-precision operations a second assumed of one core. It only sizes
 tasks; it must be a constant or results would differ between machines."""

@@ -191,7 +191,7 @@ class Result:
         from .running import Once, given, make_runner
 
         rows = self._rows(array)
-        coder = Once(make_coder, (self._coding_dictionary(), self._stopping))
+        coder = Once(make_coder, (self._coding_dictionary(), self._stopping), everywhere=True)
         mapping, wanted = given(self._mapping()), given(Wanted(None, 0))
         runner = make_runner(client)
         try:

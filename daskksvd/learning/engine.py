@@ -267,7 +267,7 @@ class Engine:
     def moments(self, jobs, wanted, stopping):
         """Code lists of pieces with the dictionary of the moment."""
         jobs = [self.rows.job(pieces) for pieces in jobs]
-        coder = Once(make_coder, (self.state.dictionary, stopping))
+        coder = Once(make_coder, (self.state.dictionary, stopping), everywhere=True)
         return self.runner.reduce(MOMENTS, self.rows, jobs, coder, given(self.mapping), given(wanted))
 
     def stopping_now(self):

@@ -19,8 +19,7 @@ from ..coding import Codes, code_blocks, join_codes, make_coder
 from ..constants import KSVD_BLOCKS, KSVD_GRAM_BYTES
 from ..kernels.moments import subtract_reconstruction
 from ..kernels.update import replace_coefficients
-from ..rows import Preprocessing
-from ..running.base import run_job
+from ..running.base import run_job, same
 from ..running.blas import single_threaded_blas
 from .moments import Totals, add_all
 
@@ -98,8 +97,8 @@ def ksvd_pass(runner, rows, jobs, dictionary, stopping, preprocessing, n_worst, 
         Of the coding, without statistics.
     """
     m = len(dictionary)
-    shared = runner.share(make_coder, dictionary, stopping)
-    mapping = runner.share(Preprocessing, *preprocessing)
+    shared = runner.share(make_coder, (dictionary, stopping), everywhere=True)
+    mapping = runner.share(same, (preprocessing,))
     jobs = [(job, rows.inputs(job)) for job in jobs]
     coded = [runner.submit(run_job, _code_job, job, inputs, shared, mapping, n_worst) for job, inputs in jobs]
     codes = [runner.submit(_first, pair) for pair in coded]
@@ -108,7 +107,7 @@ def ksvd_pass(runner, rows, jobs, dictionary, stopping, preprocessing, n_worst, 
     del coded, root
     change = None
     for index, atoms in enumerate(np.array_split(np.arange(m), n_blocks)):
-        request = runner.share(_Request, change, dictionary, atoms)
+        request = runner.share(_Request, (change, dictionary, atoms))
         updated = [
             runner.submit(run_job, _block_job, job, inputs, old, request, mapping)
             for (job, inputs), old in zip(jobs, codes, strict=True)
@@ -140,6 +139,7 @@ def _code_job(job, inputs, coder, preprocessing, n_worst):
             if not preprocessing.keeps_metric:
                 subtract_reconstruction(block.rows, coder.dictionary, indices, values)
                 total.add_left(block.rows)
+        total.end_piece(raw)
         pieces.append(join_codes(parts))
     return pieces, total.moments(uses, None, None)
 

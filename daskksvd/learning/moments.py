@@ -106,6 +106,7 @@ def job_moments(job, inputs, coder, preprocessing, wanted):
                 total.add_left(block.rows)
             if wanted.statistics == SEPARATE:
                 add_residual_moments(block.rows, indices, values, XX, XY, uses)
+        total.end_piece(raw)
     if wanted.statistics == SEPARATE:
         XY += XX[:, None] * coder.dictionary[:m]
     return total.moments(uses, XX, XY)
@@ -117,12 +118,14 @@ class Totals:
     def __init__(self, n_worst, coder, preprocessing):
         d, dtype = coder.dictionary.shape[1], coder.dictionary.dtype
         self.coder = coder
+        self.preprocessing = preprocessing
         self.weights = None if preprocessing.keeps_metric else preprocessing.scale
         self.count = self.nonzeros = 0
         self.energy = self.residual = self.energy_original = self.residual_original = 0.0
         self.n_worst = n_worst
         nothing = np.empty((0, d), dtype)
         self.worst = (nothing, np.empty(0), nothing, np.empty((0, coder.stopping.width), np.int32))
+        self._parts = []
 
     def add(self, block):
         """Add one block, a `coding.Coded`."""
@@ -132,7 +135,7 @@ class Totals:
         self.energy += float(block.energy.sum())
         self.residual += float(residual.sum())
         if self.n_worst:
-            self._keep_worst(block.rows, block.codes, residual)
+            self._parts.append((residual, *block.codes))
         if self.weights is not None:
             self.energy_original += _weighted_energy(block.rows, self.weights)
 
@@ -141,13 +144,17 @@ class Totals:
         if self.weights is not None:
             self.residual_original += _weighted_energy(residuals, self.weights)
 
-    def _keep_worst(self, rows, codes, residual):
-        most = min(self.n_worst, len(rows))
-        top = np.argsort(-residual, kind="stable")[:most]
-        left, used = rows[top], codes.indices[top]
-        found = (left.copy(), residual[top], left, used)
-        subtract_reconstruction(left, self.coder.dictionary, used, codes.values[top])
-        self.worst = merge_worst([self.worst, found], self.n_worst)
+    def end_piece(self, raw):
+        """Keep the worst of the rows added since the last piece, given as they are stored."""
+        if not self._parts:
+            return
+        residual, indices, values = map(np.concatenate, zip(*self._parts, strict=True))
+        self._parts = []
+        top = np.argsort(-residual, kind="stable")[: self.n_worst]
+        rows = self.preprocessing.apply(raw[top], self.coder.dictionary.dtype)
+        left = rows.copy()
+        subtract_reconstruction(left, self.coder.dictionary, indices[top], values[top])
+        self.worst = merge_worst([self.worst, (rows, residual[top], left, indices[top])], self.n_worst)
 
     def moments(self, uses, XX, XY):
         original = (self.energy_original, self.residual_original)
@@ -207,4 +214,13 @@ def _add_arrays(arrays):
     return total
 
 
-MOMENTS = Blueprint(job_moments, add_all)
+def add_up(parts):
+    """`add_all` for the last time: back in the computation's dtype, half as much to send."""
+    total = add_all(parts)
+    if total.XX is None:
+        return total
+    dtype = total.worst.dtype
+    return total._replace(XX=total.XX.astype(dtype), XY=total.XY.astype(dtype))
+
+
+MOMENTS = Blueprint(job_moments, add_all, add_up)

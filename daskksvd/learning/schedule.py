@@ -13,6 +13,8 @@ from ..constants import (
     COUPLED_ATOMS,
     FULL_PASSES,
     FULL_SHARE,
+    FULL_TASK,
+    FULL_TASKS,
     READ_AGAIN,
     TASK_FLOPS,
     TASK_ROWS,
@@ -137,7 +139,7 @@ def plan_schedule(settings, chunk_rows, d):
     return Schedule(
         plan_phases(settings),
         n_waves,
-        max(task_rows, -(-max(chunk_rows) // READ_AGAIN)),
+        max(min(FULL_TASK * task_rows, n // FULL_TASKS), least, -(-max(chunk_rows) // READ_AGAIN)),
         min(task_rows, max(least, n // n_waves)),
         WAVE_TASKS if n // n_waves >= WAVE_TASKS * least else 1,
         cut_pieces(chunk_rows, most, end=kept),

@@ -71,7 +71,7 @@ class Stream(NamedTuple):
         m = settings.n_components
         schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
         jobs = [rows.job(pieces) for pieces in cut_jobs(schedule.pieces, schedule.task_rows)]
-        coder = Once(make_coder, (state.dictionary, self.stopping))
+        coder = Once(make_coder, (state.dictionary, self.stopping), everywhere=True)
         wanted = given(Wanted(statistics(WAVE, m), n_worst=max(WORST_ROWS, most_replaced(m))))
         mapping = given(self.preprocessing.cast(settings.dtype))
         moments = runner.reduce(MOMENTS, rows, jobs, coder, mapping, wanted)

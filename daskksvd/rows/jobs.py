@@ -70,7 +70,7 @@ class Job(NamedTuple):
 
 
 def cut_pieces(chunk_rows, most, begin=None, end=None):
-    """Cut chunks into pieces of at most ``most`` rows, as even as can be.
+    """Cut chunks into pieces of about ``most`` rows, as even as can be.
 
     ``begin`` and ``end`` bound the rows used of each chunk; all by default.
     """
@@ -79,7 +79,7 @@ def cut_pieces(chunk_rows, most, begin=None, end=None):
     for index, rows in enumerate(chunk_rows):
         first = begin[index] if begin is not None else 0
         last = end[index] if end is not None else rows
-        parts = max(1, -(-(last - first) // most))
+        parts = max(1, round((last - first) / most))
         bounds = [first + (last - first) * i // parts for i in range(parts + 1)]
         for start, stop in itertools.pairwise(bounds):
             if stop > start:

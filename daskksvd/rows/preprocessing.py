@@ -40,13 +40,17 @@ class Preprocessing(NamedTuple):
         basis, scale = (None if part is None else part.astype(dtype) for part in (self.basis, self.scale))
         return Preprocessing(self.mean, basis, scale)
 
-    def apply(self, rows, dtype):
-        """Prepared copy of some rows (n, d), C-contiguous, of ``dtype``."""
+    def apply(self, rows, dtype, work=None):
+        """Prepared copy of some rows (n, d), C-contiguous, of ``dtype``.
+
+        It is made in ``work``, at least n rows of that dtype, where that is given.
+        """
+        work = np.empty(rows.shape, dtype) if work is None else work[: len(rows)]
         if self.mean is not None and np.result_type(rows.dtype, dtype) != dtype:
             # values too long for the dtype: what is left of them after centring is not
-            rows = np.subtract(rows, self.mean, out=np.empty(rows.shape, dtype), casting="same_kind")
+            rows = np.subtract(rows, self.mean, out=work, casting="same_kind")
         else:
-            rows = single_precision(rows) if dtype == np.float32 else np.array(rows, dtype, order="C")
+            rows = copy_rows(rows, work)
             if self.mean is not None:
                 rows -= self.mean.astype(dtype)
         if self.basis is not None:
@@ -79,15 +83,15 @@ class Preprocessing(NamedTuple):
         return self._replace(mean=None).undo(atoms)
 
 
-def single_precision(rows):
-    """A C-contiguous float32 copy of some rows."""
-    if rows.dtype != np.float16 or not rows.flags.c_contiguous:
-        return np.array(rows, np.float32, order="C")
-    copy = np.empty(rows.shape, np.float32)
-    bits = rows.view(np.uint16)
-    bits.flags.writeable = False  # as on a cluster: the kernel is compiled for one type
-    widen(bits, copy)
-    return copy
+def copy_rows(rows, work):
+    """Copy rows into an array of another dtype, half precision fast."""
+    if rows.dtype == np.float16 and work.dtype == np.float32 and rows.flags.c_contiguous:
+        bits = rows.view(np.uint16)
+        bits.flags.writeable = False  # as on a cluster: the kernel is compiled for one type
+        widen(bits, work)
+    else:
+        np.copyto(work, rows, casting="unsafe")
+    return work
 
 
 def preprocess(survey, center, scale, whiten):

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..kernels.rows import survey as survey_kernel
 from ..running import Blueprint, given
-from .preprocessing import single_precision
+from .preprocessing import copy_rows
 
 _BLOCK = 4096
 """Rows looked at together, so that a huge chunk is not copied whole."""
@@ -103,7 +103,7 @@ def _survey_block(rows, offset, request):
     wanted = wanted[np.searchsorted(wanted, offset) : np.searchsorted(wanted, offset + n)]
     # float32 holds float16 exactly; integers need float64
     if rows.dtype == np.float16:
-        values = single_precision(rows)
+        values = copy_rows(rows, np.empty(rows.shape, np.float32))
     else:
         values = np.ascontiguousarray(rows, rows.dtype if rows.dtype.name in _FLOATS else np.float64)
     values.flags.writeable = False  # as on a cluster: the kernel is compiled for one type

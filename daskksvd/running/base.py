@@ -1,6 +1,7 @@
 """What a runner offers, and the reduction tree that all of them share."""
 
 import abc
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,10 +18,13 @@ class Blueprint(NamedTuple):
         ``chunk(job, inputs, *shared) -> partial``: what one task returns.
     combine : callable
         ``combine(partials) -> partial``: adds a list of them, one or more.
+    finish : callable, optional
+        The same for the last list, if that is different.
     """
 
     chunk: Callable[..., Any]
     combine: Callable[[list], Any]
+    finish: Callable[[list], Any] | None = None
 
 
 class Once(NamedTuple):
@@ -30,18 +34,23 @@ class Once(NamedTuple):
     ----------
     function : callable
     arguments : tuple
+    everywhere : bool
+        Make it once in every process instead: the result is larger than the
+        arguments, and made sooner than sent.
     """
 
     function: Callable[..., Any]
     arguments: tuple
+    everywhere: bool = False
 
 
 def given(value):
     """A value that all tasks share, as it is."""
-    return Once(_same, (value,))
+    return Once(same, (value,))
 
 
-def _same(value):
+def same(value):
+    """The value itself."""
     return value
 
 
@@ -57,12 +66,19 @@ class Runner(abc.ABC):
     """
 
     @abc.abstractmethod
-    def share(self, function, *arguments):
-        """Call a function once for all tasks; returns a handle for `submit`."""
+    def share(self, function, arguments, everywhere=False):
+        """Call a function once for all tasks, see `Once`; returns a handle for `submit`."""
 
     @abc.abstractmethod
-    def submit(self, function, *arguments):
-        """Start a call, handles and lists of handles among its arguments."""
+    def submit(self, function, *arguments, place=None):
+        """Start a call, handles and lists of handles among its arguments.
+
+        ``place`` is where it should run, if that can be.
+        """
+
+    def places(self, count):
+        """Where to run ``count`` tasks of equal work, so that all end together."""
+        return [None] * count
 
     @abc.abstractmethod
     def gather(self, handles):
@@ -110,10 +126,15 @@ class Runner(abc.ABC):
         """
 
         def round_():
-            handles = [self.share(once.function, *once.arguments) for once in shared]
+            handles = [self.share(*once) for once in shared]
+            places = self.places(len(jobs))
             root = self.tree(
                 blueprint.combine,
-                (self.submit(run_job, blueprint.chunk, job, rows.inputs(job), *handles) for job in jobs),
+                (
+                    self.submit(run_job, blueprint.chunk, job, rows.inputs(job), *handles, place=place)
+                    for job, place in zip(jobs, places, strict=True)
+                ),
+                blueprint.finish,
             )
             return self.gather([root])[0]
 
@@ -134,7 +155,7 @@ class Runner(abc.ABC):
                 self.recover()
                 rows.place()
 
-    def tree(self, combine, handles):
+    def tree(self, combine, handles, finish=None):
         """Reduce an iterable of handles in a tree.
 
         Inner nodes are submitted as soon as their leaves are, so that first
@@ -155,14 +176,36 @@ class Runner(abc.ABC):
         rest = []
         for level in levels:
             rest = level + rest
-        while len(rest) > 1:
+        while len(rest) > TREE_FAN_IN:
             group, rest = rest[:TREE_FAN_IN], rest[TREE_FAN_IN:]
             rest = [self.submit(combine, group), *rest]
-        # one more, so that a single leaf is finished like any other
-        return self.submit(combine, rest)
+        # even of a single leaf, so that it is finished like any other
+        return self.submit(finish or combine, rest)
 
 
 def run_job(function, job, inputs, *shared):
     """What a worker runs for one job."""
     with single_threaded_blas():
-        return function(job, inputs, *shared)
+        return function(job, inputs, *[made_here(value) for value in shared])
+
+
+_TO_MAKE = "daskksvd.to_make"
+_made: dict = {}
+_making = threading.Lock()
+
+
+def to_make(token, function, arguments):
+    """What `made_here` turns into ``function(*arguments)``, once in a process."""
+    return (_TO_MAKE, token, function, arguments)
+
+
+def made_here(value):
+    """A shared value; what is to be made once in every process is made, or was."""
+    if not (type(value) is tuple and value[:1] == (_TO_MAKE,)):
+        return value
+    _, token, function, arguments = value
+    with _making:  # others that need it wait
+        if token not in _made:
+            _made.clear()  # those of earlier rounds
+            _made[token] = function(*arguments)
+        return _made[token]

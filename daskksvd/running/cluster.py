@@ -4,14 +4,19 @@ import os
 import uuid
 
 import dask
+from dask.sizeof import sizeof
 
-from .base import Runner, WorkersLost
+from .base import Runner, WorkersLost, same, to_make
 
 RETRIES = 3
 """Times the scheduler gives a task to another worker when one dies under it."""
 
 WAIT_SECONDS = 60
 """How long to wait for a worker to come back when all are gone."""
+
+
+_INLINE_BYTES = 50_000
+"""Values up to this size travel inside the tasks."""
 
 
 class ClusterRunner(Runner):
@@ -42,15 +47,20 @@ class ClusterRunner(Runner):
             for address, worker in workers.items()
         ]
 
-    def share(self, function, *arguments):
+    def share(self, function, arguments, everywhere=False):
         # A task, not a scatter: the scheduler can make it again when the
         # worker that holds it dies, and scattering to all workers waits for
         # ever when one of them dies meanwhile. One worker calls the
         # function, the others copy its result from each other.
+        if function is same and sizeof(arguments) <= _INLINE_BYTES:
+            return arguments[0]
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GiB"}):
+            if everywhere:
+                sent = [self.submit(same, argument) for argument in arguments]
+                return to_make(sent[0].key, function, sent)
             return self.submit(function, *arguments)
 
-    def submit(self, function, *arguments):
+    def submit(self, function, *arguments, place=None):
         self._count += 1
         name = getattr(function, "__name__", "call")
         handle = self.client.submit(
@@ -59,9 +69,18 @@ class ClusterRunner(Runner):
             key=f"{self._name}-{name}-{self._count}",
             pure=False,
             retries=RETRIES,
+            workers=place,
+            allow_other_workers=place is not None,
         )
         self._pending.append(handle)
         return handle
+
+    def places(self, count):
+        # The scheduler puts tasks where the dictionary is, and so too many of
+        # the few tasks of a wave on one worker.
+        threads = self.client.nthreads()
+        slots = sorted((slot, worker) for worker, number in threads.items() for slot in range(number))
+        return [slots[i % len(slots)][1] if slots else None for i in range(count)]
 
     def gather(self, handles):
         with self._lost_workers_named():

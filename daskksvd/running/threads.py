@@ -16,10 +16,10 @@ class ThreadRunner(Runner):
         self._n_threads = n_threads or usable_cores()
         self._pool = ThreadPoolExecutor(self._n_threads, "daskksvd")
 
-    def share(self, function, *arguments):
+    def share(self, function, arguments, everywhere=False):
         return function(*arguments)
 
-    def submit(self, function, *arguments):
+    def submit(self, function, *arguments, place=None):
         # A call may wait here for its arguments. That cannot lock up: the
         # queue is first in, first out, so they are done or running by then.
         return self._pool.submit(_call, function, arguments)
