@@ -48,8 +48,10 @@ def initial_dictionary(settings, sample, preprocessing, d, rng):
     rows = preprocessing.cast(np.dtype(np.float64)).apply(sample, np.float64)
     norms = np.linalg.norm(rows, axis=1)
     rows = rows[norms > 1e-6 * max(norms.max(initial=0), np.finfo(float).tiny)]
-    directions = _distinct(normalised(rows))
-    atoms = _far_apart(directions, m, rng) if settings.init == "k-means++" else directions[:m]
+    if settings.init == "k-means++":
+        atoms = _far_apart(_distinct(normalised(rows), len(rows)), m, rng)
+    else:
+        atoms = _distinct(normalised(rows), m)
     if len(atoms) < m:
         warnings.warn(
             f"only {len(atoms)} of {len(sample)} sampled rows are distinct and not zero; the other "
@@ -89,11 +91,14 @@ def normalised(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def _distinct(directions):
-    """Leave out repeated directions; keeps the order."""
-    rounded = np.round(directions, 6) + 0.0
-    first = {row.tobytes(): i for i, row in reversed(list(enumerate(rounded)))}
-    return directions[np.sort(list(first.values()))]
+def _distinct(directions, most):
+    """The first ``most`` directions that are not repeated; keeps the order."""
+    seen = {}
+    for i, direction in enumerate(directions):
+        if len(seen) == most:
+            break
+        seen.setdefault((np.round(direction, 6) + 0.0).tobytes(), i)
+    return directions[list(seen.values())]
 
 
 def _far_apart(directions, m, rng):

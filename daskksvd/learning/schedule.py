@@ -135,13 +135,14 @@ def plan_schedule(settings, chunk_rows, d):
     n_waves = int(np.clip(min(by_uses, by_tasks), *WAVES))
     # two pieces a wave at least, from different places
     most = max(1, n // (2 * n_waves))
-    least = TASK_ROWS[0]
+    least = max(TASK_ROWS[0], m // 4)  # with fewer rows statistics cost more than coding
+    tasks = next((tasks for tasks in (WAVE_TASKS, 2) if n >= n_waves * tasks * least), 1)
     return Schedule(
         plan_phases(settings),
         n_waves,
         max(min(FULL_TASK * task_rows, n // FULL_TASKS), least, -(-max(chunk_rows) // READ_AGAIN)),
         min(task_rows, max(least, n // n_waves)),
-        WAVE_TASKS if n // n_waves >= WAVE_TASKS * least else 1,
+        tasks,
         cut_pieces(chunk_rows, most, end=kept),
         cut_pieces(chunk_rows, most, begin=kept) if settings.holdout else [],
         n,
