@@ -19,6 +19,17 @@ ATOM_PAD = 64
 kernels' inner loops run on whole vector registers. A zero atom correlates
 with nothing and is never chosen."""
 
+FLOAT_GRAM_ATOMS = 8192
+"""Atoms up to which the Gram matrix is kept in the dtype of the computation,
+268 MB in float32. That of more is rounded to 16 bits, 537 MB for 16,384."""
+
+GRAM_UNIT = 2.0**-14
+"""Unit of rounded inner products of unit atoms, so the error is 3e-5 at most. It
+can only swap atoms that a row correlates with as closely as that."""
+
+GRAM_BLOCK = 1024
+"""Columns of a rounded Gram matrix made by one matrix product."""
+
 BLOCK_BYTES = 6 * 2**20
 """Size aimed at for one block's correlations (rows x atoms): a compromise
 between long matrix products and staying near the second-level cache."""
@@ -146,6 +157,9 @@ too short: rare but useful atoms were churned."""
 
 CHECKS_PER_PASS = 8
 """Looks for redundant atoms a pass."""
+
+LARGE_CHECKS_PER_PASS = 2
+"""The same with more than `FLOAT_GRAM_ATOMS`, where one takes seconds."""
 
 MIXTURE_ROWS = 4
 """Badly represented rows that must agree before an atom counts as a mixture of

@@ -436,7 +436,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if settings.random_state is None:
             settings = settings._replace(random_state=int(np.random.SeedSequence().generate_state(1)[0]))
         stopping = make_stopping(settings, rows.d)
-        need_memory(runner, rows, settings, stopping)
+        need_memory(runner, rows, settings)
         schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
         preprocessing, variance, state = begin(runner, rows, settings, schedule, settings.random_state)
         return Stream(settings, stopping, preprocessing, variance, state, HistoryRecorder())

@@ -12,6 +12,7 @@ from small import D, K, M, N, assert_same_bits, fit, samples, stop_at_once
 import daskksvd
 from daskksvd.constants import BATCH_SWEEPS
 from daskksvd.datasets import make_planted, recovered_atoms
+from daskksvd.learning import moments
 from daskksvd.rows import source
 
 
@@ -437,3 +438,25 @@ def test_a_planted_dictionary_is_found(seed, options):
     X = reference.code_all(rows, planted.dictionary, 3, pursuit=textbook)
     floor = np.linalg.norm(rows - X @ planted.dictionary) / np.linalg.norm(rows)
     assert result.evaluate(rows)["relative_error"] < 1.05 * floor
+
+
+def test_large_dictionaries_need_no_matrix_of_atoms_by_atoms(monkeypatch):
+    planted = make_planted(6_000, 16, 40, 2, random_state=4)
+    arguments = {"n_components": 40, "n_nonzero_coefs": 2, "random_state": 5}
+    small = daskksvd.fit(planted.array, **arguments)
+    kinds = {"wave": 0, "full": 0}
+    monkeypatch.setattr("daskksvd.learning.schedule.COUPLED_ATOMS", kinds)
+    monkeypatch.setattr("daskksvd.coding.coder.FLOAT_GRAM_ATOMS", 0)
+    monkeypatch.setattr("daskksvd.learning.online.FLOAT_GRAM_ATOMS", 0)
+    sizes = []
+    add_all = moments.add_all
+
+    def recorded(parts):
+        sizes.extend(part.XX.shape for part in parts if part.XX is not None)
+        return add_all(parts)
+
+    monkeypatch.setattr("daskksvd.learning.engine.MOMENTS", moments.MOMENTS._replace(finish=recorded))
+    result = daskksvd.fit(planted.array, **arguments)
+    assert set(sizes) == {(40,)}
+    assert recovered_atoms(result.dictionary, planted.dictionary) == 1
+    assert result.history.relative_error[-1] < 1.01 * small.history.relative_error[-1]

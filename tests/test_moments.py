@@ -1,6 +1,7 @@
 """Statistics of coded rows, and the dictionary updates made from them, against dense algebra."""
 
 from dataclasses import replace as succeed
+from unittest import mock
 
 import dask.array as da
 import numpy as np
@@ -12,8 +13,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from daskksvd.coding import Stopping, make_coder
 from daskksvd.constants import DEAD_USES, IDLE, ONLINE_SWEEPS, REDUNDANT, WINDOW
-from daskksvd.kernels.update import pursue_atoms
-from daskksvd.learning.moments import COUPLED, MOMENTS, Moments, Wanted, add_all
+from daskksvd.learning import replacement
+from daskksvd.learning.moments import COUPLED, MOMENTS, SEPARATE, Moments, Wanted, add_all
 from daskksvd.learning.online import update_after_wave
 from daskksvd.learning.replacement import find_mixtures, find_redundant, most_replaced, replace
 from daskksvd.learning.state import State
@@ -75,6 +76,14 @@ def test_moments_are_those_of_dense_algebra(problem, kind, rtol):
     assert_array_equal(found.uses, (X != 0).sum(axis=0))
     assert_allclose(found.XX, X.T @ X, atol=1e-9)
     assert_allclose(found.XY, X.T @ rows, atol=1e-9)
+    separate = moments_of(Y, atoms, preprocessing, 50, Wanted(SEPARATE, 6), rtol=rtol)
+    assert_allclose(separate.XX, (X**2).sum(axis=0), atol=1e-9)
+    for atom in range(len(atoms)):  # what all other atoms leave of the rows
+        E = R + np.outer(X[:, atom], atoms[atom])
+        assert_allclose(separate.XY[atom], X[:, atom] @ E, atol=1e-9)
+    for name, value in separate._asdict().items():
+        if name not in ("XX", "XY"):
+            assert_allclose(value, getattr(found, name), atol=1e-12, err_msg=name)
     assert_allclose(found.energy, (rows**2).sum())
     assert_allclose(found.residual, (R**2).sum())
     assert_allclose(found.energy_original, ((Y - mean) ** 2).sum())
@@ -167,6 +176,26 @@ def test_a_sweep_in_single_precision_is_close():
     assert_allclose(found, reference.sweep(atoms, XX, XY, 2), atol=1e-4)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_separate_updates_are_one_power_step_of_each_atom(seed):
+    Y, atoms, X, _, _ = coded(seed)
+    X[:, 3] = 0  # an atom that nobody uses stays
+    power = (X**2).sum(axis=0)
+    direction = np.stack(
+        [x @ (Y - X @ atoms + np.outer(x, atom)) for x, atom in zip(X.T, atoms, strict=True)]
+    )
+    found = sweep(atoms, power, direction, 1)
+    for j, atom in enumerate(atoms):
+        step = (Y - X @ atoms + np.outer(X[:, j], atom)).T @ X[:, j]
+        expected = step / np.linalg.norm(step) if X[:, j].any() else atom
+        assert_allclose(found[j], expected, atol=1e-12)
+    # with one atom in use the power step is all there is to do
+    alone = np.zeros_like(X)
+    alone[:, 5] = X[:, 5]
+    coupled = sweep(atoms, alone.T @ alone, alone.T @ Y, 1)
+    assert_allclose(sweep(atoms, (alone**2).sum(axis=0), alone.T @ Y, 1), coupled, atol=1e-10)
+
+
 def test_sweeps_lower_the_error_at_fixed_codes():
     Y, atoms, X, XX, XY = coded(2)
     energy = (Y**2).sum()
@@ -218,16 +247,16 @@ def remainders(atoms):
 
 
 @settings(max_examples=60)
-@given(st.integers(0, 10**6), st.integers(1, 30), st.sampled_from([0.0, 1.0]), st.booleans())
-def test_atoms_are_coded_by_the_two_others_that_omp_takes(seed, m, common, copies):
+@given(st.integers(0, 10**6), st.integers(1, 30), st.sampled_from([0.0, 1.0]), st.booleans(), st.booleans())
+def test_atoms_are_coded_by_the_two_others_that_omp_takes(seed, m, common, copies, in_blocks):
     rng = np.random.default_rng(seed)
     atoms = reference.unit_atoms(rng, m, 6, common)
     if copies:  # near ones, and so near that they must not be taken together
         few = -(-m // 3)
         atoms = atoms[rng.integers(few, size=m)] + rng.choice([0.1, 1e-3], (m, 1)) * rng.random((m, 6))
         atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
-    remainder, support = np.empty((m, 2)), np.empty((m, 2), np.int64)
-    pursue_atoms(atoms @ atoms.T, remainder, support)
+    with mock.patch.object(replacement, "_BLOCK", 7 if in_blocks else 2048):
+        remainder, support = replacement.pursue_atoms(atoms)
     expected_remainder, expected_support = remainders(atoms)
     assert_array_equal(support, expected_support)
     assert_allclose(remainder, expected_remainder, atol=1e-10)

@@ -337,3 +337,45 @@ def test_coefficients_that_are_zero_are_left_out_of_coo():
     codes = Codes(np.array([[2, 0, -1]], np.int32), np.array([[0.0, 1.5, 0.0]]))
     coo = codes_to_coo(codes, 3)
     assert coo.nnz == 1 and coo.todense().tolist() == [[1.5, 0, 0]]
+
+
+# ------------------------------------------------- what large dictionaries use
+
+
+@pytest.mark.parametrize("rtol", [0.0, 0.4])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_rounded_inner_products_only_choose_atoms(monkeypatch, dtype, rtol):
+    rng = np.random.default_rng(3)
+    atoms = reference.unit_atoms(rng, 150, 24).astype(dtype)
+    X = np.where(rng.random((400, 150)) < 0.03, rng.standard_normal((400, 150)), 0)
+    Y = (X @ atoms + 0.02 * rng.standard_normal((400, 24))).astype(dtype)
+    stopping = Stopping(6, rtol, "omp")
+    exact, _, explained = code_block(Y, make_coder(atoms, stopping))
+    monkeypatch.setattr("daskksvd.coding.coder.FLOAT_GRAM_ATOMS", 100)
+    monkeypatch.setattr("daskksvd.coding.coder.GRAM_BLOCK", 64)
+    coder = make_coder(atoms, stopping)
+    assert coder.gram.dtype == np.int16
+    assert_allclose(coder.gram[:150, :150] * coder.scale, atoms @ atoms.T, atol=2.0**-15 + 1e-6)
+    found, _, explained_by_rounded = code_block(Y, coder)
+    same = (found.indices == exact.indices).all(axis=1)
+    assert same.mean() > 0.98
+    tolerance = 1e-4 if dtype == "f4" else 1e-9
+    assert_allclose(found.values[same], exact.values[same], atol=tolerance)
+    assert_allclose(explained_by_rounded[same], explained[same], rtol=tolerance)
+    # coefficients are those of least squares on whatever support was chosen
+    for y, support, values in zip(Y, found.indices, found.values, strict=True):
+        used = support[support >= 0]
+        expected = np.linalg.lstsq(atoms[used].T.astype("f8"), y.astype("f8"), rcond=None)[0]
+        assert_allclose(values[: len(used)], expected, atol=20 * tolerance)
+    # matching pursuit moves along inner products, so it keeps them exact
+    assert make_coder(atoms, stopping._replace(pursuit="mp")).gram.dtype == dtype
+
+
+def test_half_precision_is_widened_exactly():
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(64, -1)
+    found = AS_THEY_ARE.apply(every, np.dtype("f4"))
+    assert found.dtype == np.float32
+    assert_array_equal(found, every.astype("f4"))  # NaN where NaN, infinite where infinite
+    assert_array_equal(AS_THEY_ARE.apply(every.T, np.dtype("f4")), every.T.astype("f4"))
+    swapped = every.astype(">f2")
+    assert_array_equal(AS_THEY_ARE.apply(swapped, np.dtype("f4")), every.astype("f4"))

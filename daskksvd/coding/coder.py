@@ -4,7 +4,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..constants import ATOM_PAD, BLOCK_BYTES, BLOCK_ROWS, MP_STEPS_PER_COEF, PIVOT_MIN, ROUNDING
+from ..constants import (
+    ATOM_PAD,
+    BLOCK_BYTES,
+    BLOCK_ROWS,
+    FLOAT_GRAM_ATOMS,
+    GRAM_BLOCK,
+    GRAM_UNIT,
+    MP_STEPS_PER_COEF,
+    PIVOT_MIN,
+    ROUNDING,
+)
 from ..kernels.pursuit import mp, omp
 from ..kernels.rows import squared_norms
 
@@ -35,8 +45,10 @@ class Coder(NamedTuple):
     ----------
     dictionary : (p, d') float array
         Unit atoms, padded with zero rows to a multiple of `ATOM_PAD`.
-    gram : (p, p) float array
-        Inner products of the padded atoms.
+    gram : (p, p) float or int16 array
+        Inner products of the padded atoms, divided by ``scale``.
+    scale : float
+        1, or the unit of inner products rounded to 16 bits.
     n_components : int
         Number of real atoms.
     stopping : Stopping
@@ -44,6 +56,7 @@ class Coder(NamedTuple):
 
     dictionary: np.ndarray
     gram: np.ndarray
+    scale: float
     n_components: int
     stopping: Stopping
 
@@ -64,11 +77,25 @@ class Codes(NamedTuple):
 
 
 def make_coder(dictionary, stopping):
-    """Pad a dictionary (m, d') and take its Gram matrix."""
+    """Pad a dictionary (m, d') and take its Gram matrix.
+
+    That of a large dictionary is rounded to 16 bits, a block at a time.
+    Orthogonal matching pursuit then only chooses atoms by it.
+    """
     m, d = dictionary.shape
-    padded = np.zeros((-(-m // ATOM_PAD) * ATOM_PAD, d), dictionary.dtype)
+    p = -(-m // ATOM_PAD) * ATOM_PAD
+    padded = np.zeros((p, d), dictionary.dtype)
     padded[:m] = dictionary
-    return freeze(Coder(padded, padded @ padded.T, m, stopping))
+    if p <= FLOAT_GRAM_ATOMS or stopping.pursuit == "mp":
+        return freeze(Coder(padded, padded @ padded.T, 1.0, m, stopping))
+    gram = np.empty((p, p), np.int16)
+    for start in range(0, p, GRAM_BLOCK):
+        block = slice(start, start + GRAM_BLOCK)
+        products = padded[start:] @ padded[block].T
+        products /= GRAM_UNIT
+        gram[start:, block] = np.rint(products, out=products)
+        gram[block, start:] = gram[start:, block].T
+    return freeze(Coder(padded, gram, GRAM_UNIT, m, stopping))
 
 
 def freeze(coder):
@@ -90,7 +117,7 @@ def block_rows(n_components, itemsize):
 
 def iterate_blocks(n_rows, coder):
     """Slices that cut ``n_rows`` rows into blocks for `code_block`."""
-    step = block_rows(len(coder.gram), coder.gram.itemsize)
+    step = block_rows(len(coder.gram), coder.dictionary.itemsize)
     for start in range(0, n_rows, step):
         yield slice(start, min(start + step, n_rows))
 
@@ -130,11 +157,12 @@ def code_block(rows, coder, correlations=None):
     explained = np.empty(n)
     if coder.stopping.pursuit == "omp":
         pursuit, extra = omp, np.empty(len(coder.gram), dtype)
+        atoms = (coder.gram, dtype.type(coder.scale), coder.dictionary)
     else:
-        pursuit, extra = mp, width * MP_STEPS_PER_COEF
+        pursuit, extra, atoms = mp, width * MP_STEPS_PER_COEF, (coder.gram,)
     pursuit(
         correlations,
-        coder.gram,
+        *atoms,
         energy,
         coder.stopping.rtol**2,
         ROUNDING * np.finfo(dtype).eps,
@@ -180,9 +208,9 @@ def code_blocks(raw, coder, preprocessing):
     """
     # made once: memory fresh from the system costs as much as the preparation itself
     p, d = coder.dictionary.shape
-    most = min(len(raw), block_rows(p, coder.gram.itemsize))
-    correlations = np.empty((most, p), coder.gram.dtype)
-    work = np.empty((most, d), coder.gram.dtype)
+    most = min(len(raw), block_rows(p, coder.dictionary.itemsize))
+    correlations = np.empty((most, p), coder.dictionary.dtype)
+    work = np.empty((most, d), coder.dictionary.dtype)
     for block in iterate_blocks(len(raw), coder):
         rows = preprocessing.apply(raw[block], coder.dictionary.dtype, work)
         yield Coded(block.start, rows, *code_block(rows, coder, correlations))

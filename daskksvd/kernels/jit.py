@@ -10,14 +10,17 @@ from numba.extending import intrinsic
 # fastmath only allows multiply and add to be fused. The rest stays off: the
 # kernels compare with zero and stop on ties, and must see NaN as NaN.
 # cache: compiled once a machine, not once a process.
-OPTIONS = {
+_OPTIONS = {
     "nogil": True,
     "cache": True,
     "fastmath": {"contract"},
     "error_model": "numpy",
     "boundscheck": False,
 }
-kernel = numba.njit(**OPTIONS)
+kernel = numba.njit(**_OPTIONS)
+
+# Sums may be taken in any order: otherwise they could not be vectorised.
+reordering_kernel = numba.njit(**{**_OPTIONS, "fastmath": {"contract", "reassoc"}})
 
 
 @intrinsic
@@ -47,6 +50,18 @@ def zero_magnitude(typing_context, value):
         return context.get_value_type(integer)(0)
 
     return integer(value), generate
+
+
+@intrinsic
+def as_number(typing_context, value, model):
+    """A float, or a 16-bit integer, as a float of the type of ``model``."""
+
+    def generate(context, builder, signature, arguments):
+        if isinstance(signature.args[0], types.Integer):
+            return builder.sitofp(arguments[0], context.get_value_type(model))
+        return arguments[0]
+
+    return model(value, model), generate
 
 
 @intrinsic

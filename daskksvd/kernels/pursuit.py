@@ -7,7 +7,7 @@ of one float type.
 
 import numpy as np
 
-from .jit import kernel, magnitude, prefetch, zero_magnitude
+from .jit import as_number, kernel, magnitude, prefetch, reordering_kernel, zero_magnitude
 
 
 @kernel
@@ -34,7 +34,7 @@ def _less1(p, q, g0, x0):
     """Set ``q`` to ``p`` less one atom's correlations; returns the largest magnitude."""
     best = zero_magnitude(x0)
     for i in range(p.shape[0]):
-        value = p[i] - x0 * g0[i]
+        value = p[i] - x0 * as_number(g0[i], x0)
         q[i] = value
         best = max(best, magnitude(value))
     return best
@@ -44,7 +44,7 @@ def _less1(p, q, g0, x0):
 def _less2(p, q, g0, g1, x0, x1):
     best = zero_magnitude(x0)
     for i in range(p.shape[0]):
-        value = p[i] - x0 * g0[i] - x1 * g1[i]
+        value = p[i] - x0 * as_number(g0[i], x0) - x1 * as_number(g1[i], x1)
         q[i] = value
         best = max(best, magnitude(value))
     return best
@@ -54,7 +54,7 @@ def _less2(p, q, g0, g1, x0, x1):
 def _less3(p, q, g0, g1, g2, x0, x1, x2):
     best = zero_magnitude(x0)
     for i in range(p.shape[0]):
-        value = p[i] - x0 * g0[i] - x1 * g1[i] - x2 * g2[i]
+        value = p[i] - x0 * as_number(g0[i], x0) - x1 * as_number(g1[i], x1) - x2 * as_number(g2[i], x2)
         q[i] = value
         best = max(best, magnitude(value))
     return best
@@ -64,7 +64,13 @@ def _less3(p, q, g0, g1, g2, x0, x1, x2):
 def _less4(p, q, g0, g1, g2, g3, x0, x1, x2, x3):
     best = zero_magnitude(x0)
     for i in range(p.shape[0]):
-        value = p[i] - x0 * g0[i] - x1 * g1[i] - x2 * g2[i] - x3 * g3[i]
+        value = (
+            p[i]
+            - x0 * as_number(g0[i], x0)
+            - x1 * as_number(g1[i], x1)
+            - x2 * as_number(g2[i], x2)
+            - x3 * as_number(g3[i], x3)
+        )
         q[i] = value
         best = max(best, magnitude(value))
     return best
@@ -75,7 +81,7 @@ def _less1_more(q, g0, x0):
     """The same in place. With one array for both, LLVM need not fear overlaps."""
     best = zero_magnitude(x0)
     for i in range(q.shape[0]):
-        value = q[i] - x0 * g0[i]
+        value = q[i] - x0 * as_number(g0[i], x0)
         q[i] = value
         best = max(best, magnitude(value))
     return best
@@ -85,7 +91,13 @@ def _less1_more(q, g0, x0):
 def _less4_more(q, g0, g1, g2, g3, x0, x1, x2, x3):
     best = zero_magnitude(x0)
     for i in range(q.shape[0]):
-        value = q[i] - x0 * g0[i] - x1 * g1[i] - x2 * g2[i] - x3 * g3[i]
+        value = (
+            q[i]
+            - x0 * as_number(g0[i], x0)
+            - x1 * as_number(g1[i], x1)
+            - x2 * as_number(g2[i], x2)
+            - x3 * as_number(g3[i], x3)
+        )
         q[i] = value
         best = max(best, magnitude(value))
     return best
@@ -117,6 +129,14 @@ def _correlate(p, q, gram, support, x, size):
     return best
 
 
+@reordering_kernel
+def _dot(a, b):
+    total = 0.0
+    for i in range(a.shape[0]):
+        total += np.float64(a[i]) * np.float64(b[i])
+    return total
+
+
 @kernel
 def _back_substitute(factor, z, size, x):
     """Solve ``factor' x = z``; a factor's diagonal holds its reciprocals."""
@@ -138,7 +158,7 @@ def _store(row, support, x, size, indices, values):
 
 
 @kernel
-def omp(P, gram, energy, floor, rounding, pivot_min, residual, indices, values, explained):
+def omp(P, gram, scale, dictionary, energy, floor, rounding, pivot_min, residual, indices, values, explained):
     """Orthogonal matching pursuit with a growing Cholesky factor (Batch-OMP).
 
     Each step takes the atom that correlates most with the residual, adds a
@@ -151,8 +171,13 @@ def omp(P, gram, energy, floor, rounding, pivot_min, residual, indices, values, 
     ----------
     P : (n, m) float array
         Correlations of rows with atoms.
-    gram : (m, m) float array
-        Inner products of the atoms.
+    gram : (m, m) float or int16 array
+        Inner products of the atoms, divided by ``scale``.
+    scale : float
+        1, or the unit of rounded inner products. Those only choose atoms.
+    dictionary : (m, d) float array
+        Atoms, from which the inner products within a support are taken where
+        ``scale`` is not 1.
     energy : (n,) float64 array
         Squared norms of the rows.
     floor : float
@@ -171,6 +196,9 @@ def omp(P, gram, energy, floor, rounding, pivot_min, residual, indices, values, 
         Filled with the energy that each row's code captures.
     """
     n, k = indices.shape
+    exact = scale == 1
+    inner = np.empty(k, P.dtype)
+    scaled = np.empty(k, P.dtype)
     z = np.empty(k, P.dtype)
     x = np.empty(k, P.dtype)
     factor = np.empty((k, k), P.dtype)
@@ -189,9 +217,19 @@ def omp(P, gram, energy, floor, rounding, pivot_min, residual, indices, values, 
             g = gram[j]
             if size + 1 < k:
                 prefetch(g)
-            pivot = g[j]
+            correlation = q[j]
+            if exact:
+                pivot = as_number(g[j], correlation)
+                for s in range(size):
+                    inner[s] = as_number(g[support[s]], correlation)
+            else:
+                correlation = p[j]
+                pivot = scale / scale  # atoms have norm 1
+                for s in range(size):
+                    inner[s] = _dot(dictionary[j], dictionary[support[s]])
+                    correlation -= x[s] * inner[s]
             for s in range(size):
-                c = g[support[s]]
+                c = inner[s]
                 for e in range(s):
                     c -= factor[size, e] * factor[s, e]
                 c *= factor[s, s]
@@ -200,14 +238,16 @@ def omp(P, gram, energy, floor, rounding, pivot_min, residual, indices, values, 
             if pivot < pivot_min:
                 break
             factor[size, size] = 1 / np.sqrt(pivot)
-            z[size] = q[j] * factor[size, size]
+            z[size] = correlation * factor[size, size]
             support[size] = j
             captured += np.float64(z[size]) * np.float64(z[size])
             size += 1
             _back_substitute(factor, z, size, x)
             if size < k:
                 q = residual
-                best = _correlate(p, q, gram, support, x, size)
+                for s in range(size):
+                    scaled[s] = scale * x[s]
+                best = _correlate(p, q, gram, support, scaled, size)
         _store(row, support, x, size, indices, values)
         explained[row] = captured
 

@@ -1,12 +1,11 @@
 """Rows as they come: half precision widened, squared norms taken."""
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .jit import OPTIONS, kernel, magnitude, zero_magnitude
+from .jit import kernel, magnitude, reordering_kernel, zero_magnitude
 
 _ROWS = 64
 """Rows over which a mean is taken before it is merged with others."""
@@ -124,8 +123,7 @@ def survey(rows, limit, bad, mean, scatter):
     return n_zero, largest
 
 
-# Sums may be taken in any order here: otherwise they could not be vectorised.
-@numba.njit(**{**OPTIONS, "fastmath": {"contract", "reassoc"}})
+@reordering_kernel
 def squared_norms(rows, energy):
     """Squared norms in double precision; NaN and infinity show.
 

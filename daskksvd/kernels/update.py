@@ -109,46 +109,65 @@ def sweep_block(S, A, atoms, usable):
 
 
 @kernel
-def pursue_atoms(gram, remainder, support):
-    """Represent every atom by at most two others, by orthogonal matching pursuit.
+def nearest_atoms(gram, first, steps, nearest):
+    """The atom that correlates most with each of some others.
 
     Parameters
     ----------
-    gram : (m, m) float array
-        Inner products of unit atoms.
-    remainder : (m, 2) float array
-        Filled with the squared residual norm after one and after two atoms.
-    support : (m, 2) int64 array
-        Filled with those atoms; -1 where there is no other.
+    gram : (b, m) float array
+        Inner products of atoms ``first`` to ``first + b`` with all.
+    first : int
+    steps : (b,) float array
+        Filled with the inner product.
+    nearest : (b,) int64 array
+        Filled with the atom; -1 where there is no other.
     """
-    m = gram.shape[0]
-    for atom in range(m):
-        support[atom, 0] = support[atom, 1] = -1
-        remainder[atom, 0] = remainder[atom, 1] = 1
-        g = gram[atom]
+    b, m = gram.shape
+    for row in range(b):
+        g = gram[row]
         best = 0.0
-        j = -1
+        nearest[row] = -1
+        steps[row] = 0
         for i in range(m):
-            if i != atom and abs(g[i]) > best:
+            if i != first + row and abs(g[i]) > best:
                 best = abs(g[i])
-                j = i
-        if j < 0:
+                nearest[row] = i
+        if nearest[row] >= 0:
+            steps[row] = g[nearest[row]]
+
+
+@kernel
+def second_atoms(gram, others, first, steps, nearest, pivot_min, captured, second):
+    """The second step of orthogonal matching pursuit of atoms with other atoms.
+
+    Parameters
+    ----------
+    gram, others : (b, m) float arrays
+        Inner products with all atoms: of atoms ``first`` to ``first + b``, and
+        of the nearest one of each.
+    first : int
+    steps, nearest : (b,) arrays
+        From `nearest_atoms`.
+    pivot_min : float
+        Least squared distance of the second atom from the first.
+    captured : (b,) float array
+        Filled with the share of the squared norm that the second atom takes.
+    second : (b,) int64 array
+        Filled with the atom; -1 where there is no other.
+    """
+    b, m = gram.shape
+    for row in range(b):
+        second[row] = -1
+        captured[row] = 0
+        if nearest[row] < 0:
             continue
-        step = g[j]
-        h = gram[j]
-        remainder[atom, 0] = remainder[atom, 1] = 1 - step * step
-        support[atom, 0] = j
+        g, h = gram[row], others[row]
         best = 0.0
-        second = -1
-        captured = 0.0
         for i in range(m):
-            correlation = g[i] - step * h[i]
-            if i != atom and i != j and abs(correlation) > best:
+            correlation = g[i] - steps[row] * h[i]
+            if i != first + row and i != nearest[row] and abs(correlation) > best:
                 pivot = 1 - h[i] * h[i]
-                if pivot > 1e-4:
+                if pivot > pivot_min:
                     best = abs(correlation)
-                    second = i
-                    captured = correlation * correlation / pivot
-        if second >= 0:
-            remainder[atom, 1] = 1 - step * step - captured
-            support[atom, 1] = second
+                    second[row] = i
+                    captured[row] = correlation * correlation / pivot

@@ -19,12 +19,12 @@ from ..constants import (
 from ..result import Result
 from ..rows import Preprocessing, as_rows, cut_jobs, cut_pieces, preprocess, run_survey
 from ..running import make_runner
-from ..running.memory import check_memory, task_bytes
+from ..running.memory import check_memory, coder_bytes, task_bytes
 from ..tracking import Checkpointer, HistoryRecorder, ProgressBar, load_checkpoint
 from .engine import Engine
 from .initial import check_init, initial_dictionary, sample_size
 from .moments import COUPLED
-from .schedule import WAVE, plan_schedule, statistics
+from .schedule import FULL, WAVE, plan_schedule, statistics
 from .settings import callables, check_settings, check_shape, integer
 from .state import State
 
@@ -211,7 +211,7 @@ def fit(
     stopping = make_stopping(settings, rows.d)
     runner = make_runner(client, n_threads)
     try:
-        need_memory(runner, rows, settings, stopping)
+        need_memory(runner, rows, settings)
         writer = Checkpointer(checkpoint) if checkpoint is not None else None
         rows = keep_in_memory(rows, client, persist).prepare(runner)
         found = load_checkpoint(checkpoint) if checkpoint is not None else None
@@ -275,24 +275,33 @@ def make_stopping(settings, d):
     return Stopping(width, settings.rtol or 0.0, settings.pursuit)
 
 
-def need_memory(runner, rows, settings, stopping):
+def need_memory(runner, rows, settings):
     """Check memory before any row is read."""
-    m, d, itemsize = settings.n_components, rows.d, settings.dtype.itemsize
-    chunk_bytes = max(rows.chunk_rows) * d * rows.dtype.itemsize
-    prepared = max(rows.chunk_rows) if settings.update == "ksvd" else block_rows(m, itemsize)
-    per_task = task_bytes(m, d, stopping.width, itemsize, chunk_bytes, prepared * d * itemsize)
-    if settings.update == "ksvd":
-        per_task += 2 * KSVD_GRAM_BYTES
-    per_process = (m * m + m * d) * itemsize
-    if settings.whiten is not None:
-        per_process += 3 * d * d * 8
+    per_task, per_process = memory_needed(rows, settings)
     check_memory(
         runner,
         per_task,
         per_process,
         f"use smaller chunks (the largest has {max(rows.chunk_rows)} rows), fewer atoms "
-        f"(n_components={m}), fewer threads a worker, or more memory",
+        f"(n_components={settings.n_components}), fewer threads a worker, or more memory",
     )
+
+
+def memory_needed(rows, settings):
+    """Bytes that a fit takes in every thread, and in every process beside them."""
+    m, d, itemsize = settings.n_components, rows.d, settings.dtype.itemsize
+    chunk_bytes = max(rows.chunk_rows) * d * rows.dtype.itemsize
+    kinds = {"online": (WAVE, FULL), "batch": (FULL,), "ksvd": ()}[settings.update]
+    coupled = any(statistics(kind, m) == COUPLED for kind in kinds)
+    numbers = (m * m if coupled else 0) + m * d
+    prepared = max(rows.chunk_rows) if settings.update == "ksvd" else block_rows(m, itemsize)
+    per_task = task_bytes(m, itemsize, chunk_bytes, prepared * d * itemsize, numbers)
+    if settings.update == "ksvd":
+        per_task += 2 * KSVD_GRAM_BYTES
+    per_process = coder_bytes(m, d, itemsize)
+    if settings.whiten is not None:
+        per_process += 3 * d * d * 8
+    return per_task, per_process
 
 
 def keep_in_memory(rows, client, persist):

@@ -8,8 +8,19 @@ represents are what is missing.
 
 import numpy as np
 
-from ..constants import IDLE, MIXTURE_ROWS, MIXTURE_SHARE, REDUNDANT, REPLACED_SHARE, REPRESENTED
-from ..kernels.update import pursue_atoms
+from ..constants import (
+    IDLE,
+    MIXTURE_ROWS,
+    MIXTURE_SHARE,
+    PIVOT_MIN,
+    REDUNDANT,
+    REPLACED_SHARE,
+    REPRESENTED,
+)
+from ..kernels.update import nearest_atoms, second_atoms
+
+_BLOCK = 2048
+"""Atoms whose inner products with all others are in memory together."""
 
 
 def find_redundant(dictionary, power, count_idle=True):
@@ -36,14 +47,10 @@ def find_redundant(dictionary, power, count_idle=True):
     mixture of two; its use is its power times what is left. Atoms of next to
     no use, beside the median atom, are superfluous as well.
     """
-    gram = dictionary @ dictionary.T
-    remainder = np.empty((len(gram), 2), gram.dtype)
-    support = np.empty((len(gram), 2), np.int64)
-    pursue_atoms(gram, remainder, support)
-    remainder = np.maximum(remainder, 0)
+    remainder, support = pursue_atoms(dictionary)
     needs = np.where(remainder[:, 0] <= REDUNDANT, 1, 2)
-    needed = np.zeros(len(gram), bool)
-    gone = np.zeros(len(gram), bool)
+    needed = np.zeros(len(dictionary), bool)
+    gone = np.zeros(len(dictionary), bool)
     found = []
     use = power * remainder[:, 1]
     idle = count_idle & (use < IDLE * np.median(use))
@@ -58,6 +65,37 @@ def find_redundant(dictionary, power, count_idle=True):
         gone[atom] = True
         found.append(int(atom))
     return found
+
+
+def pursue_atoms(dictionary):
+    """Represent every atom by at most two others, by orthogonal matching pursuit.
+
+    Parameters
+    ----------
+    dictionary : (m, d) float array
+        Unit atoms.
+
+    Returns
+    -------
+    remainder : (m, 2) float array
+        Squared residual norm after one and after two atoms.
+    support : (m, 2) int64 array
+        Those atoms; -1 where there is no other.
+    """
+    m, dtype = len(dictionary), dictionary.dtype
+    taken = np.zeros((m, 2), dtype)
+    support = np.full((m, 2), -1)
+    for first in range(0, m, _BLOCK):
+        block = slice(first, min(first + _BLOCK, m))
+        gram = dictionary[block] @ dictionary.T
+        steps, captured = np.empty((2, len(gram)), dtype)
+        nearest, second = np.empty((2, len(gram)), np.int64)
+        nearest_atoms(gram, first, steps, nearest)
+        others = gram[nearest] if len(gram) == m else dictionary[nearest] @ dictionary.T
+        second_atoms(gram, others, first, steps, nearest, PIVOT_MIN, captured, second)
+        taken[block] = np.stack([steps**2, captured], axis=1)
+        support[block] = np.stack([nearest, second], axis=1)
+    return np.maximum(1 - np.cumsum(taken, axis=1), 0), support
 
 
 def most_replaced(n_components):

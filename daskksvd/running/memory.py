@@ -2,20 +2,34 @@
 
 import psutil
 
-from ..constants import BLOCK_BYTES, MEMORY_SHARE, PROCESS_BYTES
+from ..constants import BLOCK_BYTES, BLOCK_ROWS, FLOAT_GRAM_ATOMS, GRAM_BLOCK, MEMORY_SHARE, PROCESS_BYTES
 
 
-def task_bytes(m, d, width, itemsize, chunk_bytes, block_row_bytes, statistics=True):
+def task_bytes(m, itemsize, chunk_bytes, block_row_bytes, statistics):
     """Most memory that one task takes, in bytes.
 
-    A chunk as stored, a block of prepared rows and its correlations, the work
-    space of the pursuit, and the statistics: one partial result of its own
-    and, in double precision, one sum and the part being added to it.
+    A chunk as stored and as read, a block of prepared rows and its
+    correlations, and the statistics: one partial result of its own and, in
+    double precision, one sum and the part being added to it.
+
+    Parameters
+    ----------
+    m, itemsize : int
+        Atoms, and bytes of a number of the computation.
+    chunk_bytes, block_row_bytes : int
+        Of the largest chunk, and of one block of prepared rows.
+    statistics : int
+        Numbers in one partial result.
     """
-    size = chunk_bytes + BLOCK_BYTES + 3 * block_row_bytes + width * m * itemsize
-    if statistics:
-        size += (m * m + m * d) * (2 * itemsize + 8)
-    return size
+    block = max(BLOCK_BYTES, BLOCK_ROWS[0] * m * itemsize)
+    return 2 * chunk_bytes + block + 2 * block_row_bytes + statistics * (2 * itemsize + 8)
+
+
+def coder_bytes(m, d, itemsize):
+    """Memory that a process needs for a dictionary and its Gram matrix."""
+    if m <= FLOAT_GRAM_ATOMS:
+        return (m * m + m * d) * itemsize
+    return 2 * m * m + (m * d + 2 * GRAM_BLOCK * m) * itemsize
 
 
 def check_memory(runner, per_task, per_process, advice):
