@@ -9,6 +9,9 @@ import numpy as np
 
 from .jit import as_number, kernel, magnitude, prefetch, reordering_kernel, zero_magnitude
 
+_NEAR_BYTES = 2**19
+"""A Gram matrix of this size stays in the second-level cache."""
+
 
 @kernel
 def _largest(p):
@@ -196,7 +199,9 @@ def omp(P, gram, scale, dictionary, energy, floor, rounding, pivot_min, residual
         Filled with the energy that each row's code captures.
     """
     n, k = indices.shape
-    exact = scale == 1
+    one = scale / scale  # of the float type
+    exact = scale == one
+    far = gram.size * gram.itemsize > _NEAR_BYTES
     inner = np.empty(k, P.dtype)
     scaled = np.empty(k, P.dtype)
     z = np.empty(k, P.dtype)
@@ -215,16 +220,16 @@ def omp(P, gram, scale, dictionary, energy, floor, rounding, pivot_min, residual
         while size < k and best > nothing and captured < enough:
             j = _find(q, best)
             g = gram[j]
-            if size + 1 < k:
+            if size + 1 < k and far:
                 prefetch(g)
             correlation = q[j]
+            pivot = one
             if exact:
-                pivot = as_number(g[j], correlation)
+                pivot = as_number(g[j], one)
                 for s in range(size):
-                    inner[s] = as_number(g[support[s]], correlation)
+                    inner[s] = as_number(g[support[s]], one)
             else:
                 correlation = p[j]
-                pivot = scale / scale  # atoms have norm 1
                 for s in range(size):
                     inner[s] = _dot(dictionary[j], dictionary[support[s]])
                     correlation -= x[s] * inner[s]
@@ -237,7 +242,7 @@ def omp(P, gram, scale, dictionary, energy, floor, rounding, pivot_min, residual
                 pivot -= c * c
             if pivot < pivot_min:
                 break
-            factor[size, size] = 1 / np.sqrt(pivot)
+            factor[size, size] = one / np.sqrt(pivot)
             z[size] = correlation * factor[size, size]
             support[size] = j
             captured += np.float64(z[size]) * np.float64(z[size])
@@ -245,9 +250,12 @@ def omp(P, gram, scale, dictionary, energy, floor, rounding, pivot_min, residual
             _back_substitute(factor, z, size, x)
             if size < k:
                 q = residual
-                for s in range(size):
-                    scaled[s] = scale * x[s]
-                best = _correlate(p, q, gram, support, scaled, size)
+                weights = x
+                if not exact:
+                    weights = scaled
+                    for s in range(size):
+                        scaled[s] = scale * x[s]
+                best = _correlate(p, q, gram, support, weights, size)
         _store(row, support, x, size, indices, values)
         explained[row] = captured
 

@@ -42,8 +42,10 @@ def update_after_wave(state, moments, n_waves, may_replace):
     """
     t = state.n_updates + 1
     fade = max(0.0, min((1 - 1 / t) ** 2, 1 - 1 / max(WINDOW * n_waves, 1)))
-    XX = fade * state.XX + moments.XX
-    XY = fade * state.XY + moments.XY
+    XX = np.multiply(state.XX, fade)
+    XX += moments.XX
+    XY = np.multiply(state.XY, fade)
+    XY += moments.XY
     dictionary = state.dictionary
     expected = moments.nonzeros / len(dictionary)
     idle = np.where(moments.uses > 0, 0.0, state.idle + expected)

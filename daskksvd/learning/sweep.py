@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..kernels.rows import squared_norms
 from ..kernels.update import sweep_block
 from ..running.blas import single_threaded_blas
 
@@ -37,17 +38,20 @@ def sweep(dictionary, XX, XY, n_sweeps):
         A new dictionary of the same dtype.
     """
     dtype = dictionary.dtype
-    dictionary = dictionary.copy()
     power = power_of(XX)
     largest = power.max(initial=0.0)
     if largest <= 0:
-        return dictionary
+        return dictionary.copy()
     usable = power > np.finfo(dtype).eps ** 2 * largest
     if XX.ndim == 1:
-        norms = np.sqrt(np.einsum("ij,ij->i", XY, XY))
-        usable &= norms > 0
-        np.divide(XY, norms[:, None], out=dictionary, where=usable[:, None], casting="same_kind")
-        return dictionary
+        energy = np.empty(len(XY))
+        squared_norms(XY, energy)
+        usable &= energy > 0
+        norms = np.sqrt(np.where(usable, energy, 1))
+        new = np.divide(XY, norms[:, None], out=np.empty_like(dictionary), casting="same_kind")
+        new[~usable] = dictionary[~usable]
+        return new
+    dictionary = dictionary.copy()
     A = (XX / largest).astype(dtype)
     B = (XY / largest).astype(dtype)
     # products this thin gain nothing from more threads, and waking them beside

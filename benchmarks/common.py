@@ -1,0 +1,182 @@
+"""What the benchmarks share: pinned threads, facts about the machine, tables."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import time
+
+import numpy as np
+import threadpoolctl
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+CORE_TYPE = "OPENBLAS_CORETYPE"
+"""Makes OpenBLAS take the code of another processor; times with it mean nothing."""
+
+PACKAGES = (
+    "daskksvd",
+    "dask",
+    "dictlearn",
+    "numba",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "spams-bin",
+    "threadpoolctl",
+)
+
+
+def restart_pinned(threads):
+    """Start this script again if its environment asks for other threads.
+
+    BLAS reads these variables when it is loaded, which is before any line of
+    a script that imports NumPy. Processes started from here inherit them.
+
+    Parameters
+    ----------
+    threads : int
+        Threads of BLAS, OpenMP and Numba.
+    """
+    wanted = dict.fromkeys(THREAD_VARIABLES, str(threads))
+    environment = {**os.environ, **wanted}
+    if environment.pop(CORE_TYPE, None) is not None:
+        print(f"{CORE_TYPE} was set; removed, so that OpenBLAS chooses by the processor", flush=True)
+    if environment != dict(os.environ):
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
+
+
+def product_seconds(left, right, repeats=5):
+    """Least seconds of a matrix product on one BLAS thread."""
+    out = np.empty((left.shape[0], right.shape[1]), left.dtype)
+    best = np.inf
+    with threadpoolctl.threadpool_limits(1):
+        for _ in range(repeats):
+            began = time.perf_counter()
+            np.matmul(left, right, out=out)
+            best = min(best, time.perf_counter() - began)
+    return best
+
+
+def product_rate(dtype="float32", size=1536):
+    """Operations a second of a large square matrix product on one BLAS thread."""
+    rng = np.random.default_rng(0)
+    left, right = rng.standard_normal((2, size, size)).astype(dtype)
+    return 2 * size**3 / product_seconds(left, right)
+
+
+def machine_facts():
+    """Processor, cores, BLAS, packages and the measured rate of one thread.
+
+    Returns
+    -------
+    dict
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    blas = [
+        f"{library['internal_api']} {library.get('version')}, core type {library.get('architecture')}, "
+        f"{library['num_threads']} threads"
+        for library in threadpoolctl.threadpool_info()
+        if library["user_api"] == "blas"
+    ]
+    return {
+        "processor": _processor(),
+        "cores": cores,
+        "system": f"{platform.system()} {platform.machine()}",
+        "blas": list(dict.fromkeys(blas)),
+        "sgemm_gflops_one_thread": round(product_rate() / 1e9, 1),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def _processor():
+    try:
+        with open("/proc/cpuinfo") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def version(package):
+    """Version of an installed distribution, or None."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def describe(facts):
+    """Machine facts as lines of text."""
+    packages = ", ".join(f"{name} {number}" for name, number in facts["packages"].items() if number)
+    return [
+        f"{facts['processor']}, {facts['cores']} cores, {facts['system']}",
+        *facts["blas"],
+        f"sgemm on one thread: {facts['sgemm_gflops_one_thread']} GFLOP/s",
+        f"Python {facts['python']}, {packages}",
+    ]
+
+
+class Table:
+    """Rows of dicts as aligned text or Markdown.
+
+    Parameters
+    ----------
+    columns : sequence of (key, title, side, format)
+        ``side`` is ``"<"`` or ``">"`` and the least width, as ``">8"``;
+        ``format`` is for numbers, as ``".4f"``.
+    """
+
+    def __init__(self, *columns):
+        self.columns = columns
+
+    def header(self):
+        """The titles, aligned."""
+        return self._join([title for _, title, _, _ in self.columns])
+
+    def line(self, row):
+        """One row, aligned under the titles."""
+        return self._join(self._cells(row))
+
+    def text(self, rows):
+        """Titles and rows."""
+        return "\n".join([self.header(), *(self.line(row) for row in rows)])
+
+    def markdown(self, rows):
+        """Titles and rows as a Markdown table."""
+        titles = [title for _, title, _, _ in self.columns]
+        rules = ["---:" if side[0] == ">" else "---" for _, _, side, _ in self.columns]
+        lines = [titles, rules, *(self._cells(row) for row in rows)]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    def _cells(self, row):
+        return [_cell(row.get(key), form) for key, _, _, form in self.columns]
+
+    def _join(self, cells):
+        pairs = zip(cells, self.columns, strict=True)
+        padded = [f"{cell:{side[0]}{max(len(title), int(side[1:]))}}" for cell, (_, title, side, _) in pairs]
+        return "  ".join(padded).rstrip()
+
+
+def _cell(value, form):
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else format(value, form)
+
+
+def save(folder, name, results, markdown):
+    """Write ``name.json`` and ``name.md`` to a folder.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    name : str
+    results : dict
+    markdown : str
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
+    (folder / f"{name}.md").write_text(markdown.rstrip() + "\n")

@@ -1,0 +1,268 @@
+"""Time the steps of a fit beside the matrix product that bounds them.
+
+Coding a row needs its products with all atoms, 2 m d operations. How close
+all of coding comes to the time of those alone, at the rate that this machine
+reaches in the same minute, is its share of the roofline.
+
+    python benchmarks/kernels.py --shapes 768,1536,10 128,256,5 --out benchmarks/results
+
+One BLAS thread; compiled before the clock starts. All steps are timed in
+turn, round after round, and the least time of each counts: a busy machine
+can only make a step slower.
+"""
+
+import argparse
+import inspect
+import pathlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import common
+import numpy as np
+
+import daskksvd
+from daskksvd.coding import Stopping, code_block, code_blocks, codes_to_coo, iterate_blocks, make_coder
+from daskksvd.datasets import make_planted
+from daskksvd.learning.schedule import plan_schedule
+from daskksvd.learning.settings import Settings, check_settings
+from daskksvd.rows import Preprocessing
+
+SHAPES = ("768,1536,10", "768,1536,5", "768,6144,10", "128,256,5")
+BLOCKS = 8
+"""Blocks of rows that one timing goes through."""
+
+FIT_ROWS = 50_000
+"""Samples of the fit whose waves share out the time of an update."""
+
+TABLE = common.Table(
+    ("d", "d", ">5", "d"),
+    ("m", "m", ">5", "d"),
+    ("k", "k", ">3", "d"),
+    ("block", "block", ">5", "d"),
+    ("block_gflops", "block GF/s", ">8", ".1f"),
+    ("large_gflops", "large GF/s", ">8", ".1f"),
+    ("product", "product", ">8", ".2f"),
+    ("omp", "omp", ">8", ".2f"),
+    ("omp_share", "roofline", ">8", ".1%"),
+    ("omp_scaling", "2 threads", ">8", ".2f"),
+    ("mp", "mp", ">8", ".2f"),
+    ("mp_share", "roofline", ">8", ".1%"),
+    ("mp_scaling", "2 threads", ">8", ".2f"),
+    ("cast", "cast", ">6", ".2f"),
+    ("centre", "centre", ">6", ".2f"),
+    ("statistics", "statistics", ">8", ".2f"),
+    ("update", "update", ">8", ".2f"),
+    ("learning_share", "share", ">6", ".1%"),
+    ("coo", "COO", ">6", ".2f"),
+)
+
+NOTES = """Microseconds a row, the least of {rounds} rounds, {dtype}, one BLAS thread.
+product: rows times atoms alone, in blocks as coding cuts them. omp, mp: coding with everything in it,
+from float16 rows to codes. roofline: time of 2 m d operations at the better of the two measured rates,
+over that of coding. 2 threads: rows a second of two threads that code side by side, over those of one.
+cast, centre: preparing float16 rows, without and with a mean. statistics: those that a wave gathers.
+update: fading them and updating all atoms, shared out among the rows of a wave when {fit_rows} are
+learned from. share: both over coding. COO: codes to sparse arrays."""
+
+
+def statistics_step(rows, codes, atoms):
+    """A call that adds the statistics which a wave gathers of coded rows, and the sums."""
+    from daskksvd.kernels.moments import add_moments, add_residual_moments, subtract_reconstruction
+    from daskksvd.learning.moments import COUPLED
+    from daskksvd.learning.schedule import WAVE, statistics
+
+    m, d = atoms.shape
+    coupled = statistics(WAVE, m) == COUPLED
+    XX, XY, uses = (
+        np.zeros((m, m) if coupled else m, rows.dtype),
+        np.zeros((m, d), rows.dtype),
+        np.zeros(m, int),
+    )
+    left = rows.copy()
+
+    def step():
+        if coupled:
+            add_moments(rows, codes.indices, codes.values, XX, XY, uses)
+        else:
+            subtract_reconstruction(left, atoms, codes.indices, codes.values)
+            add_residual_moments(left, codes.indices, codes.values, XX, XY, uses)
+
+    return step, XX, XY
+
+
+def update_step(atoms, XX, XY):
+    """A call that fades statistics, in which all atoms are used, and updates the dictionary."""
+    from daskksvd.learning.sweep import power_of, sweep
+
+    m, scale = len(atoms), power_of(XX).max()
+    A = XX + scale * (np.eye(m) if XX.ndim == 2 else np.ones(m))
+    B = XY + scale * atoms.astype(np.float64)
+
+    def step():
+        sweep(atoms, 0.9 * A + XX, 0.9 * B + XY, 1)
+
+    return step
+
+
+def coding_step(rows, coder):
+    """A call that prepares and codes rows as a task does."""
+    plain = Preprocessing(None, None, None)
+
+    def step():
+        for _ in code_blocks(rows, coder, plain):
+            pass
+
+    return step
+
+
+def rows_per_wave(d, m, k):
+    """Rows of a wave of a fit to `FIT_ROWS` samples."""
+    given = inspect.signature(daskksvd.fit).parameters
+    options = {name: given[name].default for name in Settings._fields if name in given}
+    settings = check_settings(**{**options, "n_components": m, "n_nonzero_coefs": k})
+    return FIT_ROWS / plan_schedule(settings, (FIT_ROWS,), d).n_waves
+
+
+def side_by_side(pool, steps):
+    """A call that runs steps on threads of their own, and waits for all."""
+
+    def step():
+        for running in [pool.submit(one) for one in steps]:
+            running.result()
+
+    return step
+
+
+def least_seconds(steps, rounds):
+    """Least seconds of each step, timed in turn.
+
+    Parameters
+    ----------
+    steps : dict of callable
+    rounds : int
+        Rounds that count; one more, first, compiles.
+
+    Returns
+    -------
+    dict of float
+    """
+    best = dict.fromkeys(steps, np.inf)
+    for number in range(rounds + 1):
+        for name, step in steps.items():
+            began = time.perf_counter()
+            step()
+            if number:
+                best[name] = min(best[name], time.perf_counter() - began)
+    return best
+
+
+def measure(d, m, k, dtype, rounds, large):
+    """One row of the table.
+
+    Parameters
+    ----------
+    d, m, k : int
+    dtype : numpy.dtype
+    rounds : int
+    large : int
+        Rows, columns and depth of the large product.
+
+    Returns
+    -------
+    dict
+    """
+    # a first, single row only for the dictionary: the seed fixes it, whatever n
+    atoms = make_planted(1, d, m, k, random_state=0).dictionary.astype(dtype)
+    coders = {pursuit: make_coder(atoms, Stopping(k, 0.0, pursuit)) for pursuit in ("omp", "mp")}
+    n_block = next(iterate_blocks(2**20, coders["omp"])).stop
+    n = BLOCKS * n_block
+    planted = make_planted(2 * n, d, m, k, chunks=n_block, dtype=dtype, random_state=0)
+    rows, others = np.split(planted.array.compute(), 2)
+    blocks = [rows[block] for block in iterate_blocks(n, coders["omp"])]
+    padded = coders["omp"].dictionary
+    correlations = np.empty((n_block, len(padded)), dtype)
+    half, other_half = rows.astype(np.float16), others.astype(np.float16)
+    plain = Preprocessing(None, None, None)
+    centred = Preprocessing(rows.mean(axis=0, dtype=np.float64), None, None)
+    codes, _, _ = code_block(rows, coders["omp"])
+    add_up, XX, XY = statistics_step(rows, codes, atoms)
+    add_up()
+    square = np.random.default_rng(0).standard_normal((large, large)).astype(dtype)
+    out = np.empty_like(square)
+
+    def product():
+        for block in blocks:
+            np.matmul(block, padded.T, out=correlations)
+
+    with ThreadPoolExecutor(2) as pool:
+        steps = {
+            "large": lambda: np.matmul(square, square, out=out),
+            "product": product,
+            "cast": lambda: plain.apply(half, dtype),
+            "centre": lambda: centred.apply(half, dtype),
+            "statistics": add_up,
+            "update": update_step(atoms, XX, XY),
+            "coo": lambda: codes_to_coo(codes, m),
+        }
+        for pursuit, coder in coders.items():
+            steps[pursuit] = coding_step(half, coder)
+            both = [coding_step(half, coder), coding_step(other_half, coder)]
+            steps[f"{pursuit}_two"] = side_by_side(pool, both)
+        seconds = least_seconds(steps, rounds)
+    return summary(seconds, d, m, k, len(padded), n, n_block, rows_per_wave(d, m, k), large)
+
+
+def summary(seconds, d, m, k, padded, n, n_block, wave, large):
+    """Rates, microseconds a row, shares and scaling from the seconds of all steps."""
+    block_rate = 2 * n * padded * d / seconds["product"]
+    large_rate = 2 * large**3 / seconds["large"]
+    bound = 2 * m * d / max(block_rate, large_rate)
+    row = {"d": d, "m": m, "k": k, "block": n_block}
+    row |= {"block_gflops": block_rate / 1e9, "large_gflops": large_rate / 1e9}
+    row |= {
+        name: seconds[name] / n * 1e6
+        for name in ("product", "omp", "mp", "cast", "centre", "statistics", "coo")
+    }
+    row["update"] = seconds["update"] / wave * 1e6
+    row["update_seconds"] = seconds["update"]
+    row["learning_share"] = (row["statistics"] + row["update"]) / row["omp"]
+    for pursuit in ("omp", "mp"):
+        row[f"{pursuit}_share"] = bound / (seconds[pursuit] / n)
+        row[f"{pursuit}_scaling"] = 2 * seconds[pursuit] / seconds[f"{pursuit}_two"]
+    return row
+
+
+def shape(text):
+    """``"d,m,k"`` as three numbers."""
+    numbers = tuple(int(part) for part in text.split(","))
+    if len(numbers) != 3:
+        raise argparse.ArgumentTypeError(f"{text!r} is not d,m,k")
+    return numbers
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--shapes", nargs="+", type=shape, default=[shape(text) for text in SHAPES])
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--large", type=int, default=2048, help="size of the large product (2048)")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("benchmarks/results"))
+    options = parser.parse_args()
+    common.restart_pinned(1)
+    facts = common.machine_facts()
+    notes = NOTES.format(rounds=options.rounds, dtype=options.dtype, fit_rows=FIT_ROWS)
+    print("\n".join([*common.describe(facts), "", notes, "", TABLE.header()]), flush=True)
+    rows = []
+    for d, m, k in options.shapes:
+        rows.append(measure(d, m, k, np.dtype(options.dtype), options.rounds, options.large))
+        print(TABLE.line(rows[-1]), flush=True)
+    name = f"kernels-{options.dtype}"
+    parts = ["# Steps of a fit", "\n".join(f"- {line}" for line in common.describe(facts))]
+    parts += [notes, TABLE.markdown(rows)]
+    results = {"machine": facts, "dtype": options.dtype, "rounds": options.rounds, "records": rows}
+    common.save(options.out, name, results, "\n\n".join(parts))
+    print(f"tables: {options.out / name}.md, {options.out / name}.json")
+
+
+if __name__ == "__main__":
+    main()

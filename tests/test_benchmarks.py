@@ -1,0 +1,218 @@
+"""The benchmarks run, judge rightly and count rightly; no test looks at a time."""
+
+import argparse
+import importlib
+import importlib.util
+import json
+import math
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import daskksvd
+
+BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """Imports a script of the folder by name."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+def start(script, *arguments, **environment):
+    run = subprocess.run(
+        [sys.executable, str(BENCHMARKS / script), *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_peers_smoke(module, tmp_path):
+    """All that is installed is measured, what is not is named, and nothing else is missing."""
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    blocked.joinpath("spams.py").write_text("raise ModuleNotFoundError('no such module', name='spams')\n")
+    out = tmp_path / "out"
+    methods = ["daskksvd", "spams", "dictlearn-aksvd", "scikit-learn"]
+    budget = ["--iterations", 1, "--budgets", "--stops", "--repeat", 1, "--threads", 1]
+    pinned = dict.fromkeys(module("common").THREAD_VARIABLES, "1")  # or the script would start again
+    arguments = ["--cases", "tiny", "--methods", *methods, *budget, "--out", out]
+    path = os.pathsep.join([str(blocked), *filter(None, [os.environ.get("PYTHONPATH")])])
+    said = start("peers.py", *arguments, PYTHONPATH=path, **pinned)
+    assert "spams: not installed, skipped (pip install spams-bin)" in said
+    results = json.loads((out / "peers.json").read_text())
+    records = {}
+    for record in results["records"]:
+        records.setdefault(record["method"], []).append(record)
+    assert [record["status"] for record in records.pop("spams")] == ["missing"]
+    if importlib.util.find_spec("dictlearn") is None:
+        assert "dictlearn-aksvd: not installed, skipped (pip install dictlearn)" in said
+        assert [record["status"] for record in records.pop("dictlearn-aksvd")] == ["missing"]
+    passes = {method: [record.get("passes") for record in group] for method, group in records.items()}
+    expected = {"true dictionary": [None], "daskksvd": ["default"], "scikit-learn": ["1"]}
+    if "dictlearn-aksvd" in records:
+        expected["dictlearn-aksvd"] = ["1"]
+    assert passes == expected
+    for record in (record for group in records.values() for record in group):
+        assert 0 < record["train_error"] < 1
+        assert 0 < record["heldout_error"] < 1
+        assert 0 <= record["recovered"] <= 1
+        if record["method"] != "true dictionary":
+            assert record["seconds"] > 0
+            assert record["peak_mb"] >= 0.9 * record["base_mb"] > 0
+    floor = records["true dictionary"][0]["heldout_error"]
+    assert all(floor < record["heldout_error"] for record in records["daskksvd"])
+    assert "scikit-learn" in {row["peer"] for row in results["ratios"]}
+    assert results["machine"]["sgemm_gflops_one_thread"] > 0
+    assert "| tiny | daskksvd | default |" in (out / "peers.md").read_text()
+    assert (out / "peers.png").exists() or "no plot: matplotlib is not installed" in said
+
+
+def test_kernels_smoke(tmp_path):
+    said = start(
+        "kernels.py", "--shapes", "16,32,3", "--rounds", 1, "--large", 64, "--out", tmp_path,
+        OPENBLAS_CORETYPE="Nehalem",
+    )  # fmt: skip
+    assert "OPENBLAS_CORETYPE was set; removed" in said
+    results = json.loads((tmp_path / "kernels-float32.json").read_text())
+    [row] = results["records"]
+    assert (row["d"], row["m"], row["k"]) == (16, 32, 3)
+    assert all(math.isfinite(value) and value > 0 for value in row.values())
+    assert (tmp_path / "kernels-float32.md").exists()
+
+
+def test_judge_agrees_with_scikit_learn(module):
+    from sklearn.linear_model import orthogonal_mp
+
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((40, 16)).astype("float32")
+    atoms = rng.standard_normal((24, 16))  # of any norm
+    unit = atoms / np.linalg.norm(atoms, axis=1, keepdims=True)
+    target = rows.astype(float)
+    codes = orthogonal_mp(unit.T, target.T, n_nonzero_coefs=4)
+    expected = np.linalg.norm(target.T - unit.T @ codes) / np.linalg.norm(target)
+    assert_allclose(module("peers").judged_error(rows, atoms, 4), expected, rtol=1e-9)
+
+
+def test_problem_and_start(module):
+    """Held-out rows come from the same atoms and are no training rows; the start is made of rows."""
+    peers = module("peers")
+    case = peers.CASES["tiny"]
+    problem = peers.make_problem(case)
+    same = daskksvd.datasets.make_planted(case.n, case.d, case.m, case.k, random_state=0)
+    assert_allclose(problem.train, same.array.compute())
+    assert_allclose(problem.truth, same.dictionary)
+    assert problem.heldout.shape == (case.n // 5, case.d)
+    assert not (problem.train[: case.n // 5] == problem.heldout).any(axis=1).any()
+    assert_allclose(np.linalg.norm(problem.init, axis=1), 1, rtol=1e-6)
+    unit = problem.train / np.linalg.norm(problem.train, axis=1, keepdims=True)
+    nearest = (problem.init @ unit.T).argmax(axis=1)
+    assert len(set(nearest)) == case.m
+    assert_allclose(problem.init, unit[nearest], rtol=1e-6)
+
+
+def test_daskksvd_methods_and_stops(module, tmp_path):
+    worker, peers = module("peer_worker"), module("peers")
+    case = peers.CASES["tiny"]
+    problem = peers.make_problem(case)
+    rows, init = problem.train, problem.init
+    for name in ("daskksvd-batch", "daskksvd-ksvd"):
+        task = worker.Task(name, 2, case.k, 1, 256, 1.0, str(tmp_path))
+        found = worker.METHODS[name].prepare(task)(rows, init, 2)
+        assert found.shape == init.shape
+        assert found.dtype == worker.METHODS[name].dtype
+        assert peers.judged_error(rows, found, case.k) < peers.judged_error(rows, init, case.k)
+    how = {"n_components": case.m, "n_nonzero_coefs": case.k, "init": init, "random_state": 0}
+    counts = {}
+    for passes in (0.5, 1, 1.5, 2):
+        result = daskksvd.fit(rows, callbacks=[worker.StopAfter(passes)], **how)
+        assert result.stop_reason == "callback"
+        counts[passes] = (result.history.sizes["pass"], result.history.sizes["wave"])
+    waves = counts[1][1]
+    assert counts == {
+        0.5: (0, -(-waves // 2)),
+        1: (1, waves),
+        1.5: (1, waves + -(-waves // 2)),
+        2: (2, 2 * waves),
+    }
+
+
+def test_a_run_that_takes_too_long_is_named(module, tmp_path, capsys):
+    peers = module("peers")
+    options = argparse.Namespace(
+        methods=["scikit-learn"], iterations=3, budgets=[1], repeat=1, threads=1, batch_size=256, alpha=1.0,
+        time_limit=0.01,
+    )  # fmt: skip
+    _, *records = peers.run_case("tiny", options, set())
+    assert [(record["passes"], record["status"]) for record in records] == [("1", "stopped")]
+    peers.tell(records[0], set())
+    assert capsys.readouterr().out == (
+        "scikit-learn, tiny, passes 1: stopped, took more than 0.01 s; longer runs are left out\n"
+    )
+
+
+def made_up(method, passes, seconds, error, heldout):
+    return {
+        "case": "c", "method": method, "passes": passes, "seconds": seconds, "train_error": error,
+        "heldout_error": heldout,
+    }  # fmt: skip
+
+
+def test_ratios(module):
+    report = module("peer_report")
+    records = [
+        {"case": "c", "method": report.TRUTH, "train_error": 0.05, "heldout_error": 0.05},
+        made_up("daskksvd", "1", 0.5, 0.31, 0.32),
+        made_up("daskksvd", "2", 1.0, 0.20, 0.21),
+        made_up("daskksvd", "default", 4.0, 0.06, 0.07),
+        made_up("daskksvd-batch", "10", 3.0, 0.19, 0.22),
+        made_up("dictlearn-aksvd", "1", 3.0, 0.40, 0.41),
+        made_up("dictlearn-aksvd", "10", 30.0, 0.20, 0.25),
+        made_up("spams", "10", 2.0, 0.10, 0.11),
+        made_up("scikit-learn", "10", 50.0, 0.05, 0.06),
+        {"case": "c", "method": "dictlearn-online", "passes": "1", "status": "stopped", "message": ""},
+    ]
+    found = {
+        (row["peer"], row["goal"]): (row["own"], row["own_passes"], row["ratio"], row["own_heldout"])
+        for row in report.compare(records, {"c": 0.32})
+    }
+    assert found == {
+        ("dictlearn-aksvd", "the peer's"): ("daskksvd", "2", 30.0, 0.21),
+        ("spams", "the peer's"): ("daskksvd", "default", 0.5, 0.07),
+        ("scikit-learn", "the peer's"): ("none", None, None, None),
+        ("dictlearn-aksvd", "the target"): ("daskksvd", "1", 60.0, 0.32),
+    }
+    assert len(report.compare(records, {})) == 3
+
+
+def test_without_matplotlib_there_is_no_plot(module, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    said = module("peer_report").plot([], tmp_path / "peers.png")
+    assert said == "no plot: matplotlib is not installed (pip install matplotlib)"
+
+
+def test_earlier_records_are_kept_where_they_compare(module, tmp_path):
+    peers = module("peers")
+    kept = made_up("scikit-learn", "10", 50.0, 0.05, 0.06) | {"case": "tiny"}
+    records = [kept, kept | {"method": "daskksvd"}, kept | {"case": "10k-128", "method": "daskksvd"}]
+    earlier = {"threads": 2, "batch_size": 256, "alpha": 1.0, "machine": {"processor": "P"}}
+    earlier["records"] = records
+    (tmp_path / "peers.json").write_text(json.dumps(earlier))
+    arguments = ["--cases", "tiny", "--methods", "daskksvd", "--out", str(tmp_path)]
+    facts = {"processor": "P"}
+    assert peers.earlier_records(peers.parse(arguments), facts) == []
+    keeping = peers.parse([*arguments, "--keep"])
+    assert peers.earlier_records(keeping, facts) == [records[0], records[2]]
+    with pytest.raises(SystemExit, match="processor"):
+        peers.earlier_records(keeping, {"processor": "Q"})
