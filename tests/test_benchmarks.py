@@ -72,7 +72,8 @@ def test_peers_smoke(module, tmp_path):
             assert record["seconds"] > 0
             assert record["peak_mb"] >= 0.9 * record["base_mb"] > 0
     floor = records["true dictionary"][0]["heldout_error"]
-    assert all(floor < record["heldout_error"] for record in records["daskksvd"])
+    # pursuit is not perfect: even a learned dictionary can suit it better than the true one
+    assert all(0.9 * floor < record["heldout_error"] for record in records["daskksvd"])
     assert "scikit-learn" in {row["peer"] for row in results["ratios"]}
     assert results["machine"]["sgemm_gflops_one_thread"] > 0
     assert "| tiny | daskksvd | default |" in (out / "peers.md").read_text()

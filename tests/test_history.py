@@ -140,7 +140,8 @@ def test_it_ends_when_a_pass_gains_less_than_tol(Y, update):
     assert result.stop_reason == "tol"
     errors = result.history.relative_error.where(result.history.kind == "full", drop=True).values
     gains = 1 - errors[1:] / errors[:-1]
-    assert gains[-1] <= 0.05
+    # one full pass is enough where its update promises next to nothing
+    assert len(gains) == 0 or gains[-1] <= 0.05
     assert (gains[:-1] > 0.05).all()
     longer = fit(Y, update=update, tol=0, max_passes=result.history.sizes["pass"] + 2)
     assert longer.stop_reason == "max_passes"

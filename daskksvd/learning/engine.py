@@ -6,7 +6,15 @@ from dataclasses import replace as succeed
 import numpy as np
 
 from ..coding import make_coder
-from ..constants import BATCH_SWEEPS, REPLACE_AFTER, RTOL_PASSES, WAVE_TOL, WORST_ROWS
+from ..constants import (
+    BATCH_SWEEPS,
+    PROMISED_SHARE,
+    QUARTER_ROWS,
+    REPLACE_AFTER,
+    RTOL_PASSES,
+    WAVE_TOL,
+    WORST_ROWS,
+)
 from ..running import Once, given
 from ..tracking import (
     AtomsReplaced,
@@ -23,7 +31,7 @@ from .moments import MOMENTS, Wanted, add_all
 from .online import update_after_wave
 from .replacement import find_redundant, most_replaced, replace
 from .schedule import DONE, FULL, KSVD, WAVE, statistics
-from .sweep import power_of, sweep
+from .sweep import error_at_fixed_codes, power_of, sweep
 
 
 class Engine:
@@ -142,7 +150,10 @@ class Engine:
             state, replaced = update_after_wave(state, moments, self.schedule.n_waves, may_replace)
             moments = moments.without_statistics()
         totals = moments if state.totals is None else add_all([state.totals, moments])
-        self.succeed(succeed(state, totals=totals, round_index=number + 1))
+        marks = state.marks if number else ()
+        if kind == WAVE and number + 1 in (self.schedule.n_waves // 2, 3 * self.schedule.n_waves // 4):
+            marks = (*marks, (totals.residual, totals.energy))
+        self.succeed(succeed(state, totals=totals, round_index=number + 1, marks=marks))
         self.announce_round(index, number, kind, moments, replaced)
 
     def full_update(self, index):
@@ -153,10 +164,17 @@ class Engine:
             atoms = self.surplus(dictionary, totals.uses, power_of(XX))
             dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, totals)
         dictionary = sweep(dictionary, XX, XY, BATCH_SWEEPS)
+        promised = np.inf
+        if XX.ndim == 2 and not replaced:
+            before, after = (
+                error_at_fixed_codes(D, XX, XY, totals.energy) for D in (state.dictionary, dictionary)
+            )
+            promised = 1 - np.sqrt(max(after, 0) / before) if before > 0 else 0.0
         self.succeed(
             succeed(
                 state,
                 dictionary=dictionary,
+                promised=float(promised),
                 totals=totals.without_statistics(),
                 replaced=state.replaced + len(replaced),
                 updated=True,
@@ -233,7 +251,7 @@ class Engine:
             state.pass_seconds,
             totals.count / max(state.pass_seconds, 1e-9),
         )
-        following = self.kind_after(index, kind, state.last_error, error)
+        following = self.kind_after(index, kind, error)
         self.succeed(
             succeed(
                 state,
@@ -242,6 +260,8 @@ class Engine:
                 round_index=0,
                 updated=False,
                 totals=None,
+                marks=(),
+                promised=np.inf,
                 replaced=0,
                 pass_seconds=0.0,
                 last_error=error if following == kind else np.inf,
@@ -250,17 +270,33 @@ class Engine:
         self.notify(event)
         self.save()
 
-    def kind_after(self, index, kind, last_error, error):
+    def kind_after(self, index, kind, error):
         """Settled waves give way to full passes, settled full passes to none."""
         phases = self.schedule.phases
-        tol = self.settings.tol
+        tol, last_error = self.settings.tol, self.state.last_error
         if kind == WAVE and tol > 0:
             tol = max(tol, WAVE_TOL)
-        approaching = kind == WAVE and self.approaches(index)
-        settled = tol > 0 and not approaching and last_error - error <= tol * last_error < np.inf
+        settled = last_error - error <= tol * last_error < np.inf
+        if kind == WAVE:
+            settled |= self.gain_of_last_quarter() <= tol / 4
+        elif self.settings.update == "online":
+            settled |= self.state.promised <= PROMISED_SHARE * tol
+        settled &= tol > 0 and not (kind == WAVE and self.approaches(index))
         if kind == phases.first and phases.then is not None:
             return phases.then if settled or index + 1 >= phases.first_limit else kind
         return DONE if settled else kind
+
+    def gain_of_last_quarter(self):
+        """Relative gain of the last quarter of the waves of a pass on the quarter before.
+
+        Infinite where a quarter has too few rows for other ones to compare with.
+        """
+        state = self.state
+        if len(state.marks) < 2 or state.totals.count < 4 * QUARTER_ROWS:
+            return np.inf
+        sums = np.array([*state.marks, (state.totals.residual, state.totals.energy)])
+        before, after = (_ratio(*part) for part in np.diff(sums, axis=0))
+        return 1 - after / before if before > 0 else 0.0
 
     # -------------------------------------------------------------- helpers
 

@@ -14,6 +14,8 @@ _PLAIN = (
     "round_index",
     "updated",
     "replaced",
+    "marks",
+    "promised",
     "last_error",
     "pass_seconds",
     "seconds",
@@ -44,6 +46,12 @@ class State:
         Sums over the rounds of this pass.
     replaced : int
         Atoms replaced in this pass.
+    marks : tuple of (float, float)
+        Residual and energy of this pass after half and three quarters of its
+        waves.
+    promised : float
+        Share by which the update after a full pass lowers the error at its
+        codes; infinite if that is not known.
     last_error : float
         Relative error of the pass before.
     pass_seconds, seconds : float
@@ -61,6 +69,8 @@ class State:
     updated: bool = False
     totals: Moments | None = None
     replaced: int = 0
+    marks: tuple = ()
+    promised: float = np.inf
     last_error: float = np.inf
     pass_seconds: float = 0.0
     seconds: float = 0.0
