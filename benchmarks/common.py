@@ -5,10 +5,17 @@ import json
 import os
 import platform
 import sys
+import threading
 import time
 
+import dask
+import dask.array as da
 import numpy as np
+import psutil
 import threadpoolctl
+import zarr
+
+from daskksvd.datasets import make_planted
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 CORE_TYPE = "OPENBLAS_CORETYPE"
@@ -180,3 +187,66 @@ def save(folder, name, results, markdown):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
     (folder / f"{name}.md").write_text(markdown.rstrip() + "\n")
+
+
+def make_store(path, n_samples, n_features, n_components, n_nonzero_coefs, chunk_rows, **options):
+    """Write planted rows, one Zarr chunk per Dask chunk.
+
+    Parameters
+    ----------
+    path : path
+    n_samples, n_features, n_components, n_nonzero_coefs : int
+    chunk_rows : int
+    **options
+        More of `zarr.create_array`.
+
+    Returns
+    -------
+    (m, d) array
+        The true dictionary.
+    """
+    planted = make_planted(
+        n_samples, n_features, n_components, n_nonzero_coefs, chunks=chunk_rows, random_state=0
+    )
+    options = {"dtype": "float32", **options}
+    store = zarr.create_array(path, shape=planted.array.shape, chunks=(chunk_rows, n_features), **options)
+    with dask.config.set(scheduler="threads"):
+        da.store(planted.array.astype(store.dtype), store, lock=False)
+    return planted.dictionary
+
+
+class MemoryTrace:
+    """Samples the resident memory of some processes, ten times a second.
+
+    Attributes
+    ----------
+    samples : list of list of int
+        Bytes of each process.
+    """
+
+    def __init__(self, pids):
+        self.processes = [psutil.Process(pid) for pid in pids]
+        self.samples = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._sample()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error):
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self):
+        while not self._stop.wait(0.1):
+            self._sample()
+
+    def _sample(self):
+        self.samples.append([process.memory_info().rss for process in self.processes])
+
+
+def worker_pid():
+    """Process of the worker that runs this."""
+    return psutil.Process().pid

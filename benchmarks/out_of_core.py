@@ -11,57 +11,13 @@ import argparse
 import pathlib
 import shutil
 import tempfile
-import threading
 import time
 
-import dask
-import dask.array as da
+import common
 import numpy as np
-import psutil
-import zarr
 from distributed import Client, LocalCluster
 
 import daskksvd
-
-
-def make_store(path, n_samples, n_features, n_components, n_nonzero_coefs, chunk_rows):
-    """Write planted rows, one Zarr chunk per Dask chunk."""
-    planted = daskksvd.datasets.make_planted(
-        n_samples, n_features, n_components, n_nonzero_coefs, chunks=chunk_rows, random_state=0
-    )
-    store = zarr.create_array(
-        path, shape=planted.array.shape, chunks=(chunk_rows, n_features), dtype="float32"
-    )
-    with dask.config.set(scheduler="threads"):
-        da.store(planted.array, store, lock=False)
-    return planted.dictionary
-
-
-class MemoryTrace:
-    """Samples the resident memory of some processes, ten times a second."""
-
-    def __init__(self, pids):
-        self.processes = [psutil.Process(pid) for pid in pids]
-        self.samples = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error):
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self):
-        while not self._stop.wait(0.1):
-            self.samples.append([process.memory_info().rss for process in self.processes])
-
-
-def worker_pid():
-    """Process of the worker that runs this."""
-    return psutil.Process().pid
 
 
 def main():
@@ -85,16 +41,16 @@ def main():
     try:
         for n_samples in (rows // 2, rows):
             path = folder / f"{n_samples}.zarr"
-            truth = make_store(
+            truth = common.make_store(
                 path, n_samples, options.features, options.atoms, options.nonzeros, options.chunk_rows
             )
             cluster = LocalCluster(
                 n_workers=2, threads_per_worker=1, memory_limit=options.memory, dashboard_address=":0"
             )
             with cluster, Client(cluster) as client:
-                pids = list(client.run(worker_pid).values())
+                pids = list(client.run(common.worker_pid).values())
                 began = time.perf_counter()
-                with MemoryTrace(pids) as trace:
+                with common.MemoryTrace(pids) as trace:
                     result = daskksvd.fit(
                         path,
                         client=client,
@@ -104,7 +60,7 @@ def main():
                         random_state=0,
                     )
                 seconds = time.perf_counter() - began
-                if sorted(client.run(worker_pid).values()) != sorted(pids):
+                if sorted(client.run(common.worker_pid).values()) != sorted(pids):
                     raise SystemExit("a worker was restarted: it ran out of memory")
             used = np.array(trace.samples) / 1e6
             found = daskksvd.datasets.recovered_atoms(result.dictionary.values, truth)

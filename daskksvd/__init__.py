@@ -18,6 +18,7 @@ _WHERE = {
     "fit": "daskksvd.learning.fit",
     "load": "daskksvd.result",
     "open_codes": "daskksvd.coding.store",
+    "plan": "daskksvd.planning",
 }
 
 __all__ = sorted(_WHERE)

@@ -1,0 +1,436 @@
+"""What the steps of a fit cost here: the code of a fit itself, run on a few rows."""
+
+import contextlib
+import statistics
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import dask.array as da
+import numpy as np
+
+from ..coding import make_coder
+from ..constants import BATCH_SWEEPS, TREE_FAN_IN
+from ..learning.fit import check_data
+from ..learning.initial import initial_dictionary
+from ..learning.ksvd import Spread, dominant_directions, ksvd_pass
+from ..learning.moments import MOMENTS, Moments, add_all
+from ..learning.online import update_after_wave
+from ..learning.replacement import find_redundant
+from ..learning.schedule import FULL, WAVE
+from ..learning.settings import Settings
+from ..learning.state import State
+from ..learning.sweep import power_of, sweep
+from ..rows import Piece, Preprocessing, Rows, preprocess, run_survey
+from ..running import Once, ThreadRunner, given
+from ..running.base import run_job
+from ..running.blas import single_threaded_blas
+from ..running.threads import usable_cores
+from .model import Cost
+
+READERS = 8
+"""Most chunks read side by side to time reading."""
+
+
+class Request(NamedTuple):
+    """What is to be measured where tasks run.
+
+    Attributes
+    ----------
+    settings : Settings
+    stopping : coding.Stopping
+    wanted : dict of str to Wanted
+        For every kind of round that codes rows what its tasks bring back.
+    d, few_rows, n_rows, full_rows : int
+        Features, rows of a small and a large task to measure, and rows of a
+        task of a full pass.
+    sample_size : int
+        Rows from which a fit chooses the first atoms.
+    n_samples : int
+        Rows to learn from.
+    n_worst, n_blocks : int
+        Worst rows kept, and blocks of atoms of K-SVD.
+    side_by_side, readers : int
+        Threads that code at once, and that read at once.
+    on_workers : bool
+        Whether the coder is made by a worker, with one BLAS thread.
+    """
+
+    settings: Settings
+    stopping: object
+    wanted: dict
+    d: int
+    few_rows: int
+    n_rows: int
+    full_rows: int
+    sample_size: int
+    n_samples: int
+    n_worst: int
+    n_blocks: int
+    side_by_side: int
+    readers: int
+    on_workers: bool
+
+
+class Measured(NamedTuple):
+    """What was measured where tasks run.
+
+    Attributes
+    ----------
+    costs : dict of str to Cost
+        By kind of round, without what the driver does.
+    sizes : dict of str to tuple of int
+        Bytes of what one task returns, of a sum, and of the last sum.
+    read : float
+        Seconds of reading a chunk.
+    n_side_by_side : int
+        Threads that coded at once.
+    dictionary : (m, d') float array
+        That the rows were coded with.
+    mapping : Preprocessing
+    moments : dict of str to Moments
+        By kind of round, what came out.
+    """
+
+    costs: dict[str, Cost]
+    sizes: dict[str, tuple[int, int, int]]
+    read: float
+    n_side_by_side: int
+    dictionary: np.ndarray
+    mapping: Preprocessing
+    moments: dict[str, Moments]
+
+
+class Call(NamedTuple):
+    """One call that a `Recorder` noted."""
+
+    kind: str
+    seconds: float
+    parts: int
+    size: int
+
+
+class Recorder(ThreadRunner):
+    """Threads that note how long every call takes, and the size of what it returns."""
+
+    def __init__(self, n_threads, on_workers):
+        super().__init__(n_threads)
+        self.n_threads = n_threads
+        self.calls = []
+        self._blas = single_threaded_blas if on_workers else contextlib.nullcontext
+
+    def share(self, function, arguments, everywhere=False):
+        if function is not make_coder:
+            return super().share(function, arguments)
+        with self._blas():
+            return self._note("share", function, *arguments)
+
+    def submit(self, function, *arguments, place=None):
+        kind = function.__name__
+        if function is run_job:
+            kind = "task"
+        elif isinstance(arguments[0], list):
+            kind = "add"
+        return super().submit(self._note, kind, function, *arguments)
+
+    def _note(self, kind, function, *arguments):
+        began = time.perf_counter()
+        value = function(*arguments)
+        seconds = time.perf_counter() - began
+        parts = len(arguments[0]) if kind == "add" else 1
+        self.calls.append(Call(kind, seconds, parts, size_of(value)))
+        return value
+
+    def take(self, kind):
+        """The calls of a kind so far, which are then forgotten."""
+        found = [call for call in self.calls if call.kind == kind]
+        self.calls = [call for call in self.calls if call.kind != kind]
+        return found
+
+
+def size_of(value):
+    """Bytes of the arrays in a value, however nested in tuples and lists."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, (tuple, list)):
+        return sum(map(size_of, value))
+    return 0
+
+
+def measure_tasks(job, inputs, request):
+    """Time what tasks do. Runs where they do.
+
+    Parameters
+    ----------
+    job : rows.Job or None
+        Chunks to read; without, rows are made up.
+    inputs : list
+        Values of what the chunks need.
+    request : Request
+
+    Returns
+    -------
+    Measured
+    """
+    read, rows = _read(job, inputs, request)
+    runner = Recorder(min(request.side_by_side, usable_cores()), request.on_workers)
+    try:
+        return _Bench(runner, rows, request).measured(read)
+    finally:
+        runner.close()
+
+
+def _read(job, inputs, request):
+    """Seconds of reading one chunk, and rows for one task."""
+    if job is None:
+        rng = np.random.default_rng(0)
+        return 0.0, rng.standard_normal((request.n_rows, request.d), request.settings.dtype)
+    inputs = dict(zip(job.needs, inputs, strict=True))
+
+    def timed(chunk):
+        began = time.perf_counter()
+        rows = chunk.read(inputs)
+        return time.perf_counter() - began, rows
+
+    first, *others = job.chunks
+    _, found = timed(first)  # opens files and loads what reads them
+    seconds, parts = 0.0, [found]
+    if not first.lies_in_memory:
+        with ThreadPoolExecutor(min(request.readers, usable_cores(), READERS)) as pool:
+            read = list(pool.map(timed, others or [first]))
+        seconds = statistics.median(one for one, _ in read)
+        parts += [rows for _, rows in read]
+    rows = np.concatenate([part[: request.n_rows] for part in parts])
+    # the same again where there are too few
+    return seconds, rows[np.arange(request.n_rows) % len(rows)]
+
+
+class _Enough(Exception):
+    """Ends an iteration of K-SVD after the blocks that are timed."""
+
+
+class _Bench:
+    """Runs rounds of equal tasks, as many as make a group of the tree."""
+
+    def __init__(self, runner, raw, request):
+        self.runner = runner
+        self.raw = raw
+        self.request = request
+        self.rows = Rows(da.from_array(raw, chunks=raw.shape, name=False)).prepare(runner)
+        self.n_jobs = max(TREE_FAN_IN, runner.n_threads)
+
+    def jobs(self, n_rows, count=None):
+        return [self.rows.job([Piece(0, 0, n_rows, 0)])] * (count or self.n_jobs)
+
+    def measured(self, read):
+        request = self.request
+        costs, sizes, moments = {}, {}, {}
+        costs["survey"], sizes["survey"], survey = self.survey()
+        check_data(survey, request.settings)
+        began = time.perf_counter()
+        settings = request.settings
+        preprocessing = preprocess(survey, settings.center, settings.scale, settings.whiten)
+        seconds = time.perf_counter() - began
+        size = min(request.sample_size, max(len(self.raw), settings.n_components))
+        # rolled, rows are distinct without being new
+        parts = [np.roll(self.raw, i, axis=1) for i in range(-(-size // len(self.raw)))]
+        sample = np.concatenate(parts)[:size]
+        prepared = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of few distinct rows: a fit has more
+            rng = np.random.default_rng(0)
+            dictionary = initial_dictionary(settings, sample, preprocessing, request.d, rng)
+        seconds += (time.perf_counter() - prepared) * request.sample_size / size
+        costs["survey"] = costs["survey"]._replace(driver=seconds)
+        mapping = preprocessing.cast(settings.dtype)
+        for kind, wanted in request.wanted.items():
+            costs[kind], sizes[kind], moments[kind] = self.moments(dictionary, mapping, wanted)
+        if settings.update == "ksvd":
+            found = self.ksvd(dictionary, mapping)
+            costs.update(found[0])
+            sizes.update(found[1])
+        costs = {kind: cost._replace(read=read) for kind, cost in costs.items()}
+        return Measured(costs, sizes, read, self.runner.n_threads, dictionary, mapping, moments)
+
+    def survey(self):
+        """Cost, sizes and result of the survey."""
+        request = self.request
+        index = np.arange(max(1, len(self.raw) * request.sample_size // request.n_samples))
+
+        covariance = request.settings.whiten is not None
+
+        def survey(jobs):
+            return run_survey(self.runner, self.rows, jobs, index, covariance)
+
+        cost, _, found = self.timed(survey)
+        sample = request.sample_size * request.d * self.raw.itemsize
+        facts = size_of((found.mean, found.scatter))
+        return cost, (facts, facts, facts + sample), found
+
+    def moments(self, dictionary, mapping, wanted):
+        """Cost, sizes and sum of rounds that bring back ``wanted``."""
+        coder = Once(make_coder, (dictionary, self.request.stopping), everywhere=True)
+
+        def round_(jobs):
+            return self.runner.reduce(MOMENTS, self.rows, jobs, coder, given(mapping), given(wanted))
+
+        return self.timed(round_)
+
+    def timed(self, round_):
+        """Cost, sizes and result of ``round_(jobs)``, a reduction.
+
+        Small tasks and large ones tell what a task costs beside its rows.
+        """
+        runner, n_rows, few_rows = self.runner, len(self.raw), self.request.few_rows
+        round_(self.jobs(few_rows, runner.n_threads))  # compiles
+        runner.calls.clear()
+        round_(self.jobs(few_rows))
+        few = _median(runner.take("task"))
+        adds = runner.take("add")
+        result = round_(self.jobs(n_rows, max(2, runner.n_threads)))
+        tasks = runner.take("task")
+        many, more = _median(tasks), n_rows - few_rows
+        row = many / n_rows
+        if more and many > few:
+            row = min(row, (many - few) / more)
+        cost = Cost(
+            task=max(0.0, many - row * n_rows),
+            row=row,
+            share=min((call.seconds for call in runner.take("share")), default=0.0),
+            add=_per_part(adds),
+        )
+        return cost, (tasks[-1].size, adds[-2].size, adds[-1].size), result
+
+    def ksvd(self, dictionary, mapping):
+        """Costs and sizes of the two kinds of rounds of K-SVD proper: coding, and blocks of atoms."""
+        request, runner = self.request, self.runner
+        last = min(1, request.n_blocks - 1)  # the second block takes in the first one's change
+
+        def block_done(index, moments):
+            if index == last:
+                raise _Enough
+
+        for n_rows in (request.few_rows, len(self.raw)):
+            runner.calls.clear()
+            with contextlib.suppress(_Enough):
+                ksvd_pass(
+                    runner, self.rows, self.jobs(n_rows), dictionary, request.stopping, mapping,
+                    request.n_worst, request.n_blocks, block_done,
+                )  # fmt: skip
+        tasks, adds, shares = (runner.take(kind) for kind in ("task", "add", "share"))
+        found = runner.take(dominant_directions.__name__)[-1]
+        n_rows, n_adds = len(self.raw), len(adds) // (last + 2)
+        coded, blocks = tasks[: self.n_jobs], tasks[-self.n_jobs :]
+        partials = runner.take("_second")
+        code = Cost(
+            row=_median(coded) / n_rows,
+            share=shares[-1].seconds,
+            add=_per_part(adds[:n_adds]),
+        )
+        block = Cost(
+            row=_median(blocks) / n_rows,
+            add=_per_part(adds[-n_adds:]),
+            finish=self.directions(dictionary, mapping) or found.seconds,
+        )
+        m, d = dictionary.shape
+        # residuals as rows while those are few, then as Gram matrices
+        grams = m // request.n_blocks * d * d
+        partial = partials[-1].size * request.full_rows // n_rows
+        total = request.n_samples * request.stopping.width // request.n_blocks * d * dictionary.itemsize
+        sizes = {
+            "code": (partials[0].size, adds[0].size, adds[n_adds - 1].size),
+            "block": (
+                min(partial, grams * dictionary.itemsize),
+                grams * 8 if self.as_grams(m, d) else total,
+                found.size,
+            ),
+        }
+        return {"code": code, "block": block}, sizes
+
+    def as_grams(self, m, d):
+        """Whether the residuals of all rows together come as Gram matrices."""
+        return 2 * self.request.n_samples * self.request.stopping.width > m * d
+
+    def directions(self, dictionary, mapping):
+        """Seconds of solving for a block of atoms where residuals come as Gram matrices, else None."""
+        m, d = dictionary.shape
+        if not self.as_grams(m, d):
+            return None
+        rows = mapping.apply(self.raw[: 2 * d], dictionary.dtype).astype(np.float64)
+        spread = Spread(None, np.ones(2, np.int64), np.stack([rows.T @ rows] * 2))
+        return (
+            least_seconds(lambda: dominant_directions(spread, dictionary[:2]))
+            / 2
+            * (m / self.request.n_blocks)
+        )
+
+
+def _median(calls):
+    return statistics.median(call.seconds for call in calls)
+
+
+def _per_part(adds):
+    return sum(call.seconds for call in adds) / sum(call.parts for call in adds)
+
+
+def least_seconds(step, repeats=2):
+    """Least seconds of a call; one more, first, compiles."""
+    step()
+    best = np.inf
+    for _ in range(repeats):
+        began = time.perf_counter()
+        step()
+        best = min(best, time.perf_counter() - began)
+    return best
+
+
+def driver_costs(settings, schedule, checks, measured):
+    """Seconds that the driver takes after each round, and after all of a pass.
+
+    Parameters
+    ----------
+    settings : Settings
+    schedule : Schedule
+    checks : int
+        Looks for redundant atoms in a pass of waves.
+    measured : Measured
+
+    Returns
+    -------
+    dict of str to (float, float)
+        By kind of round.
+    """
+    dictionary = measured.dictionary
+    found = {}
+    if WAVE in measured.moments:
+        moments = _all_used(measured.moments[WAVE], dictionary)
+        state = State.start(dictionary, WAVE, moments.XX.ndim == 2)
+        update = least_seconds(lambda: update_after_wave(state, moments, schedule.n_waves, False))
+        look = 0.0
+        if settings.replace_atoms:
+            power = power_of(moments.XX)
+            look = least_seconds(lambda: find_redundant(dictionary, power, True), 1)
+        found[WAVE] = (update, look * min(checks, schedule.n_waves))
+    if FULL in measured.moments:
+        moments = _all_used(measured.moments[FULL], dictionary)
+        totals = add_all([moments])
+        add = least_seconds(lambda: add_all([totals, moments]), 1)
+        end = least_seconds(lambda: sweep(dictionary, totals.XX, totals.XY, BATCH_SWEEPS), 1)
+        found[FULL] = (add, end)
+    if settings.update != "online" and settings.replace_atoms:
+        kind = FULL if settings.update == "batch" else "block"
+        look = least_seconds(lambda: find_redundant(dictionary, np.ones(len(dictionary)), False), 1)
+        each, end = found.get(kind, (0.0, 0.0))
+        found[kind] = (each, end + look)
+    return found
+
+
+def _all_used(moments, dictionary):
+    """Moments as after a whole wave, in which all atoms are used."""
+    power = power_of(moments.XX)
+    more = power.max() or 1.0
+    XX = moments.XX + more * (np.eye(len(power)) if moments.XX.ndim == 2 else 1)
+    XY = moments.XY + more * dictionary
+    uses = np.maximum(moments.uses, 1)
+    return moments._replace(XX=XX.astype(moments.XX.dtype), XY=XY.astype(moments.XY.dtype), uses=uses)

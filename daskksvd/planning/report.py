@@ -1,0 +1,254 @@
+"""The prediction as an object, and in words."""
+
+from dataclasses import dataclass
+
+from dask.utils import format_bytes
+
+from .model import Round, Scaling, Seconds, Traffic
+
+TITLES = {
+    "survey": "survey",
+    "wave": "pass in waves",
+    "full": "full pass",
+    "ksvd": "K-SVD iteration",
+}
+
+_PARTS = {
+    "reading": "reading",
+    "coding": "coding rows",
+    "preparing": "Gram matrix",
+    "adding": "adding up",
+    "sending": "sending tasks",
+    "network": "network",
+    "driver": "driver",
+}
+
+_REASONS = {
+    "reading": "a round has no more tasks that could read",
+    "coding": "a round has no more than {tasks} tasks",
+    "preparing": "every process makes the Gram matrix of the dictionary first",
+    "adding": "partial results are added up one group after the other",
+    "sending": "client and scheduler send out one task after the other",
+    "network": "messages, the dictionary and partial results travel",
+    "driver": "the driver updates the dictionary alone",
+}
+
+
+@dataclass(frozen=True)
+class PassPlan:
+    """One pass over the data, or the survey before all of them.
+
+    Attributes
+    ----------
+    kind : str
+        ``"survey"``, ``"wave"``, ``"full"`` or ``"ksvd"``.
+    count : int
+        Most passes of this kind in the fit.
+    rounds : tuple of Round
+        Waves, parts of a full pass, or blocks of atoms, one after the other.
+    read_bytes : int
+        Bytes read in a pass, as they are once decoded; 0 where rows stay in memory.
+    seconds : float
+        Of one such pass, with the coding of rows held out.
+    parts : Seconds
+        What they are spent on.
+    traffic : Traffic
+        Bytes moved in the largest round.
+    scaling : Scaling
+        How far more workers, or threads, make such a pass faster.
+    """
+
+    kind: str
+    count: int
+    rounds: tuple[Round, ...]
+    read_bytes: int
+    seconds: float
+    parts: Seconds
+    traffic: Traffic
+    scaling: Scaling
+
+    @property
+    def n_rounds(self):
+        """Rounds in a pass."""
+        return len(self.rounds)
+
+    @property
+    def seconds_per_round(self):
+        return self.seconds / len(self.rounds)
+
+    @property
+    def rows_per_round(self):
+        """Rows of a round, on average."""
+        return sum(round_.rows for round_ in self.rounds) / len(self.rounds)
+
+    @property
+    def tasks_per_round(self):
+        """Tasks of the largest round."""
+        return max(round_.tasks for round_ in self.rounds)
+
+    @property
+    def chunk_reads(self):
+        """Chunks read in a pass at most; tasks side by side in one process share them."""
+        return sum(round_.reads for round_ in self.rounds)
+
+    def to_dict(self):
+        """As plain numbers and strings."""
+        return {
+            "kind": self.kind,
+            "count": self.count,
+            "n_rounds": self.n_rounds,
+            "rows_per_round": self.rows_per_round,
+            "tasks_per_round": self.tasks_per_round,
+            "chunk_reads": self.chunk_reads,
+            "read_bytes": self.read_bytes,
+            "seconds": self.seconds,
+            "seconds_per_round": self.seconds_per_round,
+            "parts": self.parts._asdict(),
+            "traffic": self.traffic._asdict(),
+            "scaling": self.scaling._asdict(),
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class Plan:
+    """What a fit will take; see `daskksvd.plan`. Printing it gives a table.
+
+    Attributes
+    ----------
+    n_samples, n_features, n_components, n_nonzero_coefs : int
+        Rows to learn from, d, m, and most nonzeros a row.
+    n_workers : int or None
+        Processes, None for threads of this one.
+    n_threads : int
+        Threads of each.
+    survey : PassPlan
+        The look at all rows before learning, and the choice of the first atoms.
+    wave, full, ksvd : PassPlan or None
+        A pass of each kind, None where there is none.
+    seconds : float
+        Survey and all passes, the most there can be.
+    worker_bytes : int
+        Peak memory of a worker, or of this process.
+    driver_bytes : int
+        Peak memory of the process that calls `fit`.
+    scaling : Scaling
+        How far more workers, or threads, make the whole fit faster.
+    notes : tuple of str
+        What was assumed, a sentence each.
+    """
+
+    n_samples: int
+    n_features: int
+    n_components: int
+    n_nonzero_coefs: int
+    n_workers: int | None
+    n_threads: int
+    survey: PassPlan
+    wave: PassPlan | None
+    full: PassPlan | None
+    ksvd: PassPlan | None
+    seconds: float
+    worker_bytes: int
+    driver_bytes: int
+    scaling: Scaling
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passes(self):
+        """The kinds of passes there are, in order."""
+        return tuple(part for part in (self.wave, self.full, self.ksvd) if part is not None)
+
+    @property
+    def n_waves(self):
+        """Dictionary updates in a pass of waves; 0 without waves."""
+        return self.wave.n_rounds if self.wave is not None else 0
+
+    def to_dict(self):
+        """As plain numbers and strings, for JSON."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        for name in ("survey", "wave", "full", "ksvd"):
+            values[name] = values[name].to_dict() if values[name] is not None else None
+        return {**values, "scaling": self.scaling._asdict(), "notes": list(self.notes)}
+
+    def __repr__(self):
+        return str(self)
+
+    def __str__(self):
+        return "\n".join([*self._head(), "", *self._table(), "", *self._foot()])
+
+    def _head(self):
+        where = _places(self.n_workers, self.n_threads)
+        return [
+            f"Plan of a fit on {where}",
+            f"{self.n_samples:,} rows x {self.n_features} features, {self.n_components:,} atoms, "
+            f"at most {self.n_nonzero_coefs} nonzeros a row",
+        ]
+
+    def _table(self):
+        columns = [self.survey, *self.passes]
+        lines = [["", *(TITLES[part.kind] for part in columns)]]
+
+        def line(title, value):
+            cells = [value(part) for part in columns]
+            if any(cell not in ("-", "0 B") for cell in cells):
+                lines.append([title, *cells])
+
+        line("passes, at most", lambda part: str(part.count))
+        line("a pass takes", lambda part: duration(part.seconds))
+        for name, title in _PARTS.items():
+            line(f"  {title}", lambda part, name=name: _share(getattr(part.parts, name), part.seconds))
+        line("rounds in a pass", lambda part: f"{part.n_rounds:,}")
+        line("a round takes", lambda part: duration(part.seconds_per_round))
+        line("  rows", lambda part: f"{part.rows_per_round:,.0f}")
+        line("  tasks", lambda part: f"{part.tasks_per_round:,}")
+        line("  sent to workers", lambda part: format_bytes(part.traffic.out))
+        line("  between workers", lambda part: format_bytes(part.traffic.tree))
+        line("  to the driver", lambda part: format_bytes(part.traffic.back))
+        line("chunks read in a pass", lambda part: f"{part.chunk_reads:,}" if part.chunk_reads else "-")
+        line("  that is", lambda part: format_bytes(part.read_bytes))
+        line("  and a second", lambda part: format_bytes(int(part.read_bytes / part.seconds)))
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        aligned = (
+            [cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(pairs)]
+            for pairs in ([*zip(row, widths, strict=True)] for row in lines)
+        )
+        return ["  ".join(cells).rstrip() for cells in aligned]
+
+    def _foot(self):
+        count = sum(part.count for part in self.passes)
+        lines = [
+            f"In all {duration(self.seconds)}: the survey and {count} passes, the most there can be",
+            f"Memory: {format_bytes(self.worker_bytes)} "
+            + (
+                "in this process"
+                if self.n_workers is None
+                else f"a worker, {format_bytes(self.driver_bytes)} here"
+            ),
+        ]
+        for part in self.passes:
+            scaling = part.scaling
+            reason = _REASONS[scaling.part].format(tasks=f"{part.tasks_per_round:,}")
+            places = _places(scaling.n_workers, scaling.n_threads)
+            lines.append(
+                f"Beyond {places} a {TITLES[part.kind]} gets at most {scaling.gain:.0%} faster: {reason}"
+            )
+        return [*lines, *self.notes]
+
+
+def duration(seconds):
+    """Seconds in a unit that is easy to read."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.3g} s" if seconds >= 0.1 else f"{1000 * seconds:.2g} ms"
+
+
+def _share(part, whole):
+    return f"{part / whole:.0%}" if part >= 0.005 * whole else "-"
+
+
+def _places(n_workers, n_threads):
+    threads = f"{n_threads:,} thread{'s' if n_threads > 1 else ''}"
+    if n_workers is None:
+        return f"{threads} of this process"
+    return f"{n_workers:,} worker{'s' if n_workers > 1 else ''} x {threads}"
