@@ -65,6 +65,10 @@ READ_AGAIN = 4
 """A chunk is shared by at most about this many tasks of a full pass, each of
 which may read it again."""
 
+MOST_TASKS = 512
+"""Tasks of one round at most. The scheduler sends out a few hundred a second, so
+huge arrays get larger tasks, not more."""
+
 WAVE_TASKS = 4
 """Tasks of a wave are a multiple of this, so that threads end together."""
 

@@ -185,8 +185,8 @@ class Result:
             (in the metric of the data), ``fvu`` (fraction of the variance of
             ``array`` unexplained), ``mean_nonzeros``, ``used_atoms``, ``n_samples``.
         """
-        from .constants import TASK_ROWS
         from .learning.moments import MOMENTS, Wanted
+        from .learning.schedule import reading_task_rows
         from .rows.survey import run_survey
         from .running import Once, given, make_runner
 
@@ -197,7 +197,7 @@ class Result:
         try:
             rows.prepare(runner)
             pieces = cut_pieces(rows.chunk_rows, max(rows.chunk_rows))
-            jobs = [rows.job(job) for job in cut_jobs(pieces, max(TASK_ROWS[1], max(rows.chunk_rows)))]
+            jobs = [rows.job(job) for job in cut_jobs(pieces, reading_task_rows(rows.chunk_rows))]
             survey = run_survey(runner, rows, jobs, np.empty(0, np.int64), False)
             survey.check_finite()
             found = runner.reduce(MOMENTS, rows, jobs, coder, mapping, wanted)

@@ -13,7 +13,6 @@ from ..constants import (
     IN_MEMORY_BYTES,
     KSVD_GRAM_BYTES,
     LARGEST_VALUES,
-    TASK_ROWS,
     ZERO_VARIANCE,
 )
 from ..result import Result
@@ -24,7 +23,7 @@ from ..tracking import Checkpointer, HistoryRecorder, ProgressBar, load_checkpoi
 from .engine import Engine
 from .initial import check_init, initial_dictionary, sample_size
 from .moments import COUPLED
-from .schedule import FULL, WAVE, plan_schedule, statistics
+from .schedule import FULL, WAVE, plan_schedule, reading_task_rows, statistics
 from .settings import callables, check_settings, check_shape, integer
 from .state import State
 
@@ -326,7 +325,7 @@ def begin(runner, rows, settings, schedule, seed):
     rng = np.random.default_rng([seed, 0, 0])
     index = _sample_index(schedule, sample_size(settings, schedule.n_samples), rng)
     pieces = cut_pieces(rows.chunk_rows, max(rows.chunk_rows))
-    jobs = [rows.job(job) for job in cut_jobs(pieces, max(TASK_ROWS[1], max(rows.chunk_rows)))]
+    jobs = [rows.job(job) for job in cut_jobs(pieces, reading_task_rows(rows.chunk_rows))]
     survey = run_survey(runner, rows, jobs, index, settings.whiten is not None)
     check_data(survey, settings)
     preprocessing = preprocess(survey, settings.center, settings.scale, settings.whiten)

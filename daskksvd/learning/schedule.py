@@ -15,6 +15,7 @@ from ..constants import (
     FULL_SHARE,
     FULL_TASK,
     FULL_TASKS,
+    MOST_TASKS,
     READ_AGAIN,
     TASK_FLOPS,
     TASK_ROWS,
@@ -33,7 +34,10 @@ DONE = "done"
 """In place of a kind: the last passes have settled, there is no next."""
 
 _ROUND_TASKS = 64
-"""Tasks between two checkpoints of a pass whose dictionary does not move."""
+"""Least tasks of a round in a pass whose dictionary does not move."""
+
+_ROUNDS = 16
+"""Most rounds in such a pass: at the end of each, some workers wait."""
 
 
 def statistics(kind, m):
@@ -98,7 +102,8 @@ class Schedule(NamedTuple):
         jobs = cut_jobs(self.pieces, self.task_rows)
         if kind == KSVD:
             return [jobs]
-        return [jobs[i : i + _ROUND_TASKS] for i in range(0, len(jobs), _ROUND_TASKS)]
+        tasks = max(_ROUND_TASKS, -(-len(jobs) // _ROUNDS))
+        return [jobs[i : i + tasks] for i in range(0, len(jobs), tasks)]
 
     def held_jobs(self):
         """The jobs that code the rows held out."""
@@ -122,6 +127,11 @@ def rows_per_task(m, d, width):
     return int(np.clip(TASK_SECONDS * TASK_FLOPS / flops, *TASK_ROWS))
 
 
+def reading_task_rows(chunk_rows):
+    """Rows of a task of a pass over all rows outside of learning: whole chunks."""
+    return max(TASK_ROWS[1], max(chunk_rows), sum(chunk_rows) // (4 * MOST_TASKS))
+
+
 def plan_schedule(settings, chunk_rows, d):
     """Cut an array with chunks of ``chunk_rows`` rows into the work of a fit."""
     m = settings.n_components
@@ -140,8 +150,13 @@ def plan_schedule(settings, chunk_rows, d):
     return Schedule(
         plan_phases(settings),
         n_waves,
-        max(min(FULL_TASK * task_rows, n // FULL_TASKS), least, -(-max(chunk_rows) // READ_AGAIN)),
-        min(task_rows, max(least, n // n_waves)),
+        max(
+            min(FULL_TASK * task_rows, n // FULL_TASKS),
+            least,
+            -(-max(chunk_rows) // READ_AGAIN),
+            n // (_ROUNDS * MOST_TASKS),
+        ),
+        max(min(task_rows, max(least, n // n_waves)), n // (n_waves * MOST_TASKS)),
         tasks,
         cut_pieces(chunk_rows, most, end=kept),
         cut_pieces(chunk_rows, most, begin=kept) if settings.holdout else [],

@@ -12,7 +12,6 @@ from ..constants import (
     LARGE_CHECKS_PER_PASS,
     PROCESS_BYTES,
     RTOL_PASSES,
-    TASK_ROWS,
     TREE_FAN_IN,
     WORST_ROWS,
 )
@@ -21,7 +20,7 @@ from ..learning.initial import sample_size
 from ..learning.ksvd import count_blocks
 from ..learning.moments import Wanted
 from ..learning.replacement import most_replaced
-from ..learning.schedule import KSVD, WAVE, rows_per_task, statistics
+from ..learning.schedule import KSVD, WAVE, reading_task_rows, rows_per_task, statistics
 from ..rows import Job, Rows, cut_jobs, cut_pieces
 from ..rows.graph import take_apart
 from ..rows.source import MEMORY_CHUNK_BYTES
@@ -164,9 +163,7 @@ def rows_to_read(runner, rows, readers):
 
 def work_of(rows, settings, schedule, request, measured, keeps):
     """The `Work` of every kind of round that there is."""
-    survey = cut_jobs(
-        cut_pieces(rows.chunk_rows, max(rows.chunk_rows)), max(TASK_ROWS[1], max(rows.chunk_rows))
-    )
+    survey = cut_jobs(cut_pieces(rows.chunk_rows, max(rows.chunk_rows)), reading_task_rows(rows.chunk_rows))
     rounds = {"survey": [survey]}
     for kind in kinds_of(schedule):
         found = schedule.rounds(0, kind, 0)
