@@ -7,6 +7,7 @@ every chunk needs (the mean in ``x - x.mean(0)``) is computed once, and what
 already lies on a cluster is taken from there.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import dask
@@ -16,8 +17,12 @@ from dask.core import reverse_dict, toposort
 from dask.typing import Key
 
 
-class Chunk(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Chunk:
     """How to compute one chunk of an array.
+
+    No tuple: Dask looks into those, finds tasks in the graph, and would read
+    the chunk before the task that is to read it starts, once for every piece.
 
     Attributes
     ----------
