@@ -87,8 +87,8 @@ def run_encode(path, options, threads, dictionary, target):
     """Write the codes of all rows; returns seconds."""
     few = np.random.default_rng(0).standard_normal((2 * options.atoms, options.features)).astype(np.float16)
     result = daskksvd.fit(
-        few, n_components=options.atoms, n_nonzero_coefs=options.nonzeros, init=dictionary, max_passes=1, tol=0,
-        n_threads=threads,
+        few, n_components=options.atoms, n_nonzero_coefs=options.nonzeros, init=dictionary, max_passes=1,
+        tol=0, n_threads=threads,
     )  # fmt: skip
     result.evaluate(few)
     began = time.perf_counter()
