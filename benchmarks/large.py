@@ -20,9 +20,9 @@ import time
 
 import common
 import numpy as np
+from peers import judged_error
 
 import daskksvd
-from daskksvd.coding import Stopping, code_block, iterate_blocks, make_coder
 from daskksvd.datasets import make_planted, recovered_atoms
 from daskksvd.tracking import PassFinished, WaveFinished
 
@@ -103,14 +103,6 @@ def alone(function, *arguments):
         return pool.submit(function, *arguments).result()
 
 
-def heldout_error(dictionary, rows, options):
-    """Relative error of rows after orthogonal matching pursuit."""
-    coder = make_coder(dictionary.astype(np.float32), Stopping(options.nonzeros, 0.0, "omp"))
-    blocks = [code_block(rows[part], coder) for part in iterate_blocks(len(rows), coder)]
-    energy = sum(block[1].sum() for block in blocks)
-    return float(np.sqrt((energy - sum(block[2].sum() for block in blocks)) / energy))
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--samples", type=int, default=800_000)
@@ -133,7 +125,7 @@ def main():
         after = -(-n // options.chunk_rows) * options.chunk_rows
         planted = make_planted(after + HELD_OUT, d, m, k, chunks=options.chunk_rows, random_state=0)
         truth, held = planted.dictionary, planted.array[after:].compute()
-        floor = heldout_error(truth, held, options)
+        floor = judged_error(held, truth, k)
         gb = n * d * 2 / 1e9
         notes = NOTES.format(n=n, d=d, gb=gb, chunk=options.chunk_rows, m=m, k=k, floor=floor)
         print("\n".join([*common.describe(facts), "", notes, "", TABLE.header()]), flush=True)
@@ -147,7 +139,7 @@ def main():
             record, dictionary = alone(run_fit, str(path), options, options.threads, settings)
             record |= {
                 "run": name,
-                "heldout_error": heldout_error(dictionary, held, options),
+                "heldout_error": judged_error(held, dictionary, k),
                 "recovered": recovered_atoms(dictionary, truth),
             }
             if goal is None:

@@ -447,7 +447,7 @@ def test_large_dictionaries_need_no_matrix_of_atoms_by_atoms(monkeypatch):
     kinds = {"wave": 0, "full": 0}
     monkeypatch.setattr("daskksvd.learning.schedule.COUPLED_ATOMS", kinds)
     monkeypatch.setattr("daskksvd.coding.coder.FLOAT_GRAM_ATOMS", 0)
-    monkeypatch.setattr("daskksvd.learning.online.FLOAT_GRAM_ATOMS", 0)
+    monkeypatch.setattr("daskksvd.learning.replacement.FLOAT_GRAM_ATOMS", 0)
     sizes = []
     add_all = moments.add_all
 

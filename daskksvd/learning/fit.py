@@ -202,11 +202,6 @@ def fit(
     if not isinstance(init, str):
         settings = settings._replace(init=check_init(init, settings.n_components, rows.d))
     schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
-    if schedule.n_samples < settings.n_components:
-        raise ValueError(
-            f"holdout={settings.holdout} leaves {schedule.n_samples} of {rows.n} samples, fewer than "
-            f"n_components={settings.n_components}"
-        )
     stopping = make_stopping(settings, rows.d)
     runner = make_runner(client, n_threads)
     try:

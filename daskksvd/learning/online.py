@@ -5,15 +5,12 @@ from dataclasses import replace as succeed
 import numpy as np
 
 from ..constants import (
-    CHECKS_PER_PASS,
     DEAD_USES,
-    FLOAT_GRAM_ATOMS,
     IDLE_AFTER,
-    LARGE_CHECKS_PER_PASS,
     ONLINE_SWEEPS,
     WINDOW,
 )
-from .replacement import find_redundant, most_replaced, replace
+from .replacement import checks_per_pass, find_redundant, most_replaced, replace
 from .sweep import power_of, sweep
 
 
@@ -52,8 +49,7 @@ def update_after_wave(state, moments, n_waves, may_replace):
     replaced = []
     if may_replace:
         atoms = [int(atom) for atom in np.flatnonzero(idle >= DEAD_USES)]
-        checks = CHECKS_PER_PASS if len(dictionary) <= FLOAT_GRAM_ATOMS else LARGE_CHECKS_PER_PASS
-        every = max(1, n_waves // checks)
+        every = max(1, n_waves // checks_per_pass(len(dictionary)))
         if t % every == 0:
             redundant = find_redundant(dictionary, power_of(XX), t > IDLE_AFTER * n_waves)
             atoms += [atom for atom in redundant if atom not in set(atoms)]

@@ -9,7 +9,10 @@ represents are what is missing.
 import numpy as np
 
 from ..constants import (
+    CHECKS_PER_PASS,
+    FLOAT_GRAM_ATOMS,
     IDLE,
+    LARGE_CHECKS_PER_PASS,
     MIXTURE_ROWS,
     MIXTURE_SHARE,
     PIVOT_MIN,
@@ -96,6 +99,11 @@ def pursue_atoms(dictionary):
         taken[block] = np.stack([steps**2, captured], axis=1)
         support[block] = np.stack([nearest, second], axis=1)
     return np.maximum(1 - np.cumsum(taken, axis=1), 0), support
+
+
+def checks_per_pass(n_components):
+    """Looks for redundant atoms in a pass of waves."""
+    return CHECKS_PER_PASS if n_components <= FLOAT_GRAM_ATOMS else LARGE_CHECKS_PER_PASS
 
 
 def most_replaced(n_components):

@@ -7,9 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ..constants import (
-    CHECKS_PER_PASS,
-    FLOAT_GRAM_ATOMS,
-    LARGE_CHECKS_PER_PASS,
     PROCESS_BYTES,
     RTOL_PASSES,
     TREE_FAN_IN,
@@ -188,11 +185,6 @@ def work_of(rows, settings, schedule, request, measured, keeps):
 def _round(jobs, in_memory):
     reads = 0 if in_memory else sum(len({piece.index for piece in job}) for job in jobs)
     return Round(len(jobs), sum(piece.n_rows for job in jobs for piece in job), reads)
-
-
-def looks_of(settings):
-    """Looks for redundant atoms in a pass of waves."""
-    return CHECKS_PER_PASS if settings.n_components <= FLOAT_GRAM_ATOMS else LARGE_CHECKS_PER_PASS
 
 
 def memory_of(rows, settings, request, work, places, keeps):

@@ -1,11 +1,11 @@
 """`daskksvd.plan`: what a fit will take."""
 
-import functools
 import math
 
 from dask.utils import format_bytes
 
 from ..constants import IN_MEMORY_BYTES
+from ..learning.replacement import checks_per_pass
 from ..learning.schedule import FULL, KSVD, WAVE, plan_schedule
 from ..learning.settings import check_settings, check_shape, flag, integer, number
 from ..rows import Rows, as_rows
@@ -14,7 +14,6 @@ from .facts import (
     Shape,
     bytes_of,
     kinds_of,
-    looks_of,
     memory_of,
     places_of,
     request_for,
@@ -154,18 +153,12 @@ def plan(
             "rows, so give those, or n_nonzero_coefs"
         )
     schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
-    if schedule.n_samples < settings.n_components:
-        raise ValueError(
-            f"holdout={settings.holdout} leaves {schedule.n_samples} of {rows.n} samples, fewer than "
-            f"n_components={settings.n_components}"
-        )
     runner = make_runner(client, n_threads if n_workers is None else 1)
     try:
         places = places_of(runner, client, n_workers, n_threads)
         request = request_for(rows, settings, schedule, places)
         job, inputs, notes = rows_to_read(runner, rows, request.readers)
-        # the job goes with the function: among its arguments Dask would read the chunks itself
-        [measured] = runner.gather([runner.submit(functools.partial(measure_tasks, job), inputs, request)])
+        [measured] = runner.gather([runner.submit(measure_tasks, job, inputs, request)])
         limits = [] if n_workers is not None else runner.memory()
     finally:
         runner.close()
@@ -174,7 +167,9 @@ def plan(
     network = Network(latency, bandwidth, dispatch) if places.n_workers is not None else None
     work = work_of(rows, settings, schedule, request, measured, keeps)
     costs = measured.costs
-    for kind, (each, end) in driver_costs(settings, schedule, looks_of(settings), measured).items():
+    for kind, (each, end) in driver_costs(
+        settings, schedule, checks_per_pass(settings.n_components), measured
+    ).items():
         costs[kind] = costs[kind]._replace(driver=each, end=end)
     memory = memory_of(rows, settings, request, work, places, keeps)
     notes = [*notes, *_notes(settings, request, measured, places, memory, limits)]
