@@ -430,7 +430,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _start(self, rows, runner):
         """A stream whose first batch is ``rows``."""
         settings = check_settings(**self._arguments(rows))
-        check_shape(settings, rows.n, rows.d)
+        check_shape(settings, rows.chunk_rows, rows.d)
         if not isinstance(settings.init, str):
             settings = settings._replace(init=check_init(settings.init, settings.n_components, rows.d))
         if settings.random_state is None:

@@ -198,7 +198,7 @@ def fit(
     if n_threads is not None:
         n_threads = integer("n_threads", n_threads, 1)
     rows = as_rows(array)
-    check_shape(settings, rows.n, rows.d)
+    check_shape(settings, rows.chunk_rows, rows.d)
     if not isinstance(init, str):
         settings = settings._replace(init=check_init(init, settings.n_components, rows.d))
     schedule = plan_schedule(settings, rows.chunk_rows, rows.d)

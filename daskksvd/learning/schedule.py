@@ -138,10 +138,6 @@ def plan_schedule(settings, chunk_rows, d):
     width = settings.n_nonzero_coefs or max(1, min(m, d) // 8)
     kept = split_holdout(chunk_rows, settings.holdout)
     n = sum(kept)
-    if n < m:
-        raise ValueError(
-            f"holdout={settings.holdout} leaves {n} of {sum(chunk_rows)} samples, fewer than n_components={m}"
-        )
     task_rows = rows_per_task(m, d, width)
     # as many waves as give an atom enough uses in each, and a wave enough tasks
     by_uses = n * width / (m * USES_PER_WAVE)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..rows.jobs import split_holdout
+
 UPDATES = ("online", "batch", "ksvd")
 PURSUITS = ("omp", "mp")
 INITS = ("rows", "random", "k-means++")
@@ -121,13 +123,18 @@ def check_settings(n_components, **arguments):
     )
 
 
-def check_shape(settings, n, d):
-    """Check the settings against the shape of the array."""
-    m, k = settings.n_components, settings.n_nonzero_coefs
+def check_shape(settings, chunk_rows, d):
+    """Check the settings against an array of ``d`` features with chunks of ``chunk_rows`` rows."""
+    m, k, n = settings.n_components, settings.n_nonzero_coefs, sum(chunk_rows)
     if n < m:
         raise ValueError(
             f"array has {n} sample{'s' if n != 1 else ''}, fewer than n_components={m}; give more "
             "samples or ask for fewer atoms (n_samples >= n_components)"
+        )
+    kept = sum(split_holdout(chunk_rows, settings.holdout))
+    if kept < m:
+        raise ValueError(
+            f"holdout={settings.holdout} leaves {kept} of {n} samples, fewer than n_components={m}"
         )
     if k is not None and k > d:
         raise ValueError(

@@ -146,7 +146,7 @@ def plan(
     bandwidth = number("bandwidth", bandwidth, 0, math.inf, "bytes a second, more than 0", open_ends=True)
     dispatch = number("dispatch", dispatch, 0, math.inf, "seconds, 0 or more")
     rows = shape_of(array, settings.dtype) or as_rows(array)
-    check_shape(settings, rows.n, rows.d)
+    check_shape(settings, rows.chunk_rows, rows.d)
     if isinstance(rows, Shape) and n_nonzero_coefs is None:
         raise ValueError(
             "array is only a shape, and rtol was given alone; how many atoms it takes depends on the "
