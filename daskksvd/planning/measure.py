@@ -26,6 +26,7 @@ from ..rows import Piece, Preprocessing, Rows, preprocess, run_survey
 from ..running import Once, ThreadRunner, given
 from ..running.base import run_job
 from ..running.blas import single_threaded_blas
+from ..running.memory import available_bytes
 from ..running.threads import usable_cores
 from .model import Cost
 
@@ -182,10 +183,10 @@ def measure_tasks(job, inputs, request):
 
 
 def _read(job, inputs, request):
-    """Seconds of reading one chunk, and rows for one task."""
+    """Seconds of reading one chunk, the first time and later, and rows for one task."""
     if job is None:
         rng = np.random.default_rng(0)
-        return 0.0, rng.standard_normal((request.n_rows, request.d), request.settings.dtype)
+        return (0.0, 0.0), rng.standard_normal((request.n_rows, request.d), request.settings.dtype)
     inputs = dict(zip(job.needs, inputs, strict=True))
 
     def timed(chunk):
@@ -195,11 +196,14 @@ def _read(job, inputs, request):
 
     first, *others = job.chunks
     _, found = timed(first)  # opens files and loads what reads them
-    seconds, parts = 0.0, [found]
+    seconds, parts = (0.0, 0.0), [found]
     if not first.lies_in_memory:
         with ThreadPoolExecutor(min(request.readers, usable_cores(), READERS)) as pool:
-            read = list(pool.map(timed, others or [first]))
-        seconds = statistics.median(one for one, _ in read)
+            read, again = (list(pool.map(timed, others or [first])) for _ in range(2))
+        once, later = (statistics.median(one for one, _ in reads) for reads in (read, again))
+        # what the survey has read stays in the memory of the system, if there is room
+        stays = request.n_samples * found.shape[1] * found.itemsize <= available_bytes() / 2
+        seconds = once, min(once, later) if stays else once
         parts += [rows for _, rows in read]
     rows = np.concatenate([part[: request.n_rows] for part in parts])
     # the same again where there are too few
@@ -250,8 +254,11 @@ class _Bench:
             found = self.ksvd(dictionary, mapping)
             costs.update(found[0])
             sizes.update(found[1])
-        costs = {kind: cost._replace(read=read) for kind, cost in costs.items()}
-        return Measured(costs, sizes, read, self.runner.n_threads, dictionary, mapping, moments)
+        once, later = read
+        costs = {
+            kind: cost._replace(read=once if kind == "survey" else later) for kind, cost in costs.items()
+        }
+        return Measured(costs, sizes, once, self.runner.n_threads, dictionary, mapping, moments)
 
     def survey(self):
         """Cost, sizes and result of the survey."""
