@@ -10,3 +10,9 @@ export PATH="$PWD/$venv/bin:$PATH"
 case "$venv" in /*) export PATH="$venv/bin:$PATH" ;; esac
 python -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     { echo "daskksvd needs Python 3.11 or newer; set PYTHON to one" >&2; exit 1; }
+
+# Install this package with extras; PyTorch first, in the version that is tested.
+install() {
+    python -m pip install --quiet "torch==2.13.0"
+    python -m pip install --quiet --editable "$1"
+}

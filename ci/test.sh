@@ -1,7 +1,13 @@
 #!/usr/bin/env bash
 # Make an environment if there is none, then run all checks. Arguments go to pytest.
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
-python -m pip install --quiet --editable ".[test]"
+install ".[test]"
+# its torchvision may be built for another PyTorch, with which transformers does not import: apart
+export DASKKSVD_OPEN_CLIP="$PWD/$venv/open-clip"
+if [ ! -d "$DASKKSVD_OPEN_CLIP" ]; then
+    python -m pip install --quiet --no-deps --target "$DASKKSVD_OPEN_CLIP" \
+        "open-clip-torch==3.3.0" "torchvision==0.28.0" "timm==1.0.31" "ftfy==6.3.1" "wcwidth==0.9.4"
+fi
 ruff check .
 ruff format --check .
 python -m pytest "$@"

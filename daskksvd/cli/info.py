@@ -11,6 +11,9 @@ from .shared import aligned, disk_bytes
 COUNT_ROWS = 2**17
 """Nonzeros of codes are counted in at most this many rows, to stay quick."""
 
+REASONS = 8
+"""Reasons for which images were skipped that are listed, the most frequent first."""
+
 HEADINGS = {
     "pass": "pass",
     "kind": "kind",
@@ -29,6 +32,7 @@ NEXT = {
     "result": "Next:\n  daskksvd encode {path} STORE --out codes.zarr",
     "codes": "Next, in Python:\n  codes = daskksvd.open_codes({path!r})  # lazy, sparse",
     "checkpoint": "To go on, or to get its result, give the same command again, with this --checkpoint.",
+    "embeddings": "Next:\n  daskksvd fit {path} -m M -k K --whiten 0.25 --out result.zarr",
     "samples": "Next:\n  daskksvd fit {path} --n-components M --n-nonzero-coefs K --out result.zarr",
 }
 
@@ -43,9 +47,10 @@ Examples:
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs to read.")
 def info_command(path, as_json):
-    """Say what lies at PATH: a result, codes, a checkpoint, or samples.
+    """Say what lies at PATH: embeddings, a result, codes, a checkpoint, or samples.
 
-    For a result or a checkpoint that is how the error went down, pass by pass,
+    For embeddings that is which model made them of what, and how many images
+    were skipped and why. For a result or a checkpoint that is how the error went down, pass by pass,
     and all settings; for samples and codes, their shape, chunks and size. No
     samples are read; of codes at most 131,072 rows are, to count nonzeros.
 
@@ -71,12 +76,15 @@ def describe(path):
     from ..coding.store import SCHEMA
     from ..files import exists
     from ..result import FORMAT, load
+    from ..rows.source import EMBEDDINGS
     from ..tracking import load_checkpoint
 
     if not exists(path):
         raise FileNotFoundError(f"{path}: there is no such file or store")
     if path.endswith(".npy"):
         return describe_samples(path)
+    if os.path.isdir(os.path.join(path, EMBEDDINGS)):
+        return {"kind": "embeddings", "path": path, "bytes": disk_bytes(path), **describe_embeddings(path)}
     try:
         if os.path.isfile(path) and not path.endswith(".zip"):
             return {"kind": "checkpoint", "path": path, **describe_checkpoint(*load_checkpoint(path))}
@@ -89,6 +97,23 @@ def describe(path):
     if isinstance(store, zarr.Group) and set(SCHEMA) <= set(store):
         return {"kind": "codes", **on_disk, **describe_codes(store)}
     return describe_samples(path)
+
+
+def describe_embeddings(path):
+    from ..embedding import open_embeddings
+
+    found = open_embeddings(path)
+    model = found.attrs["model"]
+    return {
+        "complete": found.attrs["complete"],
+        "shape": list(found.array.shape),
+        "dtype": found.attrs["dtype"],
+        "model": model,
+        "source": found.attrs["data"],
+        "captions": found.attrs["n_captions"],
+        "skipped": found.attrs["n_rejected"],
+        "reasons": found.rejects["reason"].value_counts().head(REASONS).to_dict(),
+    }
 
 
 def describe_samples(path):
@@ -175,8 +200,19 @@ def as_text(facts):
     if "mean_nonzeros" in facts:
         lines["mean nonzeros"] += " a sample"
     advice = NEXT[facts["kind"]].format(path=facts["path"])
+    if facts["kind"] == "embeddings":
+        model = {
+            key: facts["model"][key] for key in ("name", "architecture", "pooling", "layer", "precision")
+        }
+        lines["model"] = shown({key: value for key, value in model.items() if value is not None})
+        lines["source"] = shown(facts["source"])
+        del lines["reasons"]
+        if facts["reasons"]:
+            rows = [f"  {count:,}  {why}" for why, count in facts["reasons"].items()]
+            parts.append("\n".join(["Skipped", *rows]))
     if facts.get("complete") is False:
-        advice = "Not complete: writing was broken off. Code again with --overwrite."
+        again = {"codes": "Code again with --overwrite", "embeddings": "Embed again, to go on"}
+        advice = f"Not complete: writing was broken off. {again[facts['kind']]}."
     if facts["kind"] == "samples" and len(facts["shape"]) != 2:
         advice = "It cannot be used as samples: these have two dimensions, one row a sample."
     return "\n\n".join([aligned(lines), *parts, advice])

@@ -11,6 +11,9 @@ from .graph import take_apart
 from .jobs import Job
 from .npy import NpyFile, open_npy
 
+EMBEDDINGS = "embeddings.zarr"
+"""What `daskksvd.embed` calls its group; the folder around it can be named, too."""
+
 MEMORY_CHUNK_BYTES = 16 * 2**20
 
 
@@ -98,8 +101,8 @@ def as_rows(array, name="array"):
     ----------
     array : array-like, dask.array.Array, xarray.DataArray, zarr.Array, str or path
         n x d, real numbers. A path names a Zarr array, a Zarr group that holds
-        exactly one two-dimensional array or one called ``embeddings``, or a
-        .npy file.
+        exactly one two-dimensional array or one called ``embeddings``, a folder
+        that `daskksvd.embed` made, or a .npy file.
     name : str
         What messages call it.
 
@@ -167,6 +170,8 @@ def open_zarr(path, name="array"):
     from zarr.errors import BaseZarrError
 
     path = absolute(path)
+    if os.path.isdir(os.path.join(path, EMBEDDINGS)):
+        path = os.path.join(path, EMBEDDINGS)
     if "://" not in path and not os.path.exists(path):
         raise FileNotFoundError(f"{name} is {path!r}, and there is no such path")
     try:

@@ -1,0 +1,27 @@
+"""Why an image is not embedded: each with one line for the table of rejects."""
+
+
+class Rejected(Exception):
+    """An image that cannot be had; ``str(error)`` is the reason, one line."""
+
+
+class ImageError(Rejected):
+    """What there is cannot be decoded, or must not be."""
+
+
+class FetchError(Rejected):
+    """A URL that gave no image."""
+
+
+def one_line(error):
+    """An exception as one printable line."""
+    text = str(error).strip()
+    name = type(error).__name__
+    return printable(f"{name}: {text}" if text else name)
+
+
+def printable(text, limit=200):
+    """Text of any origin as one printable line."""
+    line = " ".join(text.split())
+    line = "".join(character if character.isprintable() else "?" for character in line)
+    return line if len(line) <= limit else line[: limit - 3] + "..."

@@ -1,0 +1,280 @@
+"""Images of any kind as RGB, or one line about why not.
+
+What is decoded was measured first: the header tells the size, and Pillow's
+settings, which belong to the whole process, are left as they are.
+"""
+
+import io
+import os
+import stat
+
+import numpy as np
+
+from ..constants import DRAFT_SIDE, IMAGE_BYTES, IMAGE_PIXELS, IMAGE_SIDE, JPEG_SCANS, THUMBNAIL_QUALITY
+from .errors import ImageError, one_line
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+"""Raster formats with a signature, read by decoders of Pillow. Not those that run
+an interpreter (EPS, WMF) or hold images of another size than they say (ICO)."""
+
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif"),
+)
+"""Endings of names of files in those formats."""
+
+OTHER_SUFFIXES = (
+    *(".svg", ".svgz", ".eps", ".ico", ".icns", ".heic", ".heif", ".jxl", ".psd", ".tga"),
+    *(".dng", ".cr2", ".nef", ".raw"),
+)
+"""Endings of other images: listed, so that they are rejected and not overlooked."""
+
+
+def decode(image, *, max_pixels=IMAGE_PIXELS, min_side=IMAGE_SIDE, target=None):
+    """Decode an image to RGB.
+
+    Parameters
+    ----------
+    image : bytes, path, PIL.Image.Image or ndarray
+        A path must name a regular file. An array is H x W or H x W x 1, 3 or 4,
+        uint8 or float in [0, 1].
+    max_pixels : int
+        Width times height at most, by the header, before anything is decoded.
+    min_side : int
+        Pixels on each side at least.
+    target : int, optional
+        Pixels that the shorter side will be scaled down to later. JPEGs that are much larger
+        are decoded smaller, never below four times that.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB, upright (EXIF orientation applied). Of an animation the first frame;
+        transparency on white; more than 8 bits a channel scaled down. ICC profiles
+        are ignored.
+
+    Raises
+    ------
+    ImageError
+        With the reason in one line, whatever is wrong with the image.
+    """
+    try:
+        if isinstance(image, np.ndarray):
+            opened = _from_array(image, max_pixels)
+        elif hasattr(image, "convert") and hasattr(image, "getbands"):
+            opened = image
+        else:
+            data = image if isinstance(image, bytes) else read_file(image)
+            opened = _open(data)
+        width, height = opened.size
+        _check_size(width, height, max_pixels, min_side)
+        if opened is not image and not isinstance(image, np.ndarray):
+            _prepare(opened, data, max_pixels, target)
+        opened.load()
+        return _upright(_to_rgb(opened), opened)
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise anything on damaged data
+        raise ImageError(f"cannot be decoded ({one_line(error)})") from error
+
+
+def read_file(path, max_bytes=IMAGE_BYTES):
+    """The bytes of a regular file that is not too long.
+
+    Directories, pipes and devices are refused, and not waited for.
+
+    Raises
+    ------
+    ImageError
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ImageError("is no regular file")
+        # a pipe that takes the file's place in between must not block either
+        with open(path, "rb", opener=_open_at_once) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise ImageError("is no regular file")
+            if found.st_size > max_bytes:
+                raise ImageError(f"has {found.st_size} bytes; at most {max_bytes} are read")
+            # one more, to see whether it grows; not `max_bytes`, for which memory would be set aside
+            data = file.read(found.st_size + 1)
+    except FileNotFoundError as error:
+        raise ImageError("there is no such file") from error
+    except (OSError, ValueError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise ImageError(f"cannot be read ({reason})") from error
+    if len(data) > found.st_size:
+        raise ImageError("grew while it was read")
+    return data
+
+
+def looks_like_image(prefix):
+    """Whether the first 16 bytes of a file are those of one of `FORMATS`."""
+    openers = _openers()
+    return any(openers[name][1](prefix) is True for name in FORMATS if name in openers)
+
+
+def thumbnail(image, side):
+    """A small JPEG of an RGB image.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        RGB; it is left as it is.
+    side : int
+        Pixels of its longer side at most.
+
+    Returns
+    -------
+    bytes
+    """
+    if max(image.size) > side:
+        scale = side / max(image.size)
+        size = tuple(max(1, round(length * scale)) for length in image.size)
+        image = image.resize(size, reducing_gap=3.0)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
+    return buffer.getvalue()
+
+
+def _open_at_once(path, flags):
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check_size(width, height, max_pixels, min_side):
+    if width * height > max_pixels:
+        raise ImageError(f"decompression bomb: {width} x {height} pixels; at most {max_pixels} are decoded")
+    if min(width, height) < min_side:
+        raise ImageError(f"too small: {width} x {height} pixels; at least {min_side} are needed on each side")
+
+
+def _openers():
+    import PIL.Image
+
+    PIL.Image.init()
+    return PIL.Image.OPEN
+
+
+def _open(data):
+    """Read the header. Pillow's own `open` would warn of a large one, or refuse it."""
+    if not data:
+        raise ImageError("is empty")
+    openers = _openers()
+    for name in FORMATS:
+        if name not in openers:
+            continue
+        factory, accept = openers[name]
+        answer = accept(data[:16])
+        if isinstance(answer, str):  # a format that this build of Pillow lacks
+            raise ImageError(answer)
+        if answer:
+            return factory(io.BytesIO(data), "")
+    raise ImageError(f"is in none of the formats {', '.join(FORMATS)}")
+
+
+def _prepare(image, data, max_pixels, target):
+    """Keep what a JPEG costs within bounds."""
+    if image.format not in ("JPEG", "MPO"):
+        return
+    # in coded data 0xFF is always followed by 0 or a restart mark
+    scans = data.count(b"\xff\xda")
+    width, height = image.size
+    if scans * width * height > JPEG_SCANS * max_pixels:
+        raise ImageError(f"decompression bomb: a JPEG of {width} x {height} pixels in {scans} scans")
+    if target is not None:
+        scale = target * DRAFT_SIDE / min(image.size)
+        if scale < 1:
+            mode = image.mode if image.mode in ("L", "RGB") else None
+            image.draft(mode, tuple(-int(-length * scale // 1) for length in image.size))
+
+
+def _upright(rgb, image):
+    """Turn as the EXIF orientation says; a damaged one says nothing."""
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    try:
+        turn = turns.get(image.getexif().get(0x0112))
+    except Exception:  # anything can be in there, and it is not the image
+        turn = None
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _to_rgb(image):
+    """The loaded image as a new RGB image."""
+    mode = image.mode
+    if mode.startswith("I") or mode == "F":
+        return _from_numbers(np.asarray(image), mode)
+    if mode == "LAB":
+        return _from_lab(image)
+    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        return _on_white(image)
+    if mode == "RGBX":  # its fourth channel is no colour
+        return image.convert("RGB")
+    return image.copy() if mode == "RGB" else image.convert("RGB")
+
+
+def _on_white(image):
+    import PIL.Image
+
+    if image.mode != "RGBA":
+        image = image.convert("RGBA")
+    white = PIL.Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image.getchannel("A"))
+    return white
+
+
+def _from_lab(image):
+    from PIL import ImageCms
+
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.applyTransform(image, ImageCms.buildTransform(lab, srgb, "LAB", "RGB"))
+
+
+def _from_numbers(values, mode):
+    """Grey values of more than 8 bits.
+
+    Those of 16 bits range over all 16. Where nothing says what white is (32 bits,
+    floats) it is the first of 1 (floats), 255 and 65535 that no value exceeds,
+    or else the values are spread from least to largest.
+    """
+    import PIL.Image
+
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        raise ImageError("has values that are not finite")
+    tops = (65535,) if mode.startswith("I;16") else (1, 255) if mode == "F" else (255, 65535)
+    top = next((top for top in tops if low >= 0 and high <= top), None)
+    if top is None:
+        values, top = values - np.float32(low), (high - low) or 1.0
+    grey = np.empty(values.shape, np.uint8)
+    for row, target in zip(values, grey, strict=True):  # no second copy in floats
+        target[:] = np.rint(row * np.float32(255 / top))
+    return PIL.Image.fromarray(grey).convert("RGB")
+
+
+def _from_array(array, max_pixels):
+    import PIL.Image
+
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or 0 in array.shape:
+        raise ImageError(f"is an array of shape {array.shape}; it must be H x W or H x W x 1, 3 or 4")
+    _check_size(array.shape[1], array.shape[0], max_pixels, 1)
+    if array.dtype.kind == "f":
+        low, high = float(array.min()), float(array.max())
+        if not (low >= 0 and high <= 1):
+            raise ImageError(f"is an array of floats from {low:g} to {high:g}; they must be in [0, 1]")
+        array = np.rint(array.astype(np.float32) * 255).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise ImageError(f"is an array of {array.dtype}; it must be uint8, or float in [0, 1]")
+    return PIL.Image.fromarray(np.ascontiguousarray(array))

@@ -1,0 +1,217 @@
+"""What an encoder offers, and how hidden states become one vector."""
+
+import abc
+import contextlib
+from typing import NamedTuple
+
+import numpy as np
+
+from ...constants import EMBED_ACTIVATIONS, EMBED_BATCH, EMBED_CPU_BATCH, EMBED_MEMORY_SHARE
+
+POOLINGS = ("pooled", "cls", "mean", "cls+mean")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+
+
+class ModelSpec(NamedTuple):
+    """Which model, and what of it; travels to workers.
+
+    Attributes
+    ----------
+    library : str
+        ``"transformers"``, ``"open_clip"`` or ``"sentence_transformers"``.
+    name : str
+        Hub id, architecture, or folder.
+    pretrained : str or None
+        Tag or file of weights, for open_clip.
+    revision : str or None
+        Commit, tag or branch on the hub.
+    pooling : str
+        One of `POOLINGS`.
+    layer : int or None
+        Hidden layer, 0 for what enters the first block; None for the output.
+    resize : int, False or None
+        Short side that images are resized to; None for what the model says.
+    precision : str
+        One of `PRECISIONS`.
+    device : str
+        ``"auto"``, or as PyTorch names it.
+    """
+
+    library: str
+    name: str
+    pretrained: str | None = None
+    revision: str | None = None
+    pooling: str = "pooled"
+    layer: int | None = None
+    resize: int | bool | None = None
+    precision: str = "auto"
+    device: str = "auto"
+
+
+class Encoder(abc.ABC):
+    """A model that is loaded, and how its images are prepared.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    d : int
+        Numbers in a vector.
+    image_size : int
+        Short side of what enters the model, in pixels.
+    """
+
+    def __init__(self, spec):
+        self.spec = spec
+        self.device = choose_device(spec.device)
+        self.dtype = choose_dtype(spec.precision, self.device)
+
+    @abc.abstractmethod
+    def prepare(self, image):
+        """The input of the model for one RGB image: (3, height, width) float32."""
+
+    @abc.abstractmethod
+    def vectors(self, pixels):
+        """Vectors (rows, d) of a tensor of prepared images on the device."""
+
+    @abc.abstractmethod
+    def text_vectors(self, texts):
+        """Vectors of a few texts in the space of the pooled images, a tensor."""
+
+    @abc.abstractmethod
+    def identity(self):
+        """What fixes the vectors, for the store: JSON-able."""
+
+    def encode(self, prepared):
+        """Vectors of prepared images.
+
+        Parameters
+        ----------
+        prepared : sequence of numpy.ndarray
+            As `prepare` returns them.
+
+        Returns
+        -------
+        numpy.ndarray
+            (rows, d) float32. Where a batch does not fit on the device, its halves are tried.
+        """
+        import torch
+
+        if not len(prepared):
+            return np.empty((0, self.d), np.float32)
+        pixels = torch.from_numpy(np.stack(prepared))
+        try:
+            with torch.inference_mode(), self.autocast():
+                vectors = self.vectors(pixels.to(self.device, non_blocking=True))
+                return vectors.float().cpu().numpy()
+        except torch.OutOfMemoryError:
+            if len(prepared) == 1:
+                raise
+            half = len(prepared) // 2
+        torch.cuda.empty_cache()
+        return np.concatenate([self.encode(prepared[:half]), self.encode(prepared[half:])])
+
+    def encode_texts(self, texts, batch_size=256):
+        """Vectors of texts.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        batch_size : int
+
+        Returns
+        -------
+        numpy.ndarray
+            (texts, e) float32.
+        """
+        import torch
+
+        parts = []
+        for start in range(0, len(texts), batch_size):
+            with torch.inference_mode(), self.autocast():
+                parts.append(self.text_vectors(list(texts[start : start + batch_size])).float().cpu().numpy())
+        return np.concatenate(parts)
+
+    def autocast(self):
+        """Where matrix products run in the precision asked for."""
+        import torch
+
+        if self.dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def batch_size(self, tokens, width):
+        """Images that one forward pass should take on this device."""
+        import torch
+
+        if self.device.type != "cuda":
+            return EMBED_CPU_BATCH
+        free, _ = torch.cuda.mem_get_info(self.device)
+        each = EMBED_ACTIVATIONS * tokens * width * self.dtype.itemsize + 3 * 4 * self.image_size**2
+        fits = max(1, int(EMBED_MEMORY_SHARE * free / each))
+        return int(np.clip(2 ** int(np.log2(fits)), *EMBED_BATCH))
+
+    @abc.abstractmethod
+    def default_batch(self):
+        """`batch_size` for this model."""
+
+
+def choose_device(name):
+    """The device of that name; CUDA or Apple's, if there is one, for "auto"."""
+    import torch
+
+    if name != "auto":
+        try:
+            device = torch.device(name)
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"device={name!r} cannot be used here ({reason})") from error
+        return device
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def choose_dtype(precision, device):
+    """The dtype of matrix products: half on graphics cards, single on processors."""
+    import torch
+
+    if precision != "auto":
+        return getattr(torch, precision)
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.float32
+
+
+def pool(pooling, prefix, patches):
+    """One vector an image from its tokens.
+
+    Parameters
+    ----------
+    pooling : {"cls", "mean", "cls+mean"}
+    prefix : torch.Tensor
+        (rows, tokens that are no patches, width), the class token first.
+    patches : torch.Tensor
+        (rows, patches, width).
+    """
+    import torch
+
+    if pooling == "cls":
+        return prefix[:, 0]
+    mean = patches.mean(1)
+    return mean if pooling == "mean" else torch.cat([prefix[:, 0], mean], 1)
+
+
+def check_pooling(pooling, n_prefix, name):
+    """Refuse a class token where the model has none."""
+    if pooling in ("cls", "cls+mean") and not n_prefix:
+        raise ValueError(f"pooling={pooling!r}, but {name} has no class token; use 'pooled' or 'mean'")
+
+
+def check_layer(layer, n_layers, name):
+    """A hidden layer counted from the front."""
+    if not -n_layers - 1 <= layer <= n_layers:
+        raise ValueError(f"layer={layer}, but {name} has {n_layers} blocks; it must be at most {n_layers}")
+    return layer if layer >= 0 else n_layers + 1 + layer

@@ -1,0 +1,198 @@
+"""Vision models of transformers: CLIP, SigLIP, ViT, DINOv2 and their kin."""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+
+import numpy as np
+
+from .base import Encoder, check_layer, check_pooling, pool
+
+
+class HuggingFaceEncoder(Encoder):
+    """A checkpoint from the hub, or from a folder that ``save_pretrained`` made."""
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        import torch
+        from transformers import AutoModel
+
+        self._where = {"revision": spec.revision, "trust_remote_code": False}
+        if os.path.isdir(spec.name):
+            self._where["local_files_only"] = True
+        try:
+            with no_progress_bars():
+                self.model, info = AutoModel.from_pretrained(
+                    spec.name, dtype=torch.float32, output_loading_info=True, **self._where
+                )
+        except (OSError, ValueError) as error:
+            raise type(error)(f"model={spec.name!r} cannot be loaded: {_first_line(error)}") from error
+        self.model.eval().to(self.device)
+        missing = sorted(info["missing_keys"])
+        self._has_pooler = not any("pooler" in key for key in missing)
+        missing = [key for key in missing if "pooler" not in key]
+        if missing:
+            raise ValueError(f"model={spec.name!r} lacks weights ({missing[0]} and {len(missing) - 1} more)")
+        self.tower = getattr(self.model, "vision_model", self.model)
+        self.config = getattr(self.model.config, "vision_config", self.model.config)
+        if not hasattr(self.config, "patch_size"):
+            kind = self.model.config.model_type
+            raise ValueError(f"model={spec.name!r} is a {kind} model; it must be a Vision Transformer")
+        self.processor = self._make_processor()
+        self._look()
+
+    def _make_processor(self):
+        """What the checkpoint says of its images, on PIL: the same with and without torchvision."""
+        from transformers import AutoImageProcessor
+
+        try:
+            processor = AutoImageProcessor.from_pretrained(self.spec.name, backend="pil", **self._where)
+        except (OSError, ValueError) as error:
+            raise type(error)(
+                f"model={self.spec.name!r} says not how its images are prepared: {_first_line(error)}"
+            ) from error
+        resize = self.spec.resize
+        if resize is False:
+            processor.do_resize = False
+        elif resize is not None:
+            square = "height" in dict(processor.size)
+            size = {"height": resize, "width": resize} if square else {"shortest_edge": resize}
+            processor = type(processor).from_dict({**processor.to_dict(), "size": size})
+        return processor
+
+    def _look(self):
+        """Run one grey image, to see what comes out."""
+        import torch
+        from PIL import Image
+
+        size = dict(getattr(self.processor, "crop_size", None) or {}) or dict(self.processor.size)
+        self.image_size = int(size.get("height") or size.get("shortest_edge"))
+        grey = Image.new("RGB", (2 * self.image_size, 2 * self.image_size), (127, 127, 127))
+        if self.spec.resize is False:
+            grey = grey.resize((self.image_size, self.image_size))
+        pixels = self.prepare(grey)
+        patch = self.config.patch_size
+        patch_h, patch_w = patch if isinstance(patch, (tuple, list)) else (patch, patch)
+        n_patches = (pixels.shape[1] // patch_h) * (pixels.shape[2] // patch_w)
+        with torch.inference_mode():
+            out = self.tower(torch.from_numpy(pixels[None]).to(self.device))
+        tokens = out.last_hidden_state.shape[1]
+        self._n_prefix = tokens - n_patches
+        if self._n_prefix < 0:
+            raise ValueError(
+                f"model={self.spec.name!r} does not have one token a patch; it must be a plain ViT"
+            )
+        self._n_tokens = tokens
+        spec = self.spec
+        check_pooling(spec.pooling, self._n_prefix, f"model {spec.name!r}")
+        if spec.layer is not None:
+            self._layer = check_layer(spec.layer, self.config.num_hidden_layers, f"model {spec.name!r}")
+        if (
+            spec.pooling == "pooled"
+            and not hasattr(self.model, "get_image_features")
+            and (not self._has_pooler or getattr(out, "pooler_output", None) is None)
+        ):
+            raise ValueError(
+                f"pooling='pooled', but model {spec.name!r} has no weights of a pooling layer; "
+                "use 'cls', 'mean' or 'cls+mean'"
+            )
+        self.d = self.encode(pixels[None]).shape[1]
+
+    def prepare(self, image):
+        return np.asarray(self.processor(images=image, return_tensors="np")["pixel_values"][0], np.float32)
+
+    def vectors(self, pixels):
+        spec = self.spec
+        if spec.pooling == "pooled":
+            if hasattr(self.model, "get_image_features"):
+                found = self.model.get_image_features(pixel_values=pixels)
+                return getattr(found, "pooler_output", found)
+            return self.tower(pixels).pooler_output
+        if spec.layer is None:
+            tokens = self.tower(pixels).last_hidden_state
+        else:
+            tokens = self.tower(pixels, output_hidden_states=True).hidden_states[self._layer]
+        return pool(spec.pooling, tokens[:, : self._n_prefix], tokens[:, self._n_prefix :])
+
+    def text_vectors(self, texts):
+        if not hasattr(self.model, "get_text_features"):
+            raise ValueError(
+                f"model {self.spec.name!r} reads no text; use a CLIP model or a sentence encoder"
+            )
+        if not hasattr(self, "_tokenizer"):
+            from transformers import AutoTokenizer
+
+            self._tokenizer = AutoTokenizer.from_pretrained(self.spec.name, **self._where)
+        length = self.model.config.text_config.max_position_embeddings
+        # SigLIP has learned from texts filled up to the full length
+        padding = "max_length" if "siglip" in self.model.config.model_type else True
+        inputs = self._tokenizer(
+            texts, padding=padding, truncation=True, max_length=length, return_tensors="pt"
+        )
+        found = self.model.get_text_features(**inputs.to(self.device))
+        return getattr(found, "pooler_output", found)
+
+    def identity(self):
+        return {
+            "library": "transformers",
+            "name": _short(self.spec.name),
+            "revision": self._revision(),
+            "architecture": type(self.model).__name__,
+            "pooling": self.spec.pooling,
+            "layer": self.spec.layer,
+            "precision": str(self.dtype).removeprefix("torch."),
+            "preprocessing": _plain(self.processor.to_dict()),
+        }
+
+    def _revision(self):
+        """The commit on the hub, or a fingerprint of the folder."""
+        if os.path.isdir(self.spec.name):
+            return fingerprint(self.spec.name)
+        return getattr(self.model.config, "_commit_hash", None) or self.spec.revision
+
+    def default_batch(self):
+        return self.batch_size(self._n_tokens, self.config.hidden_size)
+
+
+@contextlib.contextmanager
+def no_progress_bars():
+    """Keep the bars of transformers, for work of milliseconds, off the terminal."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def fingerprint(folder, ends=2**20):
+    """A hash of the names and sizes of the weights and settings in a folder, and of their ends."""
+    found = hashlib.sha256()
+    for path in sorted(pathlib.Path(folder).iterdir()):
+        if path.suffix in (".json", ".safetensors", ".bin", ".pt"):
+            size = path.stat().st_size
+            found.update(f"{path.name} {size}\n".encode())
+            with open(path, "rb") as file:
+                found.update(file.read(ends))
+                file.seek(max(0, size - ends))
+                found.update(file.read(ends))
+    return f"sha256:{found.hexdigest()[:32]}"
+
+
+def _short(name):
+    """The name of a folder without where it lies."""
+    return os.path.basename(os.path.normpath(name)) if os.path.isdir(name) else name
+
+
+def _plain(settings):
+    """What JSON can say of the settings of a processor."""
+    return json.loads(json.dumps(settings, default=str, sort_keys=True))
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,95 @@
+"""From the name of a model to an encoder, loaded once in a process."""
+
+import importlib
+import importlib.util
+import os
+import threading
+
+from .base import POOLINGS, PRECISIONS, ModelSpec
+
+_LIBRARIES = {
+    "transformers": ("huggingface", "HuggingFaceEncoder", "embed"),
+    "open_clip": ("openclip", "OpenClipEncoder", "open-clip"),
+    "sentence_transformers": ("sentences", "SentenceEncoder", "sentences"),
+}
+"""Module and class of the encoder, and the extra that installs the library."""
+
+_loaded: dict = {}
+_loading = threading.Lock()
+
+
+def check_spec(
+    model,
+    *,
+    pretrained=None,
+    revision=None,
+    pooling="pooled",
+    layer=None,
+    resize=None,
+    precision="auto",
+    device="auto",
+):
+    """A `ModelSpec` from arguments, checked as far as names go; see `daskksvd.embed`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not one of those allowed.
+    ImportError
+        If the library is not installed.
+    """
+    if not isinstance(model, (str, os.PathLike)):
+        raise TypeError(f"model is a {type(model).__name__}; it must be a name or the path of a folder")
+    name = os.fspath(model)
+    library, found, rest = name.partition(":")
+    # a drive letter is no library
+    if found and len(library) > 1:
+        if library not in _LIBRARIES:
+            raise ValueError(f"model={name!r}; before the colon it must be one of {', '.join(_LIBRARIES)}")
+        name = rest
+    else:
+        library = "transformers"
+    if not name:
+        raise ValueError("model is empty; it must be a name or the path of a folder")
+    if name == "scenes" and library == "transformers":
+        from ...datasets.scenes import MODEL_FOLDER
+
+        name = os.fspath(MODEL_FOLDER)
+    for key, value, allowed in (("pooling", pooling, POOLINGS), ("precision", precision, PRECISIONS)):
+        if value not in allowed:
+            raise ValueError(f"{key}={value!r}; it must be one of {', '.join(map(repr, allowed))}")
+    if pretrained is not None and library != "open_clip":
+        raise ValueError(
+            f"pretrained={pretrained!r} goes with open_clip models; a {library} model has its own weights"
+        )
+    if layer is not None and (isinstance(layer, bool) or not isinstance(layer, int)):
+        raise TypeError(f"layer is {layer!r}; it must be a whole number, or None for the output")
+    if layer is not None and pooling == "pooled":
+        raise ValueError(
+            f"layer={layer} goes with pooling 'cls', 'mean' or 'cls+mean': only the output is pooled"
+        )
+    if (
+        resize is not None
+        and resize is not False
+        and (isinstance(resize, bool) or not isinstance(resize, int) or resize < 1)
+    ):
+        raise ValueError(f"resize={resize!r}; it must be a number of pixels, or False")
+    if importlib.util.find_spec(library) is None:
+        extra = _LIBRARIES[library][2]
+        raise ImportError(f"{library} is not installed; pip install 'daskksvd[{extra}]' brings it")
+    return ModelSpec(library, name, pretrained, revision, pooling, layer, resize, precision, device)
+
+
+def load_encoder(spec):
+    """Load the model that a `ModelSpec` names."""
+    module, name, _ = _LIBRARIES[spec.library]
+    return getattr(importlib.import_module(f".{module}", __package__), name)(spec)
+
+
+def cached_encoder(spec):
+    """The encoder, loaded once in a process: loading takes seconds."""
+    with _loading:
+        if spec not in _loaded:
+            _loaded.clear()  # one at a time: they are large
+            _loaded[spec] = load_encoder(spec)
+        return _loaded[spec]

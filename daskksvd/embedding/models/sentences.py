@@ -1,0 +1,40 @@
+"""Sentence encoders of sentence_transformers: texts only."""
+
+import os
+
+from .base import Encoder
+
+
+class SentenceEncoder(Encoder):
+    """A sentence encoder by name or folder."""
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        from sentence_transformers import SentenceTransformer
+
+        try:
+            self.model = SentenceTransformer(
+                spec.name,
+                device=str(self.device),
+                revision=spec.revision,
+                trust_remote_code=False,
+                local_files_only=os.path.isdir(spec.name),
+            )
+        except (OSError, ValueError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise type(error)(f"model={spec.name!r} cannot be loaded: {reason}") from error
+        self.d = self.text_vectors(["a"]).shape[1]
+
+    def prepare(self, image):
+        raise ValueError(f"model {self.spec.name!r} encodes sentences, not images")
+
+    vectors = prepare
+
+    def text_vectors(self, texts):
+        return self.model.encode(texts, convert_to_tensor=True, show_progress_bar=False)
+
+    def identity(self):
+        return {"library": "sentence_transformers", "name": self.spec.name, "revision": self.spec.revision}
+
+    def default_batch(self):
+        return 1

@@ -1,0 +1,313 @@
+"""`embed`: from captioned images to a store of vectors; `embed_texts`."""
+
+import os
+import shutil
+
+import numpy as np
+
+from ..constants import EMBED_CHUNK_BYTES, EMBED_LEAST_ROWS, IMAGE_PIXELS
+from ..files import absolute
+from ..learning.settings import flag, integer, number
+from .models import cached_encoder, check_spec
+from .pipeline import Options, batches_of, run_here, run_on_cluster
+from .sources import open_source
+from .store import open_embeddings
+from .writer import Writer
+
+
+def embed(
+    source,
+    out,
+    *,
+    model,
+    pretrained=None,
+    revision=None,
+    pooling="pooled",
+    layer=None,
+    resize=None,
+    captions=None,
+    split=None,
+    config=None,
+    data_revision=None,
+    image_column=None,
+    url_column=None,
+    caption_columns=None,
+    n_samples=None,
+    captions_required=True,
+    dtype="float16",
+    thumbnails=None,
+    batch_size=None,
+    chunk_rows=None,
+    precision="auto",
+    device="auto",
+    allow_private=False,
+    timeout=10.0,
+    max_pixels=IMAGE_PIXELS,
+    client=None,
+    overwrite=False,
+    progress=False,
+):
+    """Run a Vision Transformer over captioned images, into a store that `fit` reads.
+
+    A run that was stopped, by whatever, goes on where it was when it is called
+    again with the same arguments. What cannot be embedded is listed with the
+    reason in the store's ``rejects``, and never ends a run.
+
+    Parameters
+    ----------
+    source : str, path or iterable
+        A Hugging Face data set, by name or folder; a folder of images; tar
+        shards (WebDataset), as a file, a pattern or a list; or an iterable of
+        ``(image, caption)`` or ``(image, captions)``, with images as files, bytes,
+        URLs, arrays or PIL images.
+    out : str or path
+        Folder to write: ``embeddings.zarr``, ``captions``, ``rejects``. See
+        `open_embeddings`.
+    model : str or path
+        A model of transformers by hub id or folder, ``"open_clip:ARCHITECTURE"``,
+        or ``"scenes"``, the small one that is part of this package.
+    pretrained : str, optional
+        For open_clip: tag or file of the weights.
+    revision : str, optional
+        Commit, tag or branch of the model.
+    pooling : {"pooled", "cls", "mean", "cls+mean"}
+        One vector an image: what the model itself makes of it, the class token,
+        the mean of the patches, or both side by side.
+    layer : int, optional
+        A hidden layer, 0 for what enters the first block, negative from the end.
+        By default the output, after the last normalisation.
+    resize : int or False, optional
+        Short side in pixels to resize to before the crop; False where images
+        are prepared already. By default what the model says.
+    captions : str or path, optional
+        File with captions (csv, tsv, jsonl, parquet) of a folder of images.
+    split, config, data_revision : str, optional
+        Of a Hugging Face data set; the split is ``"train"`` by default.
+    image_column, url_column : str, optional
+    caption_columns : str or list of str, optional
+        Found by name and content where not given.
+    n_samples : int, optional
+        Stop after so many elements of the source. With more, a store grows.
+    captions_required : bool
+        Whether an image without a caption is rejected.
+    dtype : {"float16", "float32"}
+        Of the stored vectors.
+    thumbnails : int, optional
+        Keep JPEGs with this longest side, in pixels (16 to 256).
+    batch_size : int, optional
+        Elements of one forward pass; by default as memory allows.
+    chunk_rows : int, optional
+        Rows of a chunk of the store; about 16 MB by default.
+    precision : {"auto", "float32", "bfloat16", "float16"}
+        Of matrix products: half on graphics cards by default. On processors with
+        bfloat16 instructions ``"bfloat16"`` takes half the time.
+    device : str
+        ``"cpu"``, ``"cuda:1"`` and so on; the fastest there is by default.
+    allow_private : bool
+        Whether URLs may lead to addresses that are not public.
+    timeout : float
+        Seconds to wait for a server.
+    max_pixels : int
+        Images with more are rejected.
+    client : distributed.Client, optional
+        Embed on its workers. They load the model once each.
+    overwrite : bool
+        Whether to begin anew where ``out`` has a store already.
+    progress : bool
+        Whether to show a bar with images a second and time left.
+
+    Returns
+    -------
+    Embeddings
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not one of those allowed, or ``out`` was begun with others.
+    FileNotFoundError, FileExistsError, PermissionError
+        If there is no such source, or ``out`` cannot be written.
+    OSError
+        If the disk is full; what was done is kept.
+    """
+    spec = check_spec(
+        model,
+        pretrained=pretrained,
+        revision=revision,
+        pooling=pooling,
+        layer=layer,
+        resize=resize,
+        precision=precision,
+        device=device,
+    )
+    if spec.library == "sentence_transformers":
+        raise ValueError(f"model={os.fspath(model)!r} encodes sentences, not images; see embed_texts")
+    if dtype not in ("float16", "float32"):
+        raise ValueError(f"dtype={dtype!r}; it must be 'float16' or 'float32'")
+    if thumbnails is not None and not 16 <= integer("thumbnails", thumbnails, 16) <= 256:
+        raise ValueError(f"thumbnails={thumbnails}; it must be 16 to 256 pixels")
+    for name, value in (("batch_size", batch_size), ("chunk_rows", chunk_rows), ("n_samples", n_samples)):
+        if value is not None:
+            integer(name, value, 1)
+    options = Options(
+        dtype,
+        flag("captions_required", captions_required),
+        thumbnails,
+        flag("allow_private", allow_private),
+        number("timeout", timeout, 0, 3600, "seconds, more than 0", open_ends=True),
+        integer("max_pixels", max_pixels, 1),
+    )
+    flag("overwrite", overwrite)
+    path = absolute(out)
+    if "://" in path:
+        raise ValueError(f"out={path!r} is a URL; it must be a folder of a local or mounted file system")
+    found = open_source(
+        source,
+        captions=captions,
+        split=split,
+        config=config,
+        revision=data_revision,
+        image_column=image_column,
+        url_column=url_column,
+        caption_columns=caption_columns,
+        n_samples=n_samples,
+    )
+    if captions_required and not found.has_captions:
+        hint = found.captions_hint or "name them with captions"
+        raise ValueError(f"source has no captions; {hint}, or pass captions_required=False")
+    encoder = None
+    if client is None:
+        encoder = cached_encoder(spec)
+        model_identity, d, batch = encoder.identity(), encoder.d, encoder.default_batch()
+    else:
+        model_identity, d, batch = client.submit(describe_encoder, spec, pure=False).result()
+    form = {
+        "dtype": dtype,
+        "thumbnails": thumbnails,
+        "captions_required": captions_required,
+        "max_pixels": max_pixels,
+    }
+    identity = {"model": model_identity, "source": found.identity(), "form": form}
+    writer = Writer(path, identity, n_samples, overwrite)
+    try:
+        if not writer.complete:
+            need_space(path, found, writer, d, dtype, thumbnails)
+            chosen = writer.settle(
+                batch_size=batch_size or batch,
+                chunk_rows=chunk_rows or default_chunk_rows(d, dtype, found.n),
+                thumbnails=thumbnails,
+            )
+            for name, value in (("batch_size", batch_size), ("chunk_rows", chunk_rows)):
+                if value is not None and chosen[name] != value:
+                    raise ValueError(
+                        f"{name}={value}, but out={path!r} was begun with {chosen[name]}; go on with that"
+                    )
+            batches = batches_of(found.items(writer.begin, writer.state), chosen["batch_size"])
+            if client is None:
+                done = run_here(batches, encoder, options)
+            else:
+                done = run_on_cluster(batches, spec, options, client)
+            with Bar(progress, found.n, writer) as bar:
+                for items, outcomes in done:
+                    states = [(item.position, item.state) for item in items if item.state is not None]
+                    writer.add(
+                        items[0].position, items[-1].position + 1, outcomes, states[-1] if states else None
+                    )
+                    bar.update(len(items), writer)
+            writer.finish()
+        rows, rejected = writer.rows, writer.rejected
+    finally:
+        writer.close()
+    if not rows:
+        from .store import read_rejects
+
+        reasons = read_rejects(path)["reason"]
+        why = f"; the first of {rejected} rejects: {reasons.iloc[0]}" if rejected else ": it is empty"
+        raise ValueError(f"source gave no image that could be embedded{why}")
+    return open_embeddings(path)
+
+
+def describe_encoder(spec):
+    """What the driver needs to know of a model that workers have."""
+    encoder = cached_encoder(spec)
+    return encoder.identity(), encoder.d, encoder.default_batch()
+
+
+def default_chunk_rows(d, dtype, n):
+    """A power of two: chunks of about 16 MB, or of all rows where there are few."""
+    rows = max(1, EMBED_CHUNK_BYTES // (d * np.dtype(dtype).itemsize))
+    if n is not None:
+        rows = min(rows, 2 * max(n, EMBED_LEAST_ROWS) - 1)
+    return 2 ** int(np.log2(rows))
+
+
+def need_space(path, source, writer, d, dtype, thumbnails):
+    """Refuse to begin what the disk cannot hold."""
+    if source.n is None:
+        return
+    rows = max(0, source.n - writer.begin)
+    need = rows * (d * np.dtype(dtype).itemsize + (4096 if thumbnails else 0))
+    free = shutil.disk_usage(path).free
+    if need > free:
+        raise OSError(
+            f"out={path!r} has {free / 1e9:.1f} GB free, and {rows:,} images take about {need / 1e9:.1f} GB"
+        )
+
+
+class Bar:
+    """Images a second and time left, in the terminal or the notebook."""
+
+    def __init__(self, shown, n, writer):
+        self._bar = None
+        if shown:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=n, initial=writer.begin, unit=" images", dynamic_ncols=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, count, writer):
+        """``count`` more elements are done."""
+        if self._bar is not None:
+            if writer.rejected:
+                self._bar.set_postfix_str(f"{writer.rejected:,} rejected", refresh=False)
+            self._bar.update(count)
+
+
+def embed_texts(
+    texts, *, model, pretrained=None, revision=None, batch_size=256, precision="auto", device="auto"
+):
+    """Vectors of texts: words, or captions.
+
+    Parameters
+    ----------
+    texts : sequence of str
+    model : str or path
+        A CLIP model as for `embed`, whose texts share the space of its pooled images,
+        or a sentence encoder, ``"sentence_transformers:NAME_OR_FOLDER"``.
+    pretrained, revision, precision, device
+        As for `embed`.
+    batch_size : int
+
+    Returns
+    -------
+    numpy.ndarray
+        (texts, e) float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``texts`` are no strings, or the model reads no text.
+    """
+    if isinstance(texts, str):
+        raise TypeError("texts is one string; it must be a sequence of them")
+    texts = list(texts)
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise TypeError("texts must be strings, one at least")
+    integer("batch_size", batch_size, 1)
+    spec = check_spec(model, pretrained=pretrained, revision=revision, precision=precision, device=device)
+    return cached_encoder(spec).encode_texts(texts, batch_size)

@@ -1,0 +1,191 @@
+"""Open Hugging Face data sets: by name, from files, saved ones and objects."""
+
+import os
+import re
+
+from ..errors import one_line
+from .huggingface import DatasetSource
+from .listing import fingerprint
+
+FILES = {".parquet": "parquet", ".arrow": "arrow", ".json": "json"}
+"""Which reader of `datasets` reads which files."""
+
+_HUB_NAME = re.compile(r"[\w][\w.\-]*(/[\w][\w.\-]*)?")
+_FILE_ENDINGS = (*FILES, ".csv", ".tsv", ".jsonl", ".txt", ".tar", ".gz", ".zip", ".jpg", ".png")
+_ROWS = 64
+"""Rows of a Parquet file read at once; images may be in them."""
+
+
+def is_hub_name(name):
+    """Whether a string can name a data set of the Hub."""
+    return _HUB_NAME.fullmatch(name) is not None and not name.lower().endswith(_FILE_ENDINGS)
+
+
+def is_saved(folder):
+    """Whether a folder was made by ``save_to_disk``."""
+    return os.path.isfile(os.path.join(folder, "dataset_dict.json")) or all(
+        os.path.isfile(os.path.join(folder, name)) for name in ("state.json", "dataset_info.json")
+    )
+
+
+def open_hub(name, *, split=None, config=None, revision=None, **options):
+    """A data set of the Hub, streamed; no code of it is run, ever."""
+    load = _library().load_dataset
+    split = split or "train"
+    revision = _commit(name, revision)
+    try:
+        dataset = load(name, config, split=split, revision=revision, streaming=True)
+    except Exception as error:
+        raise _explained(error, name, split, config) from error
+    origin = {"name": name, "config": config, "split": split, "revision": revision}
+    return DatasetSource(dataset, f"{name}[{split}]", origin, remote=True, in_parts=True, **options)
+
+
+def open_saved(folder, *, split=None, **options):
+    """A data set that was written by ``save_to_disk``."""
+    try:
+        dataset = _library().load_from_disk(folder)
+    except Exception as error:
+        raise ValueError(f"source={folder!r} is no data set that can be read ({one_line(error)})") from error
+    origin = {"path": os.path.abspath(folder), "files": fingerprint(_sizes(folder))}
+    return open_object(dataset, name=folder, origin=origin, folder=folder, split=split, **options)
+
+
+def open_object(dataset, *, name="dataset", origin=None, folder=".", split=None, **options):
+    """A `datasets.Dataset`, `IterableDataset` or dict of them."""
+    if isinstance(dataset, dict):
+        split = split or "train"
+        if split not in dataset:
+            raise ValueError(
+                f"split={split!r}; source={name!r} has the splits {', '.join(map(str, dataset))}"
+            )
+        dataset = dataset[split]
+    elif split is not None and str(dataset.split) != split:
+        raise ValueError(f"split={split!r}; source={name!r} is one split, {dataset.split}")
+    split = str(split or dataset.split or "")
+    if origin is None:
+        origin = {"name": name, "rows": len(dataset) if hasattr(dataset, "__len__") else None}
+    origin = {**origin, "split": split}
+    return DatasetSource(dataset, f"{name}[{split}]" if split else name, origin, folder=folder, **options)
+
+
+def open_files(path, *, split=None, config=None, **options):
+    """A data set in local files: a folder, or a file of a kind in `FILES`."""
+    load = _library().load_dataset
+    split = split or "train"
+    folder = path if os.path.isdir(path) else os.path.dirname(path)
+    if os.path.isdir(path):
+        arguments = {"path": path, "name": config}
+        sizes = _sizes(path)
+    else:
+        arguments = {"data_files": {split: path}, **_reader(path)}
+        sizes = [(os.path.basename(path), os.path.getsize(path))]
+    try:
+        try:
+            dataset = load(**arguments, split=split, streaming=True)
+        except Exception:
+            # the first file tells the columns, and if it is damaged, others can
+            features = _features(path)
+            if features is None:
+                raise
+            dataset = load(**arguments, split=split, streaming=True, features=features)
+    except Exception as error:
+        raise _explained(error, path, split, config) from error
+    origin = {"path": os.path.abspath(path), "config": config, "split": split, "files": fingerprint(sizes)}
+    return DatasetSource(dataset, f"{path}[{split}]", origin, folder=folder, in_parts=True, **options)
+
+
+def holds_images(path):
+    """Whether a Parquet or Arrow file has a column of bytes, alone or in a struct."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        if path.endswith(".parquet"):
+            schema = pyarrow.parquet.read_schema(path)
+        else:
+            with open(path, "rb") as file:
+                schema = pyarrow.ipc.open_stream(file).schema
+    except (pyarrow.ArrowException, OSError):
+        return False
+    kinds = [field.type for field in schema]
+    kinds += [field.type for kind in kinds if pyarrow.types.is_struct(kind) for field in kind]
+    return any(pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind) for kind in kinds)
+
+
+def _library():
+    try:
+        import datasets
+    except ImportError as error:
+        raise ImportError("this source needs the package datasets: pip install 'daskksvd[embed]'") from error
+    return datasets
+
+
+def _commit(name, revision):
+    """The commit that a revision stands for today, so that a later run reads the same."""
+    import huggingface_hub
+
+    try:
+        return huggingface_hub.HfApi().dataset_info(name, revision=revision, timeout=10).sha
+    except Exception:  # whatever it is, opening the data set says it better
+        return revision
+
+
+def _reader(path):
+    """How `datasets` reads a file of that ending."""
+    reader = FILES[os.path.splitext(path)[1].lower()]
+    return {"path": reader, "batch_size": _ROWS} if reader == "parquet" else {"path": reader}
+
+
+def _features(path):
+    """The features that the first readable Parquet file of a folder has, or None."""
+    import datasets
+    import pyarrow
+    import pyarrow.parquet
+
+    for name, _ in _sizes(path) if os.path.isdir(path) else ():
+        if name.endswith(".parquet"):
+            try:
+                schema = pyarrow.parquet.read_schema(os.path.join(path, name))
+            except (pyarrow.ArrowException, OSError):
+                continue
+            return datasets.Features.from_arrow_schema(schema)
+    return None
+
+
+def _sizes(folder):
+    """(Name, size) of every file below a folder, sorted."""
+    found = []
+    for where, _, files in os.walk(folder):
+        for name in files:
+            path = os.path.join(where, name)
+            if os.path.isfile(path):
+                found.append((os.path.relpath(path, folder), os.path.getsize(path)))
+    return sorted(found)
+
+
+def _explained(error, name, split, config):
+    """An exception of `datasets` as one that says what to do."""
+    text = one_line(error)
+    kind = type(error).__name__
+    if "scripts are no longer supported" in text or "trust_remote_code" in text:
+        return ValueError(
+            f"source={name!r} is a data set that comes with a script, and code from the Hub is never run; "
+            "try revision='refs/convert/parquet', where the Hub keeps converted copies"
+        )
+    if kind in ("DatasetNotFoundError", "EmptyDatasetError", "DataFilesNotFoundError"):
+        return FileNotFoundError(
+            f"source={name!r}; there is no such path, and no such data set on the Hub, or none that may "
+            f"be read ({text})"
+        )
+    if "Bad split" in text or "Unknown split" in text:
+        return ValueError(f"split={split!r}; source={name!r} does not have it ({text})")
+    if "onfig" in text and ("vailable" in text or "missing" in text):
+        return ValueError(f"config={config!r}; source={name!r} needs another ({text})")
+    if _connection(error):
+        return ConnectionError(f"source={name!r}; the Hugging Face Hub cannot be reached ({text})")
+    return ValueError(f"source={name!r} cannot be opened ({text})")
+
+
+def _connection(error):
+    return isinstance(error, (ConnectionError, TimeoutError)) or "onnect" in type(error).__name__

@@ -1,0 +1,187 @@
+"""Tell what kind of source something is, and open it."""
+
+import glob
+import os
+
+from .base import Source
+from .captions import ENDINGS as CAPTION_ENDINGS
+from .captions import STEMS
+from .folder import FolderSource
+from .hub import FILES, holds_images, is_hub_name, is_saved, open_files, open_hub, open_object, open_saved
+from .iterable import IterableSource
+from .listing import has_image_suffix
+from .shards import ENDINGS, ShardSource
+from .table import READERS, TableSource
+
+
+def open_source(
+    source,
+    *,
+    captions=None,
+    split=None,
+    config=None,
+    revision=None,
+    image_column=None,
+    url_column=None,
+    caption_columns=None,
+    n_samples=None,
+):
+    """Open a source of captioned images.
+
+    Parameters
+    ----------
+    source : str, path, list or iterable
+        One of:
+
+        - a folder of images, with a captions file in it or in ``captions``;
+        - WebDataset shards: a tar file, a folder or list of them, or a pattern
+          such as ``shards/*.tar``;
+        - a Hugging Face data set: its name on the Hub, which is streamed, a folder
+          from ``save_to_disk``, a folder of Parquet or Arrow files, a .parquet,
+          .arrow or .json file, or an object of the package `datasets`;
+        - a .csv, .tsv or .jsonl file of captions with URLs or names of files;
+        - any iterable of ``(image, caption)`` or ``(image, [captions])``, objects with ``image``
+          and ``captions``, or dicts with these. An image is bytes, a path, a URL, a
+          PIL image or an array, H x W or H x W x 1, 3 or 4, uint8 or float in [0, 1].
+    captions : str or path, optional
+        The captions file of a folder: .csv, .tsv, .txt, .jsonl or .parquet.
+    split : str, optional
+        Of a data set; "train" if not given.
+    config, revision : str, optional
+        Of a data set of the Hub.
+    image_column, url_column : str, optional
+        Column of images, or of names of image files; or that of their URLs. Detected if neither is
+        given.
+    caption_columns : str or sequence of str, optional
+        Detected if not given.
+    n_samples : int, optional
+        Elements at most; all if not given.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, TypeError, ConnectionError
+        If there is no such source, it cannot be opened, or an argument does not apply to it.
+    """
+    given = {
+        "captions": captions,
+        "split": split,
+        "config": config,
+        "revision": revision,
+        "image_column": image_column,
+        "url_column": url_column,
+        "caption_columns": caption_columns,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if isinstance(source, Source):
+        _only(given, (), "an open source")
+        if n_samples is not None:
+            raise ValueError(f"n_samples={n_samples!r}; it does not apply to an open source")
+        return source
+    columns = ("image_column", "url_column", "caption_columns")
+    kind, value = _kind(source, captions)
+    if kind == "folder":
+        _only(given, ("captions", "image_column", "caption_columns"), "a folder of images")
+        return FolderSource(value, n_samples=n_samples, **given)
+    if kind == "shards":
+        _only(given, (), "a source of shards")
+        return ShardSource(value, n_samples=n_samples)
+    if kind == "iterable":
+        _only(given, (), "an iterable")
+        return IterableSource(value, n_samples=n_samples)
+    if kind == "hub":
+        _only(given, ("split", "config", "revision", *columns), "a data set of the Hub")
+        return open_hub(value, n_samples=n_samples, **given)
+    if kind == "table":
+        _only(given, columns, "a table")
+        return TableSource(value, n_samples=n_samples, **given)
+    if kind == "files":
+        _only(given, ("split", "config", *columns), "a data set in local files")
+        return open_files(value, n_samples=n_samples, **given)
+    _only(given, ("split", *columns), "a data set")
+    return (open_saved if kind == "saved" else open_object)(value, n_samples=n_samples, **given)
+
+
+def _kind(source, captions):
+    """Kind of source, and what to open."""
+    if (
+        isinstance(source, (list, tuple))
+        and source
+        and all(isinstance(one, (str, os.PathLike)) for one in source)
+    ):
+        return "shards", [path for one in source for path in _shards(os.path.expanduser(os.fspath(one)))]
+    if not isinstance(source, (str, os.PathLike)):
+        package = type(source).__module__.split(".")[0]
+        return ("object" if package == "datasets" else "iterable"), source
+    source = os.path.expanduser(os.fspath(source))
+    if isinstance(source, bytes) or not source or "\0" in source:
+        raise ValueError(f"source={source!r}; it must name a path or a data set")
+    if os.path.isdir(source):
+        return _folder_kind(source, captions)
+    if os.path.isfile(source):
+        if source.lower().endswith(ENDINGS):
+            return "shards", [source]
+        if source.lower().endswith(tuple(FILES)):
+            return "files", source
+        if source.lower().endswith(tuple(READERS)):
+            return "table", source
+        raise ValueError(
+            f"source={source!r}; a file must be a shard, a table or a data set and end in "
+            f"{', '.join((*ENDINGS, *READERS, *FILES))}"
+        )
+    if "://" in source:
+        raise ValueError(
+            f"source={source!r}; it must be local or the name of a data set of the Hub, not a URL"
+        )
+    if glob.has_magic(source):
+        return "shards", _shards(source)
+    if is_hub_name(source):
+        return "hub", source
+    raise FileNotFoundError(f"source={source!r}; there is no such path")
+
+
+def _folder_kind(folder, captions):
+    """What a folder is, by what is in it."""
+    if captions is not None:
+        return "folder", folder
+    if is_saved(folder):
+        return "saved", folder
+    tables, images = [], False
+    for where, folders, files in os.walk(folder):
+        folders.sort()
+        images = images or any(map(has_image_suffix, files))
+        tables += [os.path.join(where, name) for name in sorted(files) if _is_table(name)]
+    # photographs may lie beside the tables of a data set, in its description
+    if tables and (not images or any(map(holds_images, tables))):
+        return "files", folder
+    shards = sorted(name for name in os.listdir(folder) if name.lower().endswith(ENDINGS))
+    if shards and not images:
+        return "shards", [os.path.join(folder, name) for name in shards]
+    return "folder", folder
+
+
+def _is_table(name):
+    stem, ending = os.path.splitext(name.lower())
+    return ending in (".parquet", ".arrow") and not (stem in STEMS and ending in CAPTION_ENDINGS)
+
+
+def _shards(pattern):
+    """Paths of shards that a path or a pattern names."""
+    paths = (
+        sorted(glob.glob(pattern)) if glob.has_magic(pattern) and not os.path.exists(pattern) else [pattern]
+    )
+    if not paths:
+        raise FileNotFoundError(f"source={pattern!r}; no file is called like that")
+    for path in paths:
+        if not path.lower().endswith(ENDINGS):
+            raise ValueError(f"source names {path!r}; shards must end in {', '.join(ENDINGS)}")
+    return paths
+
+
+def _only(given, allowed, what):
+    for name, value in given.items():
+        if name not in allowed:
+            raise ValueError(f"{name}={value!r}; it does not apply to {what}")

@@ -1,0 +1,203 @@
+"""The store of embeddings: its schema, and how it is opened.
+
+OUT/embeddings.zarr                        a Zarr group, see `SCHEMA`
+OUT/captions/rows-<first>-<end>.parquet    captions, one a line, by rows of the group
+OUT/rejects/rows-<first>-<end>.parquet     what was skipped, and why
+OUT/progress.json, OUT/journal             what a run that was stopped goes on from
+"""
+
+import json
+import os
+
+import numpy as np
+
+from ..files import absolute
+from ..rows.source import EMBEDDINGS as GROUP
+
+FORMAT = "daskksvd.embeddings"
+VERSION = 1
+
+CAPTIONS, REJECTS = "captions", "rejects"
+PROGRESS, JOURNAL, LOCK = "progress.json", "journal", ".lock"
+
+SCHEMA = {
+    "embeddings": (("sample", "feature"), ("float16", "float32"), "one vector an image"),
+    "sample": (("sample",), ("int64",), "place of the image in its source, from 0; stays the same"),
+    "source": (("sample",), ("string",), "where the image came from: path, URL, or shard and key"),
+    "thumbnail": (("sample", "byte"), ("uint8",), "a small JPEG, filled up with zeros; optional"),
+}
+"""Variables of the group: dimensions, dtypes and meaning."""
+
+OPTIONAL = {"thumbnail"}
+
+ATTRIBUTES = {
+    "format": "always " + FORMAT,
+    "version": "of this schema",
+    "complete": "whether the source was read to its end",
+    "model": "library, name, revision, architecture, pooling, layer, precision, preprocessing",
+    "data": "the source, as it was named, with a fingerprint of its listing where it has one",
+    "dtype": "of the embeddings",
+    "n_samples": "rows",
+    "n_rejected": "elements of the source that were skipped",
+    "n_captions": "captions in all",
+    "mean": "of every feature, over all rows",
+    "scale": "standard deviation of every feature",
+}
+"""Attributes of the group and their meaning."""
+
+
+class Embeddings:
+    """A store of embeddings with its captions, as `daskksvd.embed` leaves it.
+
+    Attributes
+    ----------
+    path : str
+        Folder.
+    attrs : dict
+        See `ATTRIBUTES`: model, source, counts, mean and scale.
+    """
+
+    def __init__(self, path, group):
+        self.path = path
+        self.attrs = dict(group.attrs)
+        self._group = group
+
+    def __len__(self):
+        return self._group["embeddings"].shape[0]
+
+    def __repr__(self):
+        n, d = self._group["embeddings"].shape
+        left = f", {self.attrs['n_rejected']:,} rejected" if self.attrs.get("n_rejected") else ""
+        stopped = "" if self.attrs.get("complete") else ", not complete"
+        return f"<daskksvd.Embeddings: {n:,} x {d} {self._group['embeddings'].dtype}{left}{stopped}>"
+
+    @property
+    def array(self):
+        """The vectors, n x d, a lazy Dask array; `daskksvd.fit` takes it."""
+        import dask.array as da
+
+        return da.from_zarr(self._group["embeddings"])
+
+    @property
+    def sample(self):
+        """Stable ids of the rows, (n,) int64."""
+        return self._group["sample"][:]
+
+    @property
+    def source(self):
+        """Where the rows came from, (n,) of str."""
+        return self._group["source"][:]
+
+    @property
+    def captions(self):
+        """A `dask.dataframe.DataFrame` (sample, row, caption), one partition a range of rows."""
+        import dask.dataframe as dd
+
+        return dd.read_parquet(os.path.join(self.path, CAPTIONS))
+
+    @property
+    def rejects(self):
+        """What was skipped: a `pandas.DataFrame` (sample, source, reason)."""
+        return read_rejects(self.path)
+
+    def thumbnail(self, row):
+        """The thumbnail of a row, a `PIL.Image.Image`, or None where none are kept."""
+        import io
+
+        from PIL import Image
+
+        if "thumbnail" not in self._group:
+            return None
+        return Image.open(io.BytesIO(self._group["thumbnail"][row].tobytes()))
+
+
+def open_embeddings(path):
+    """Open what `daskksvd.embed` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+        The folder.
+
+    Returns
+    -------
+    Embeddings
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is none, or if it is not as the schema says.
+    """
+    import zarr
+
+    path = absolute(path)
+    where = os.path.join(path, GROUP)
+    if not os.path.isdir(where):
+        what = (
+            "has no finished rows yet"
+            if os.path.exists(os.path.join(path, PROGRESS))
+            else "holds no embeddings"
+        )
+        raise FileNotFoundError(f"path={path!r} {what}: there is no {GROUP} in it")
+    try:
+        group = zarr.open_group(where, mode="r")
+    except Exception as error:
+        raise ValueError(f"path={where!r} is no Zarr group ({type(error).__name__}: {error})") from error
+    check_group(group, where)
+    return Embeddings(path, group)
+
+
+def check_group(group, where):
+    """Compare a group with the schema."""
+    attributes = dict(group.attrs)
+    if attributes.get("format") != FORMAT:
+        raise ValueError(
+            f"path={where!r} is a Zarr group, but not of embeddings (its format is not {FORMAT!r})"
+        )
+    if attributes.get("version") != VERSION:
+        raise ValueError(
+            f"path={where!r} has version {attributes.get('version')!r}; this daskksvd reads version {VERSION}"
+        )
+    missing = [name for name in ATTRIBUTES if name not in attributes]
+    if missing:
+        raise ValueError(f"path={where!r} lacks the attribute {missing[0]!r}")
+    n = attributes["n_samples"]
+    for name, (dims, dtypes, _) in SCHEMA.items():
+        if name not in group:
+            if name in OPTIONAL:
+                continue
+            raise ValueError(f"path={where!r} lacks the array {name!r}")
+        array = group[name]
+        kind = "string" if array.dtype.kind in "TUO" else str(array.dtype)
+        if kind not in dtypes:
+            raise ValueError(f"path={where!r}: {name} is {kind}; it must be {' or '.join(dtypes)}")
+        if array.ndim != len(dims) or array.shape[0] != n:
+            raise ValueError(
+                f"path={where!r}: {name} has shape {array.shape}; "
+                f"it must have {n} rows and {len(dims)} dimensions"
+            )
+
+
+def read_rejects(path):
+    """All that was skipped, by place in the source."""
+    import pandas as pd
+
+    folder = os.path.join(path, REJECTS)
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    parts = [pd.read_parquet(os.path.join(folder, name)) for name in names if name.endswith(".parquet")]
+    if not parts:
+        return pd.DataFrame({"sample": np.empty(0, np.int64), "source": [], "reason": []})
+    return pd.concat(parts, ignore_index=True)
+
+
+def read_progress(path):
+    """What a run left to go on from, or None."""
+    try:
+        with open(os.path.join(path, PROGRESS)) as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(
+            f"out={path!r}: its {PROGRESS} cannot be read ({error}); pass overwrite=True"
+        ) from error

@@ -1,0 +1,115 @@
+"""The path through open_clip, with random weights, and with the same weights from a file.
+
+It runs in a process of its own: where torchvision is built for another PyTorch,
+two operators are declared first, which must not reach other tests.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+APART = os.environ.get("DASKKSVD_OPEN_CLIP")
+"""Folder with open_clip, torchvision and timm that are not to be seen by other tests."""
+
+PROGRAM = """
+import json, sys, warnings
+import numpy as np
+import torch
+from PIL import Image
+
+try:
+    import torchvision
+except RuntimeError:
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    operators = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        operators.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+import open_clip
+import daskksvd
+from daskksvd.embedding.models import check_spec, load_encoder
+
+folder = sys.argv[1]
+ARCHITECTURE = "ViT-S-32"
+rng = np.random.default_rng(0)
+pictures = [(rng.integers(0, 256, (60, 80, 3), np.uint8), f"caption {i}") for i in range(6)]
+images = [Image.fromarray(image) for image, _ in pictures]
+found = {}
+
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    torch.manual_seed(0)
+    encoder = load_encoder(check_spec("open_clip:" + ARCHITECTURE))
+found["warned"] = any("are random" in str(one.message) for one in seen)
+weights = folder + "/weights.pt"
+torch.save(encoder.model.state_dict(), weights)
+
+store = daskksvd.embed(
+    pictures, folder + "/out", model="open_clip:" + ARCHITECTURE, pretrained=weights, dtype="float32"
+)
+found["model"] = store.attrs["model"]
+model, _, transform = open_clip.create_model_and_transforms(ARCHITECTURE, pretrained=weights)
+pixels = torch.stack([transform(image) for image in images])
+with torch.inference_mode():
+    expected = model.eval().encode_image(pixels).numpy()
+    texts = model.encode_text(open_clip.get_tokenizer(ARCHITECTURE)(["a dog", "a cat"])).numpy()
+found["pooled"] = float(np.abs(store.array.compute() - expected).max())
+spoken = daskksvd.embed_texts(["a dog", "a cat"], model="open_clip:" + ARCHITECTURE, pretrained=weights)
+found["texts"] = float(np.abs(spoken - texts).max())
+
+# tokens of every block, caught on the way
+caught = []
+blocks = model.visual.transformer.resblocks
+for block in blocks:
+    block.register_forward_hook(lambda module, inputs, output: caught.append(output))
+with torch.inference_mode():
+    model.encode_image(pixels)
+for layer in (2, -1, len(blocks)):
+    spec = check_spec("open_clip:" + ARCHITECTURE, pretrained=weights, pooling="cls+mean", layer=layer)
+    encoder = load_encoder(spec)
+    vectors = encoder.encode([encoder.prepare(image) for image in images])
+    tokens = caught[layer - 1 if layer > 0 else layer].numpy()
+    by_hand = np.hstack([tokens[:, 0], tokens[:, 1:].mean(1)])
+    found[f"layer {layer}"] = float(np.abs(vectors - by_hand).max())
+
+for settings, key in (
+    ({"model": "open_clip:ViT-Z"}, "architecture"),
+    ({"model": "open_clip:" + ARCHITECTURE, "pretrained": "laion9"}, "tag"),
+    ({"model": "open_clip:" + ARCHITECTURE, "pretrained": weights, "pooling": "cls", "layer": 99}, "layer"),
+):
+    try:
+        load_encoder(check_spec(**settings))
+    except ValueError as error:
+        found[key] = str(error)
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(
+    APART is None and importlib.util.find_spec("open_clip") is None,
+    reason="open_clip is not installed; DASKKSVD_OPEN_CLIP may name a folder that has it",
+)
+def test_open_clip(tmp_path):
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), APART]))
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert found["warned"]
+    assert found["model"]["library"] == "open_clip" and found["model"]["name"] == "ViT-S-32"
+    assert found["model"]["revision"].startswith("weights.pt (")
+    for key in ("pooled", "texts", "layer 2", "layer -1", "layer 12"):
+        assert found[key] < 1e-4, key
+    assert "is unknown to open_clip" in found["architecture"]
+    assert "pretrained='laion9'; for ViT-S-32 it must be a file" in found["tag"]
+    assert "has 12 blocks" in found["layer"]
