@@ -239,3 +239,276 @@ sums to be safe in each precision."""
 
 CHECKPOINT_EVERY = 16
 """Rounds between two checkpoints within a pass."""
+
+# --- captioned scenes ------------------------------------------------------
+
+SCENE_OVERSAMPLING = 3
+"""Scenes are drawn this many times larger and averaged, so that edges are smooth.
+Twice leaves steps on leaning lines; four times takes 1.5 times as long."""
+
+SCENE_OVERSAMPLING_SIZE = 128
+"""Pixels up to which that holds. In larger images steps show less and pixels
+cost more: they are drawn twice as large."""
+
+SCENE_SMALLEST = 16
+"""Pixels a side below which nothing in a scene can be recognised."""
+
+# --- images and where they come from -----------------------------------------
+
+IMAGE_PIXELS = 89_478_485
+"""Most pixels of an image that is decoded: where Pillow begins to warn. Decoded
+and made RGB it takes 8 to 16 bytes a pixel, as JPEG 2000 24: 2.1 GB at most."""
+
+IMAGE_SIDE = 8
+"""Fewer pixels than this on a side show nothing that a caption names; tracking
+pixels and spacers are 1 x 1."""
+
+IMAGE_BYTES = 256 * 2**20
+"""Longest image file that is read; also the longest member of a shard."""
+
+CAPTION_BYTES = 2**20
+"""Longest text or JSON member of a shard that is read as captions."""
+
+JPEG_SCANS = 16
+"""Scans of a progressive JPEG of the most pixels; smaller ones may have more. Each
+passes over all pixels, even an empty one, and encoders write about 10."""
+
+DRAFT_SIDE = 4
+"""A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side
+stays this many times what the model needs: averaging comes first anyway."""
+
+THUMBNAIL_QUALITY = 85
+"""JPEG quality of thumbnails: they are looked at, not computed with."""
+
+STATE_EVERY = 256
+"""Elements of a source between two places from which it can go on at once."""
+
+HUB_THREADS = 16
+"""Image files of a data set of the Hub read at once: each is a request of its own,
+and most of it is waiting."""
+
+SOURCE_FAILURES = 100
+"""After as many elements in a row that cannot be read, an iterator is given up."""
+
+FETCH_BYTES = 64 * 2**20
+"""Longest answer to a request for an image: photographs have up to about 20 MB."""
+
+FETCH_REDIRECTS = 5
+"""Redirects that are followed: from http to https, to a host of files, and to spare."""
+
+FETCH_TOTAL = 6
+"""All of fetching one URL takes at most as many times the time-out. Four attempts
+that time out, and the waits between them, fit in."""
+
+FETCH_WAIT = 1.0
+"""Seconds before the second attempt; the waits double from there."""
+
+FETCH_LONGEST_WAIT = 30.0
+"""Seconds that a server may ask to wait before another attempt."""
+
+# --- words for atoms --------------------------------------------------------
+
+WORD_CACHE = 2**20
+"""Forms of words of which the base form is kept; captions use few, file names many."""
+
+TEXT_BATCH = 2**22
+"""Characters of captions that are parted into words at once; a list of words takes 20 times that."""
+
+WORD_SAMPLES = (20, 0.01)
+"""A word must occur in at least so many samples, and in this share of them. On Flickr8k
+names of words with 20-40 samples replicated in 16 % of cases, of 160 and more in 80 %."""
+
+WORD_SHARE_MOST = 0.9
+"""Words in more than this share of the samples hardly tell them apart."""
+
+ATOM_USES = 20
+"""Samples that must use an atom, or the minority side of one, for it to be named."""
+
+JOINT_LEAST = 5
+"""Samples in which an atom and the word that names it must meet."""
+
+SIGNIFICANCE = 0.05
+"""False discovery rate at which a word names an atom."""
+
+SMALL_EXPECTED = 1000
+"""Tables with a cell that chance would fill with fewer samples than this get exact p-values. The
+usual 5 is for tails of a few percent: at 25 expected, five deviations out, chi-square is 60
+times too small, at 1000 twice. On Flickr8k chi-square found 22 false pairs a permutation."""
+
+SHRINKAGE = 10
+"""Joint samples expected by chance that are added to both counts of a shrunk lift: a word and an
+atom must meet a few times more often than that for their lift to count."""
+
+COUNT_ROWS = 2**16
+"""Rows of one task that joins words with codes. Its counts are words x atoms, so smaller tasks
+would spend their time on making and adding those."""
+
+JOIN_ROWS = 2**18
+"""Joined rows, of a word and an atom of one sample, that exist at any time in a task: few enough
+for the cache, and for memory to be used again, not returned and taken anew."""
+
+PHRASE_NPMI = 0.5
+"""Words next to each other are a phrase from this normalised mutual information on."""
+
+# --- scores of words for atoms ----------------------------------------------
+
+SCORED_USES = 10
+"""Held-out samples that must use an atom for its name to be scored: with fewer no
+association but the strongest can be significant."""
+
+PERMUTATIONS = 100
+"""Times that captions are shuffled across samples to see what chance scores."""
+
+RESAMPLES = 200
+"""Bootstrap resamples behind an interval, and behind the stability of a name."""
+
+BOOTSTRAP_GROUPS = 10_000
+"""Samples are resampled in at most so many groups: more cost time and change no interval."""
+
+READ_ROWS = 4096
+"""Samples whose words are scored at once: 50 MB with 1,500 words."""
+
+SUM_ROWS = 2**18
+"""Samples of sparse features whose products are added up at once: the product of fewer is as
+large, words x atoms, and would be added more often."""
+
+CHECK_SHARE = 1 / 3
+"""Share of the training samples on which penalties and dampings are compared."""
+
+CHECK_ROWS = 5_000
+"""Samples for that at most; the rest goes to learning."""
+
+RIDGES = tuple(10.0 ** (power / 4) for power in range(-16, 9))
+"""Penalties tried, in units of the mean squared norm of a feature: steps of 1.8 are finer
+than what an inner split can tell apart."""
+
+DAMPINGS = tuple(step / 20 for step in range(31))
+"""Factors tried for added evidence. Zero is among them: evidence of no use is not used."""
+
+CENTRINGS = (0.0, 0.5, 1.0)
+"""Shares of the mean evidence tried to be taken off. On Flickr8k names gain .005-.009 in precision
+at 5 with all of it, naive Bayes, which has evidence against words too, loses as much."""
+
+EVIDENCE_SMOOTHING = 5
+"""Uses of an atom, at its overall rate, added to those with and to those without a word.
+1, 5 and 20 ranked words equally well (Flickr8k, precision at 5 within .004)."""
+
+EVIDENCE_Z2 = 4
+"""Squared standard score at which evidence counts half: two standard errors. From 0 to 4
+naive Bayes gained .004-.011 in precision at 5 on Flickr8k, at 8 nothing more."""
+
+BASELINE_ROWS = 50_000
+"""Rows that the atoms of baselines are learned from at most, in memory."""
+
+SAME_ATOM = 0.8
+"""Atoms of two fits with a larger ``|cos|`` count as the same. Of such pairs on Flickr8k 53 %
+had the same name, of all 26 %."""
+
+REFITTED_ATOMS = 512
+"""Atoms a word up to which the weights of given pairs are fitted together: each word solves a
+system of that size, and a mapping with more is no list of names."""
+
+MATCHED_ATOMS = 4096
+"""Atoms up to which two dictionaries are matched on all pairs, 268 MB of costs. With more
+each atom may only go to its `MATCH_CANDIDATES` nearest."""
+
+MATCH_CANDIDATES = 32
+"""Nearest atoms considered; true partners are among the first."""
+
+# --- embedding of images -----------------------------------------------------
+
+EMBED_CHUNK_BYTES = 16 * 2**20
+"""Size aimed at for one chunk of embeddings; the store grows by whole chunks."""
+
+EMBED_LEAST_ROWS = 1024
+"""Rows of a chunk at least, as a store of few images may grow."""
+
+EMBED_BATCH = (8, 256)
+"""Least and most images of one forward pass, when the user sets no number."""
+
+EMBED_CPU_BATCH = 32
+"""The same on a processor, where more gain nothing: ViT-S/14 takes 52-57 ms an
+image at 16, 32 and 64."""
+
+EMBED_MEMORY_SHARE = 0.25
+"""Share of the free memory of a graphics card that one batch may take."""
+
+EMBED_ACTIVATIONS = 16
+"""Bytes of activations that an inner layer keeps, as a multiple of the bytes of its
+tokens: queries, keys, values, the hidden layer of four times the width, and copies."""
+
+EMBED_AHEAD = 3
+"""Batches that are decoded ahead of the model."""
+
+FETCH_THREADS = 32
+"""Images fetched from URLs side by side: they wait for servers, not for cores."""
+
+FETCH_AHEAD = 1024
+"""Images fetched ahead, compressed as they come: one slow server holds up none of them."""
+
+CLUSTER_AHEAD = 2
+"""Batches sent ahead to each thread of a cluster."""
+
+THUMBNAIL_BYTES = 8192
+"""Most bytes of one stored thumbnail. A JPEG of 128 x 128 takes 3-6 kB; one that
+is larger is compressed further."""
+
+THUMBNAIL_ROWS = 64
+"""Thumbnails in one chunk: a few are read at a time."""
+
+# --- looking at results ------------------------------------------------------
+
+INDEX_PART = 2**22
+"""Nonzeros sorted at a time for the index by atom: about 100 MB with the work space."""
+
+INDEX_CHUNK = 2**15
+"""Uses in one stored chunk of that index: 256 kB, read in a few milliseconds."""
+
+INDEX_FINGERPRINT_CHUNKS = 8
+"""Chunks of codes that are hashed to tell whether an index is theirs. Codes of another
+dictionary differ in every chunk."""
+
+COMPANIONS = 20
+"""Atoms used together with an atom that its index keeps."""
+
+COMPANION_ROWS = 200_000
+"""Rows that joint uses are counted on, at most: a correlation of use is then known to .002."""
+
+VALUE_BINS = 512
+"""Bins of the histogram of all coefficients; pictures join some of them."""
+
+VIEW_MATRIX = 2**23
+"""Words times atoms up to which a measure of labels is kept in memory (64 MB); above, each
+look reads what it shows."""
+
+CAPTION_PARTS = 32
+"""Parts of a table of captions kept in memory: a look at an atom touches about 20."""
+
+VIEW_IMAGE_SIDE = 256
+"""Pixels of the longer side of an image that is shown, at most."""
+
+LAYOUT_STEPS, LAYOUT_START, LAYOUT_PULL = 150, 0.1, 0.05
+"""Steps of a spring layout, how far a node goes in the first (of a disc of radius 1), and the
+pull towards the middle that keeps unconnected parts in the picture."""
+
+NEAREST_ATOMS = 4
+"""Nearest atoms that springs on the map of atoms join; more make one ball of them."""
+
+CHARACTER_WIDTH = 0.56
+"""Mean width of a letter, in units of the font size."""
+
+LABEL_ZOOMS = (0.4, 0.63, 1.0, 1.6, 2.5, 4.0, 6.5, 10.0, 16.0)
+"""Zooms at which labels of a graph are chosen anew; narrow windows have less than 1."""
+
+# --- the dashboard -----------------------------------------------------------
+
+DASHBOARD_NARROW = 900
+"""Width of a window in pixels under which columns stand one above the other: a list and
+an atom of two cards need about that."""
+
+DASHBOARD_LISTED = 50
+"""Atoms listed at first: more than fill a screen, few enough to be sent at each letter typed."""
+
+DASHBOARD_SAME = 0.8
+"""|cos| from which on two atoms are said to have the same direction: of such pairs half had
+the same first word in two fits of one set, of the others few."""

@@ -1,12 +1,8 @@
 """Fetch a URL from the public internet, within bounds of size and time."""
 
 import email.utils
-import functools
 import http.client
-import io
-import ipaddress
 import random
-import socket
 import ssl
 import urllib.parse
 from time import monotonic, sleep, time
@@ -19,6 +15,7 @@ from ..constants import (
     FETCH_TOTAL,
     FETCH_WAIT,
 )
+from .connection import Transient, connect
 from .errors import FetchError, one_line, printable
 
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
@@ -26,17 +23,6 @@ _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 5
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BLOCK = 64 * 2**10
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_UNICAST = ipaddress.ip_network("2000::/3")
-_6TO4_RELAYS = ipaddress.ip_network("192.88.99.0/24")
-
-
-class _Transient(Exception):
-    """A failure that may pass; ``wait`` is how long the server asked to wait."""
-
-    def __init__(self, reason, wait=None):
-        super().__init__(reason)
-        self.wait = wait
 
 
 class _Place(NamedTuple):
@@ -91,7 +77,7 @@ def fetch(url, *, allow_private=False, timeout=10.0, max_bytes=FETCH_BYTES, atte
     for attempt in range(1, attempts + 1):
         try:
             return _follow(place, allow_private, timeout, deadline, max_bytes)
-        except _Transient as error:
+        except Transient as error:
             reason = str(error) + (f", after {attempt} attempts" if attempt > 1 else "")
             wait = FETCH_WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
             if error.wait is not None:
@@ -108,14 +94,14 @@ def _follow(place, allow_private, timeout, deadline, max_bytes):
         found = _ask(place, allow_private, timeout, deadline, max_bytes)
         if isinstance(found, bytes):
             return found
-        place = _take_apart(urllib.parse.urljoin(place.url, found))
+        place = _take_apart(found, place.url)
     raise FetchError(f"more than {FETCH_REDIRECTS} redirects")
 
 
-def _take_apart(url):
-    """The parts of a URL that may be asked."""
-    url = url.strip()
+def _take_apart(url, base=""):
+    """The parts of a URL, perhaps relative to another one, that may be asked."""
     try:
+        url = urllib.parse.urljoin(base, url.strip())
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https"):
             raise FetchError(f"the scheme is {parts.scheme!r}; only http and https are fetched")
@@ -129,11 +115,11 @@ def _take_apart(url):
         host = host if ":" in host else host.encode("idna").decode("ascii")
         secure = parts.scheme == "https"
         port = parts.port or (443 if secure else 80)
-    except ValueError as error:  # brackets, ports and international names that are none
+        target = urllib.parse.quote(parts.path or "/", safe="%/:@!$&'()*+,;=~")
+        if parts.query:
+            target += "?" + urllib.parse.quote(parts.query, safe="%/:@!$&'()*+,;=~?")
+    except ValueError as error:  # brackets, ports, international names, half a pair
         raise FetchError(f"is no valid URL ({one_line(error)})") from error
-    target = urllib.parse.quote(parts.path or "/", safe="%/:@!$&'()*+,;=~")
-    if parts.query:
-        target += "?" + urllib.parse.quote(parts.query, safe="%/:@!$&'()*+,;=~?")
     return _Place(secure, host, port, target, url)
 
 
@@ -143,7 +129,7 @@ def _ask(place, allow_private, timeout, deadline, max_bytes):
 
     wire = None
     try:
-        wire = _connect(place, allow_private, timeout, deadline)
+        wire = connect(place.host, place.port, place.secure, allow_private, timeout, deadline)
         connection = http.client.HTTPConnection(place.host, place.port)
         connection.default_port = 443 if place.secure else 80  # not part of the Host header
         connection.sock = wire  # connected already, to the address that was checked
@@ -153,14 +139,14 @@ def _ask(place, allow_private, timeout, deadline, max_bytes):
         connection.request("GET", place.target, headers=headers)
         with connection.getresponse() as answer:
             return _read(answer, max_bytes)
-    except (FetchError, _Transient):
+    except (FetchError, Transient):
         raise
     except ssl.SSLCertVerificationError as error:
         raise FetchError(f"the certificate is not valid ({error.verify_message})") from error
     except TimeoutError as error:
-        raise _Transient(f"no answer from {place.host} in time") from error
+        raise Transient(f"no answer from {place.host} in time") from error
     except (OSError, http.client.HTTPException, EOFError) as error:
-        raise _Transient(f"the connection to {place.host} broke ({one_line(error)})") from error
+        raise Transient(f"the connection to {place.host} broke ({one_line(error)})") from error
     except ValueError as error:
         raise FetchError(f"cannot be fetched ({one_line(error)})") from error
     finally:
@@ -174,7 +160,7 @@ def _read(answer, max_bytes):
     if status in _REDIRECTS and answer.getheader("Location"):
         return _decoded(answer.getheader("Location"))
     if status in _TRANSIENT:
-        raise _Transient(printable(f"HTTP {status} {answer.reason}"), _wait(answer.getheader("Retry-After")))
+        raise Transient(printable(f"HTTP {status} {answer.reason}"), _wait(answer.getheader("Retry-After")))
     if status != 200:
         raise FetchError(printable(f"HTTP {status} {answer.reason}"))
     if answer.getheader("Content-Encoding", "identity").lower() != "identity":
@@ -189,7 +175,7 @@ def _read(answer, max_bytes):
         if total > max_bytes:
             raise FetchError(f"the answer has more than {max_bytes} bytes")
     if length is not None and total < length:
-        raise _Transient(f"the answer ended after {total} of {length} bytes")
+        raise Transient(f"the answer ended after {total} of {length} bytes")
     return b"".join(parts)
 
 
@@ -205,121 +191,9 @@ def _wait(value):
     """Seconds that a Retry-After header asks for, or None."""
     if value is None:
         return None
-    if value.strip().isdigit():
-        return float(value.strip()[:9])
-    date = email.utils.parsedate_tz(value)
-    return None if date is None else max(0.0, email.utils.mktime_tz(date) - time())
-
-
-def _connect(place, allow_private, timeout, deadline):
-    """A connection to an address of the host that was checked."""
     try:
-        found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        reason = f"the host {place.host} cannot be found ({error.strerror})"
-        if error.errno == socket.EAI_AGAIN:
-            raise _Transient(reason) from error
-        raise FetchError(reason) from error
-    except UnicodeError as error:
-        raise FetchError(f"the host {place.host} is no valid name") from error
-    addresses = [(family, where) for family, _, _, _, where in found]
-    for _, where in addresses:
-        if not allow_private and not is_public(where[0]):
-            raise FetchError(f"the host {place.host} is at {where[0]}, which is no public address")
-    for number, (family, where) in enumerate(addresses):
-        wire = _Wire(socket.socket(family, socket.SOCK_STREAM), timeout, deadline)
-        try:
-            wire.open(where, place.host if place.secure else None)
-            return wire
-        except OSError as error:
-            wire.shut()
-            if number == len(addresses) - 1 or isinstance(error, ssl.SSLCertVerificationError):
-                raise
-    raise FetchError(f"the host {place.host} has no address")
-
-
-def is_public(address):
-    """Whether an IP address is one of the public internet.
-
-    Addresses of IPv4 that are packed into ones of IPv6 count as what they are.
-
-    Parameters
-    ----------
-    address : str
-
-    Returns
-    -------
-    bool
-    """
-    address = ipaddress.ip_address(address.split("%")[0])
-    if address.version == 6:
-        if address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        elif address in _NAT64:
-            address = ipaddress.ip_address(address.packed[-4:])
-        elif address.sixtofour is not None:
-            address = address.sixtofour
-        else:
-            return address.is_global and address in _UNICAST
-    private = address.is_multicast or address.is_reserved or address in _6TO4_RELAYS
-    return address.is_global and not private
-
-
-@functools.cache
-def _tls():
-    return ssl.create_default_context()
-
-
-class _Wire:
-    """A socket for `http.client` that a slow server cannot hold past the deadline.
-
-    A time-out alone bounds every wait, and a server that sends a byte now and
-    then keeps within it for ever.
-    """
-
-    def __init__(self, sock, timeout, deadline):
-        self._sock = sock
-        self._timeout = timeout
-        self._deadline = deadline
-
-    def open(self, address, host=None):
-        """Connect, with TLS for ``host`` if it is given."""
-        self.hurry()
-        self._sock.connect(address)
-        if host is not None:
-            self.hurry()
-            self._sock = _tls().wrap_socket(self._sock, server_hostname=host)
-
-    def hurry(self):
-        left = self._deadline - monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._sock.settimeout(min(self._timeout, left))
-
-    def sendall(self, data):
-        self.hurry()
-        self._sock.sendall(data)
-
-    def makefile(self, mode):
-        return io.BufferedReader(_Reader(self, self._sock), _BLOCK)
-
-    def close(self):
-        """Nothing: `http.client` calls it before it reads the body of a last answer."""
-
-    def shut(self):
-        self._sock.close()
-
-
-class _Reader(io.RawIOBase):
-    """The reading end of a `_Wire`."""
-
-    def __init__(self, wire, sock):
-        self._wire = wire
-        self._sock = sock
-
-    def readable(self):
-        return True
-
-    def readinto(self, buffer):
-        self._wire.hurry()
-        return self._sock.recv_into(buffer)
+        if value.strip().isdigit():
+            return float(value)
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time())
+    except (ValueError, OverflowError):
+        return None

@@ -4,20 +4,22 @@ A batch is a range of places in the source, the same in every run and wherever i
 is computed; what is rejected leaves it smaller.
 """
 
+import contextlib
 import itertools
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 
-from ..constants import CLUSTER_AHEAD, EMBED_AHEAD, FETCH_THREADS, THUMBNAIL_BYTES
+from ..constants import CLUSTER_AHEAD, EMBED_AHEAD, FETCH_AHEAD, FETCH_THREADS, THUMBNAIL_BYTES
 from ..running.threads import usable_cores
 from .errors import Rejected, one_line
+from .fetch import fetch
 from .images import thumbnail
 from .loading import load
 from .models import cached_encoder
-from .sources import Url
+from .sources import Failure, Url
 from .writer import Outcome
 
 
@@ -54,8 +56,17 @@ class Prepared(NamedTuple):
     reason: str | None
 
 
+def fetched(item, options):
+    """The item with what its URL gives in place of it."""
+    try:
+        image = fetch(item.image, allow_private=options.allow_private, timeout=options.timeout)
+    except Rejected as error:
+        image = Failure(str(error))
+    return item._replace(image=image)
+
+
 def prepare(item, encoder, options):
-    """Load, decode and preprocess one item; never raises for what the item is like."""
+    """Load and preprocess one item; never raises for what the item is like."""
     if options.captions_required and not item.captions:
         return Prepared(None, None, "there is no caption")
     try:
@@ -113,7 +124,11 @@ def batches_of(items, size):
 
 
 def run_here(batches, encoder, options):
-    """Yield ``(items, outcomes)``: items are prepared by threads while the model works.
+    """Yield ``(items, outcomes)``: images are fetched and decoded while the model works.
+
+    On a processor the model works on as many batches as there are cores, on one
+    thread each: threads that share a batch wait for one another at every step,
+    and spin while something else has their core.
 
     Parameters
     ----------
@@ -121,38 +136,88 @@ def run_here(batches, encoder, options):
     encoder : models.Encoder
     options : Options
     """
-    with (
-        ThreadPoolExecutor(usable_cores(), "daskksvd-decode") as decoding,
-        ThreadPoolExecutor(FETCH_THREADS, "daskksvd-fetch") as fetching,
-        ThreadPoolExecutor(1, "daskksvd-read") as reading,
-    ):
+    cores = usable_cores()
+    workers = cores if encoder.device.type == "cpu" else 1
+    with contextlib.ExitStack() as stack:
 
-        def start(item):
-            pool = fetching if isinstance(item.image, Url) else decoding
-            return pool.submit(prepare, item, encoder, options)
+        def pool(threads, name, start=None):
+            made = ThreadPoolExecutor(threads, f"daskksvd-{name}", start)
+            stack.callback(made.shutdown, wait=False, cancel_futures=True)
+            return made
 
-        batches = iter(batches)
+        stack.enter_context(threads_kept())
+        reading, fetching, decoding = pool(1, "read"), pool(FETCH_THREADS, "fetch"), pool(cores, "decode")
+        modelling = pool(workers, "model", one_thread if workers > 1 else None)
+
+        def begin(items):
+            """Start fetching what has to be."""
+            return [
+                fetching.submit(fetched, item, options) if worth_fetching(item, options) else item
+                for item in items
+            ]
+
+        def ready(item):
+            return prepare(item.result() if isinstance(item, Future) else item, encoder, options)
+
+        def finish(items, handles):
+            return outcomes_of(items, [handle.result() for handle in handles], encoder, options)
+
+        batches = begun_ahead(batches, begin)
         following = reading.submit(next, batches, None)
         waiting = deque()
-        try:
-            while True:
-                while len(waiting) < EMBED_AHEAD and following is not None:
-                    if waiting and not following.done():
-                        break
-                    items = following.result()
-                    if items is None:
-                        following = None
-                        break
-                    following = reading.submit(next, batches, None)
-                    waiting.append((items, [start(item) for item in items]))
-                if not waiting:
-                    return
-                items, handles = waiting.popleft()
-                prepared = [handle.result() for handle in handles]
-                yield items, outcomes_of(items, prepared, encoder, options)
-        finally:
-            for pool in (reading, decoding, fetching):
-                pool.shutdown(wait=False, cancel_futures=True)
+        while following is not None or waiting:
+            # no more is decoded than the model will soon ask for
+            full = len(waiting) >= workers + EMBED_AHEAD
+            if waiting and (full or following is None or not following.done()):
+                items, outcomes = waiting.popleft()
+                yield items, outcomes.result()
+                continue
+            found = following.result()
+            following = None if found is None else reading.submit(next, batches, None)
+            if found is not None:
+                items, begun = found
+                handles = [decoding.submit(ready, one) for one in begun]
+                # the source may have pixels in hand: they are not kept twice
+                names = [item._replace(image=None) for item in items]
+                waiting.append((names, modelling.submit(finish, items, handles)))
+
+
+def worth_fetching(item, options):
+    """Whether there is a URL to fetch, and the image would be used."""
+    return isinstance(item.image, Url) and bool(item.captions or not options.captions_required)
+
+
+def begun_ahead(batches, begin):
+    """Yield batches with what ``begin`` returns for each, which is called further ahead for URLs.
+
+    What servers send is small and may take long: one that is slow must not hold up others.
+    """
+    ahead = deque()
+    for items in batches:
+        ahead.append((items, begin(items)))
+        urls = any(isinstance(item.image, Url) for item in items)
+        while ahead and (not urls or sum(len(items) for items, _ in ahead) >= FETCH_AHEAD):
+            yield ahead.popleft()
+    yield from ahead
+
+
+def one_thread():
+    """Let this thread compute alone what it computes."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@contextlib.contextmanager
+def threads_kept():
+    """Leave PyTorch with as many threads as it had."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def run_on_cluster(batches, spec, options, client):
@@ -185,7 +250,11 @@ def run_on_cluster(batches, spec, options, client):
 def embed_batch(items, spec, options):
     """What a worker does with a batch."""
     encoder = cached_encoder(spec)
-    urls = any(isinstance(item.image, Url) for item in items)
-    with ThreadPoolExecutor(FETCH_THREADS if urls else 2) as pool:
-        prepared = list(pool.map(lambda item: prepare(item, encoder, options), items))
+    if encoder.device.type == "cpu":
+        one_thread()  # as here; a worker has a thread a core, and the vectors are the same, bit for bit
+    if any(isinstance(item.image, Url) for item in items):
+        with ThreadPoolExecutor(FETCH_THREADS) as pool:
+            prepared = list(pool.map(lambda item: prepare(item, encoder, options), items))
+    else:
+        prepared = [prepare(item, encoder, options) for item in items]
     return outcomes_of(items, prepared, encoder, options)

@@ -8,6 +8,7 @@ import numpy as np
 from ..constants import EMBED_CHUNK_BYTES, EMBED_LEAST_ROWS, IMAGE_PIXELS
 from ..files import absolute
 from ..learning.settings import flag, integer, number
+from ..running import make_runner
 from .models import cached_encoder, check_spec
 from .pipeline import Options, batches_of, run_here, run_on_cluster
 from .sources import open_source
@@ -179,6 +180,7 @@ def embed(
         encoder = cached_encoder(spec)
         model_identity, d, batch = encoder.identity(), encoder.d, encoder.default_batch()
     else:
+        check_workers(client, source)
         model_identity, d, batch = client.submit(describe_encoder, spec, pure=False).result()
     form = {
         "dtype": dtype,
@@ -215,6 +217,9 @@ def embed(
                     bar.update(len(items), writer)
             writer.finish()
         rows, rejected = writer.rows, writer.rejected
+    except (KeyboardInterrupt, OSError) as error:
+        error.add_note(f"What was embedded is kept in {path}; the same call goes on from there")
+        raise
     finally:
         writer.close()
     if not rows:
@@ -224,6 +229,16 @@ def embed(
         why = f"; the first of {rejected} rejects: {reasons.iloc[0]}" if rejected else ": it is empty"
         raise ValueError(f"source gave no image that could be embedded{why}")
     return open_embeddings(path)
+
+
+def check_workers(client, source):
+    """Refuse a path of this machine that workers do not see: every image would be rejected."""
+    if isinstance(source, (str, os.PathLike)) and os.path.exists(source):
+        runner = make_runner(client)
+        try:
+            runner.check_path(absolute(source), "source")
+        finally:
+            runner.close()
 
 
 def describe_encoder(spec):

@@ -106,11 +106,17 @@ class FolderSource(Source):
         left = os.path.isabs(listed)
         for name, folder in itertools.product(names, dict.fromkeys((beside, self._root))):
             path = os.path.normpath(os.path.join(folder, name))
-            if is_inside(path, self._root):
-                if os.path.exists(path):
-                    return os.path.relpath(path, self._root).replace(os.sep, "/"), None
-            elif os.path.lexists(path) or ".." in name.split("/"):
+            within = path.startswith(self._root.rstrip(os.sep) + os.sep)
+            short = os.path.relpath(path, self._root).replace(os.sep, "/") if within else None
+            if short in self._elements:
+                return short, None
+            if not os.path.lexists(path):
+                left = left or (not within and ".." in name.split("/"))
+            elif not is_inside(path, self._root):
                 left = True
+            elif os.path.exists(path):
+                real = os.path.relpath(os.path.realpath(path), self._root)
+                return real.replace(os.sep, "/"), None
         if left:
             return listed, Failure("the captions file names a file outside the folder")
         for name in names:

@@ -182,7 +182,7 @@ def _explained(error, name, split, config):
         return ValueError(f"split={split!r}; source={name!r} does not have it ({text})")
     if "onfig" in text and ("vailable" in text or "missing" in text):
         return ValueError(f"config={config!r}; source={name!r} needs another ({text})")
-    if _connection(error):
+    if _connection(error) or "LocalEntryNotFoundError" in text:
         return ConnectionError(f"source={name!r}; the Hugging Face Hub cannot be reached ({text})")
     return ValueError(f"source={name!r} cannot be opened ({text})")
 

@@ -1,9 +1,12 @@
 """Hugging Face data sets, streamed from the Hub or read from local files."""
 
+import collections
 import json
+import os
 import pathlib
+from concurrent.futures import ThreadPoolExecutor
 
-from ...constants import IMAGE_BYTES, STATE_EVERY
+from ...constants import HUB_THREADS, IMAGE_BYTES, STATE_EVERY
 from ..errors import one_line
 from .base import Failure, Item, Source, Url, as_image, clean_captions
 from .columns import choose, is_url
@@ -12,6 +15,10 @@ _NETWORK = frozenset(
     {"aiohttp", "fsspec", "httpcore", "httpx", "httpx2", "huggingface_hub", "requests", "urllib3"}
 )
 """Packages whose exceptions speak of the connection, not of the data."""
+
+
+class _Remote(str):
+    """The path of a file of the Hub, as `fsspec` has it."""
 
 
 class DatasetSource(Source):
@@ -54,7 +61,7 @@ class DatasetSource(Source):
         super().__init__(n_samples)
         self._name = name
         self._origin = origin
-        self._folder = folder
+        self._folder = None if folder is None else os.path.abspath(folder)
         self._remote = remote
         features = dataset.features
         row = self._first_row(dataset, features, image_column, url_column)
@@ -88,7 +95,7 @@ class DatasetSource(Source):
 
     def _read(self, start, state):
         if not self._indexed:
-            yield from self._stream(start, state)
+            yield from self._with_files(self._stream(start, state))
             return
         for position in range(start, len(self._dataset)):
             try:
@@ -116,6 +123,40 @@ class DatasetSource(Source):
                     yield item
                 position += 1
 
+    def _with_files(self, items):
+        """The items, those whose image is a file of the Hub with its contents.
+
+        Files are read some ahead, several at once, and given in order.
+        """
+        waiting = collections.deque()
+        pool = ThreadPoolExecutor(HUB_THREADS, "daskksvd-hub")
+        try:
+            for item in items:
+                remote = isinstance(item.image, _Remote)
+                waiting.append((item, pool.submit(_read_remote, item.image) if remote else None))
+                while waiting and (len(waiting) > 2 * HUB_THREADS or waiting[0][1] is None):
+                    yield self._with_file(*waiting.popleft())
+            while waiting:
+                yield self._with_file(*waiting.popleft())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _with_file(self, item, reading):
+        if reading is None:
+            return item
+        try:
+            return item._replace(image=reading.result())
+        except Exception as error:
+            if _is_network(error):
+                raise self._broken(item.position, error) from error
+            return item._replace(image=Failure(f"the image cannot be read ({one_line(error)})"))
+
+    def _broken(self, position, error):
+        return ConnectionError(
+            f"source={self._name!r}: the connection broke at element {position} "
+            f"({one_line(error)}); start again with the same arguments to go on from there"
+        )
+
     def _rows(self, part, position):
         """The rows of a part, and if it breaks off, a failure as the last."""
         rows = iter(part)
@@ -126,10 +167,7 @@ class DatasetSource(Source):
                 return
             except Exception as error:
                 if self._remote and _is_network(error):
-                    raise ConnectionError(
-                        f"source={self._name!r}: the connection broke after element {position} "
-                        f"({one_line(error)}); start again with the same arguments to go on from there"
-                    ) from error
+                    raise self._broken(position, error) from error
                 part_name = "the data set" if self._parts == 1 else "a file of the data set"
                 yield Failure(f"{part_name} is damaged ({one_line(error)}); the rest of it is lost")
                 return
@@ -144,12 +182,7 @@ class DatasetSource(Source):
             caption for column in self._columns.captions for caption in clean_captions(row.get(column))
         )
         value = row.get(self._columns.image)
-        try:
-            image = self._url(value) if self._columns.is_url else self._image(value)
-        except Exception as error:
-            if self._remote and _is_network(error):
-                raise
-            image = Failure(f"the image cannot be read ({one_line(error)})")
+        image = self._url(value) if self._columns.is_url else self._image(value)
         return Item(position, str(image) if isinstance(image, Url) else source, image, captions)
 
     def _url(self, value):
@@ -163,7 +196,9 @@ class DatasetSource(Source):
         if not isinstance(image, str) or isinstance(image, Url):
             return image
         if "://" in image:
-            return _read_remote(image)
+            if image.split("::")[-1].startswith("hf://"):
+                return _Remote(image)
+            return Failure(f"the data set names a file elsewhere, at {image.split('://')[0]}://")
         if self._folder is None:
             return Failure("the data set names a local file, which one from elsewhere must not")
         return pathlib.Path(self._folder, image)
@@ -189,10 +224,11 @@ def _undecoded(dataset, columns):
     """Only the columns that are read, and images as they are stored: none is decoded here."""
     import datasets
 
-    dataset = dataset.select_columns(list(dict.fromkeys([columns.image, *columns.captions])))
-    if _is(dataset.features[columns.image], "Image"):
+    if hasattr(dataset, "decode"):  # a stream, which may have a step of its own for it
+        dataset = dataset.decode(False)
+    elif _is(dataset.features[columns.image], "Image"):
         dataset = dataset.cast_column(columns.image, datasets.Image(decode=False))
-    return dataset
+    return dataset.select_columns(list(dict.fromkeys([columns.image, *columns.captions])))
 
 
 def _is(feature, name):
@@ -222,8 +258,14 @@ def _state(number, part):
 
 
 def _is_network(error):
-    """Whether an exception, or one that caused it, is one of the connection."""
+    """Whether an exception, or one that caused it, is one of the connection.
+
+    That a server has no such file is not: it will have none later.
+    """
     while error is not None:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if isinstance(error, FileNotFoundError) or status in (404, 410):
+            return False
         package = type(error).__module__.split(".")[0]
         if isinstance(error, (ConnectionError, TimeoutError)) or package in _NETWORK:
             return True
@@ -232,11 +274,9 @@ def _is_network(error):
 
 
 def _read_remote(path):
-    """An image file of a data set of the Hub, by the path that `datasets` gives it."""
+    """An image file of a data set of the Hub, perhaps within an archive, by its path there."""
     import fsspec
 
-    if not path.split("::")[-1].startswith("hf://"):
-        return Failure(f"the data set names a file elsewhere, at {path.split('://')[0]}://")
     with fsspec.open(path, "rb") as file:
         data = file.read(IMAGE_BYTES + 1)
     return data if len(data) <= IMAGE_BYTES else Failure(f"has more than {IMAGE_BYTES} bytes")

@@ -1,11 +1,12 @@
 """Any iterable of captioned images as a source."""
 
 import inspect
+import os
 from collections.abc import Iterator, Mapping
 
 from ...constants import SOURCE_FAILURES
 from ..errors import one_line
-from .base import Failure, Item, Source, as_image, clean_captions
+from .base import Failure, Item, Source, Url, as_image, clean_captions
 from .columns import CAPTION_NAMES, IMAGE_NAMES, URL_NAMES, find, listing
 
 
@@ -50,9 +51,10 @@ class IterableSource(Source):
                 continue
             try:
                 image, captions = _take_apart(value)
-                yield Item(position, name, as_image(image), clean_captions(captions))
+                item = Item(position, name, _anywhere(as_image(image)), clean_captions(captions))
             except Exception as error:  # an object's own attributes may raise
-                yield Item(position, name, Failure(f"the element cannot be read ({one_line(error)})"))
+                item = Item(position, name, Failure(f"the element cannot be read ({one_line(error)})"))
+            yield item
 
     def _by_index(self, start):
         for position in range(start, len(self._elements)):
@@ -83,6 +85,13 @@ class IterableSource(Source):
             if position >= start:
                 yield position, value
             position += 1
+
+
+def _anywhere(image):
+    """A path that means the same in other processes; anything else as it is."""
+    if isinstance(image, (str, os.PathLike)) and not isinstance(image, Url):
+        return os.path.abspath(image)
+    return image
 
 
 def _rest(iterator, failures):

@@ -85,10 +85,14 @@ class ShardSource(Source):
 def _samples(path, offset, skip):
     """Samples of a shard from a byte of it on; the first ``skip`` without their contents."""
     sample = problem = None
+    last = -1
     try:
         with _open(path, offset) as (tar, blocks, seekable):
             while (member := tar.next()) is not None:
                 tar.members.clear()  # or it keeps them all
+                if member.offset <= last:  # a negative size leads back, and round and round
+                    raise ValueError("a header of negative size")
+                last = member.offset
                 key, suffix = _name(member.name)
                 if member.isdir() or os.path.basename(member.name).startswith("._"):  # of macOS, no file
                     continue
@@ -206,7 +210,7 @@ class _Blocks:
         self.tell = file.tell
 
     def read(self, size):
-        if size > IMAGE_BYTES:
+        if not 0 <= size <= IMAGE_BYTES:
             raise ValueError(f"a header of {size} bytes")
         data = self._file.read(size)
         if size == tarfile.BLOCKSIZE:
