@@ -311,6 +311,9 @@ FETCH_LONGEST_WAIT = 30.0
 WORD_CACHE = 2**20
 """Forms of words of which the base form is kept; captions use few, file names many."""
 
+LABEL_TABLES = 24
+"""Tables of words x atoms in double precision that exist while atoms are named."""
+
 TEXT_BATCH = 2**22
 """Characters of captions that are parted into words at once; a list of words takes 20 times that."""
 
@@ -512,3 +515,21 @@ DASHBOARD_LISTED = 50
 DASHBOARD_SAME = 0.8
 """|cos| from which on two atoms are said to have the same direction: of such pairs half had
 the same first word in two fits of one set, of the others few."""
+
+REPORT_ATOMS = 256
+"""Atoms with images and pictures in a report, when the user sets no number."""
+
+REPORT_MEGABYTES = 9.5
+"""Images in a report take at most this; the page then stays under 15 MB, of which Bokeh is 1."""
+
+REPORT_IMAGES = (
+    {"side": 128, "quality": 75, "top": 12, "opposite": 6, "n_quantiles": 4, "per": 3, "controls": 6},
+    {"side": 96, "quality": 70, "top": 9, "opposite": 3, "n_quantiles": 3, "per": 3, "controls": 3},
+    {"side": 80, "quality": 60, "top": 9, "opposite": 3, "n_quantiles": 3, "per": 2, "controls": 3},
+    {"side": 64, "quality": 50, "top": 8, "opposite": 2, "n_quantiles": 2, "per": 2, "controls": 2},
+    {"side": 56, "quality": 45, "top": 4, "opposite": 0, "n_quantiles": 0, "per": 0, "controls": 0},
+)
+"""Galleries of a report, richest first: pixels and quality of images, and how many of each sort."""
+
+WORD_ATOMS = 12
+"""Atoms of a word that the search of a report knows."""

@@ -2,17 +2,22 @@
 
 import contextlib
 import http.server
+import random
 import socket
 import ssl
 import threading
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from daskksvd.constants import FETCH_LONGEST_WAIT
+from daskksvd.embedding import connection
 from daskksvd.embedding import fetch as module
+from daskksvd.embedding.connection import is_public
 from daskksvd.embedding.errors import FetchError
-from daskksvd.embedding.fetch import fetch, is_public
+from daskksvd.embedding.fetch import fetch
 from daskksvd.embedding.loading import load
 from daskksvd.embedding.sources.base import Item, Url
 
@@ -139,6 +144,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def send_flaky(self):
         (self.send_reset, self.send_short, self.send_500, self.send_good)[len(self.server.asked) - 1]()
 
+    def send_odd_wait(self):
+        self.head(503, Retry_After=self.path.split("?", 1)[1], Content_Length="0")
+
+    def send_raw(self):
+        self.wfile.write(self.server.raw)
+
     def send_500(self):
         self.head(500, Content_Length="0")
 
@@ -258,6 +269,49 @@ def test_waits_as_long_as_the_server_asks(server, waits):
     server.asked.clear()
     assert "HTTP 429" in local_reason(server, "/busy", timeout=1)
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "value", ["soon", "-5", "\xb2", "1e400", "Mon, 01 Jan 99999 00:00:00 GMT", "9" * 400]
+)
+def test_odd_waits(server, waits, value):
+    assert "HTTP 503" in local_reason(server, f"/odd-wait?{value}")
+    assert len(server.asked) in (1, 4) and all(0 < wait < 7 for wait in waits)
+
+
+def test_whatever_is_answered_is_an_answer_or_a_reason(server):
+    """Answers with wrong bytes at any place; nothing but `FetchError` may come of them."""
+    draw = random.Random(0)
+    seeds = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[127.0.0.1]:99999/\xff\r\n\r\n",
+        b"HTTP/1.0 503 Busy\r\nRetry-After: Mon, 01 Jan 2035 00:00:00 GMT\r\n\r\n",
+    ]
+    for number in range(200):
+        raw = bytearray(seeds[number % 4])
+        for _ in range(draw.randrange(5)):
+            raw[draw.randrange(len(raw))] = draw.randrange(256)
+        server.raw = bytes(raw[: draw.choice([None, draw.randrange(len(raw))])])
+        try:
+            found = local(server, "/raw", attempts=1)
+        except FetchError as error:
+            assert str(error).isprintable() and len(str(error)) < 400
+        else:
+            assert isinstance(found, bytes)
+
+
+@settings(deadline=None)
+@given(
+    st.text(), st.sampled_from(["{}", "http://{}", "https://a.test/{}", "http://[{}]/", "http://a.test:{}/"])
+)
+def test_whatever_is_asked_for_is_an_answer_or_a_reason(text, form):
+    def unknown(*args, **kwargs):
+        raise socket.gaierror(socket.EAI_NONAME, "not known")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", unknown)
+        reason(form.format(text))
 
 
 def test_broken_answers(server):
@@ -440,6 +494,8 @@ def test_a_name_is_looked_up_once_for_a_connection(names):
         ("ftp://public.test/", "the scheme is 'ftp'"),
         ("http://a:b@public.test/good", "user name"),
         ("//inside.test/good", "10.1.2.3"),
+        ("http://[bad", "no valid"),
+        ("http://public.test:port/", "no valid URL"),
     ],
 )
 def test_redirects_to_what_is_not_fetched(names, server, place, found):
@@ -480,7 +536,7 @@ def test_certificates_are_checked_against_the_name(server, names, tmp_path, monk
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
     assert "certificate is not valid" in reason("https://public.test/good")  # nobody knows the authority
-    monkeypatch.setattr(module, "_tls", lambda: trusting)
+    monkeypatch.setattr(connection, "_tls", lambda: trusting)
     assert fetch("https://public.test/good") == BODY
     assert server.asked[-1].headers["Host"] == "public.test"
     before = len(server.asked)

@@ -295,7 +295,8 @@ def test_an_image_that_was_closed_and_one_whose_file_is_gone(tmp_path):
     image.close()
     assert reason(image)
     path.write_bytes(encoded(picture(), "PNG")[:100])
-    assert reason(PIL.Image.open(path))
+    with PIL.Image.open(path) as image:
+        assert reason(image)
 
 
 # --- what is refused ---------------------------------------------------------------
