@@ -113,8 +113,8 @@ def main():
                 records.append(record)
                 print(TABLE.line(record), flush=True)
     note = (
-        f"{options.images} JPEGs of {options.width} x {options.height} in a folder, {options.size} pixels into "
-        f"the model; medians of {options.rounds} turns. decode, prepare: milliseconds of one thread an image."
+        f"{options.images} JPEGs of {options.width} x {options.height} in a folder, {options.size} pixels "
+        f"into the model; medians of {options.rounds} turns. decode, prepare: milliseconds of one thread an image."
     )
     parts = [
         "# Embedding",

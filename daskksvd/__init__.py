@@ -10,15 +10,25 @@ import importlib
 __version__ = "0.1.0"
 
 _WHERE = {
+    "Embeddings": "daskksvd.embedding",
     "FitInterrupted": "daskksvd.learning.fit",
     "KSVD": "daskksvd.estimator",
     "Result": "daskksvd.result",
     "StopFit": "daskksvd.tracking",
+    "concept_graph": "daskksvd.labelling.graph",
     "datasets": "daskksvd.datasets",
+    "embed": "daskksvd.embedding",
+    "embed_texts": "daskksvd.embedding",
+    "faithfulness": "daskksvd.labelling",
     "fit": "daskksvd.learning.fit",
+    "label": "daskksvd.labelling.labels",
+    "labelling": "daskksvd.labelling",
     "load": "daskksvd.result",
     "open_codes": "daskksvd.coding.store",
+    "open_embeddings": "daskksvd.embedding",
+    "open_labels": "daskksvd.labelling.store",
     "plan": "daskksvd.planning",
+    "view": "daskksvd.view",
 }
 
 __all__ = sorted(_WHERE)

@@ -38,6 +38,18 @@ def start(script, *arguments, **environment):
     return run.stdout
 
 
+def test_labelling_smoke(module, tmp_path):
+    """What is made is labelled, all of it, and by chance hardly an atom is named."""
+    labelling = module("labelling")
+    options = argparse.Namespace(samples=3000, words=40, atoms=32, nonzeros=4, length=6)
+    assert len(set(labelling.make_words(5000))) == 5000
+    labelling.make_data(tmp_path, 3000, 40, options)
+    record = labelling.timed(tmp_path, None, [os.getpid()])
+    assert record["samples"] == 3000 and record["words"] == 40 and record["named"] < 0.1
+    assert record["peak_mb"] >= record["before_mb"] > 0 and record["seconds"] > 0
+    assert {case[:2] for case in labelling.cases(options)} >= {(3000, 40), (375, 40), (3000, 80)}
+
+
 def test_peers_smoke(module, tmp_path):
     """All that is installed is measured, what is not is named, and nothing else is missing."""
     blocked = tmp_path / "blocked"

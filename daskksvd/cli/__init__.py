@@ -1,4 +1,4 @@
-"""The command ``daskksvd``: demo, fit, encode and info.
+"""The command ``daskksvd`` and its subcommands.
 
 What takes long to import is imported inside the commands, so that ``--help``
 answers at once.
@@ -10,9 +10,12 @@ import click
 
 from .. import __version__
 from .demo import demo_command
+from .embed import embed_command
 from .encode import encode_command
 from .fit import fit_command
 from .info import info_command
+from .label import atom_command, label_command, words_command
+from .report import report_command
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 """Exit codes: the work broke off; it cannot be done as asked for; Ctrl-C."""
@@ -64,18 +67,20 @@ def main(traceback):
     """Dictionary learning with K-SVD, for data that does not fit in memory.
 
     Given samples, one a row, find a set of directions ("atoms") such that every
-    sample is nearly a weighted sum of a few of them. The samples lie in a Zarr
-    store (or a .npy file) and are read piece by piece.
+    sample is nearly a weighted sum of a few of them. The samples, vectors of
+    images say, lie in a Zarr store (or a .npy file) and are read piece by piece.
 
     \b
-    New here? See it work on made-up data, in less than a minute:
+    New here? See it work on drawn scenes, in about a minute:
       daskksvd demo
 
     \b
     Then, with your own data:
-      daskksvd info   embeddings.zarr
-      daskksvd fit    embeddings.zarr --n-components 1024 --n-nonzero-coefs 8 --out result.zarr
-      daskksvd encode result.zarr embeddings.zarr --out codes.zarr
+      daskksvd embed  photos/ --captions captions.csv --model MODEL --out photos-embedded
+      daskksvd info   photos-embedded
+      daskksvd fit    photos-embedded --n-components 1024 --n-nonzero-coefs 8 --out result.zarr
+      daskksvd encode result.zarr photos-embedded --out codes.zarr
+      daskksvd label  result.zarr photos-embedded --codes codes.zarr
 
     \b
     Exit codes:
@@ -86,5 +91,9 @@ def main(traceback):
     """
 
 
-for command in (demo_command, fit_command, encode_command, info_command):
+COMMANDS = (
+    demo_command, embed_command, fit_command, encode_command, label_command, words_command, atom_command,
+    report_command, info_command,
+)  # fmt: skip
+for command in COMMANDS:
     main.add_command(command)

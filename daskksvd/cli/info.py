@@ -30,6 +30,7 @@ HEADINGS = {
 
 NEXT = {
     "result": "Next:\n  daskksvd encode {path} STORE --out codes.zarr",
+    "labels": "Next:\n  daskksvd words {path} WORD\n  daskksvd atom {path} NUMBER",
     "codes": "Next, in Python:\n  codes = daskksvd.open_codes({path!r})  # lazy, sparse",
     "checkpoint": "To go on, or to get its result, give the same command again, with this --checkpoint.",
     "embeddings": "Next:\n  daskksvd fit {path} -m M -k K --whiten 0.25 --out result.zarr",
@@ -47,7 +48,7 @@ Examples:
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs to read.")
 def info_command(path, as_json):
-    """Say what lies at PATH: embeddings, a result, codes, a checkpoint, or samples.
+    """Say what lies at PATH: embeddings, a result, codes, labels, a checkpoint, or samples.
 
     For embeddings that is which model made them of what, and how many images
     were skipped and why. For a result or a checkpoint that is how the error went down, pass by pass,
@@ -94,6 +95,8 @@ def describe(path):
     on_disk = {"path": path, "bytes": disk_bytes(path)}
     if store.attrs.get("format") == FORMAT:
         return {"kind": "result", **on_disk, **describe_result(load(path))}
+    if store.attrs.get("format") == "daskksvd.labels":
+        return {"kind": "labels", **on_disk, **describe_labels(store)}
     if isinstance(store, zarr.Group) and set(SCHEMA) <= set(store):
         return {"kind": "codes", **on_disk, **describe_codes(store)}
     return describe_samples(path)
@@ -155,6 +158,12 @@ def describe_codes(store):
         "mean_nonzeros": int((counted != 0).sum()) / len(counted),
         "counted_rows": len(counted),
     }
+
+
+def describe_labels(store):
+    facts = dict(store.attrs)
+    names = ("n", "n_components", "n_words", "mean_nonzeros", "rank_by", "alpha", "test")
+    return {"named_atoms": int(store["significant"][:].sum()), **{name: facts[name] for name in names}}
 
 
 def describe_checkpoint(header, arrays):

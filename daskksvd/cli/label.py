@@ -1,0 +1,274 @@
+"""``daskksvd label``, ``words`` and ``atom``: what atoms mean, in words."""
+
+import os
+
+import click
+
+from ..constants import ATOM_USES, JOINT_LEAST, SIGNIFICANCE
+from .shared import OVERWRITE, SCHEDULER, aligned, check_out, connected
+
+LABEL_EXAMPLES = """\b
+Examples:
+  daskksvd label result.zarr photos            # the folder that "daskksvd embed" made
+  daskksvd label result.zarr captions.parquet --codes result-codes.zarr --table labels.csv
+  daskksvd label result.zarr captions.csv --samples embeddings.zarr --words nouns.txt --top 5
+"""
+
+WORDS_EXAMPLES = """\b
+Examples:
+  daskksvd words result.zarr dog
+  daskksvd words result-labels.zarr "polar bear" --top 3
+"""
+
+ATOM_EXAMPLES = """\b
+Examples:
+  daskksvd atom result.zarr 17
+"""
+
+
+class Bound(click.ParamType):
+    """A number of samples, or a share of them with a point in it."""
+
+    name = "number"
+
+    def convert(self, value, param, context):
+        try:
+            return value if not isinstance(value, str) else float(value) if "." in value else int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number of samples nor a share of them", param, context)
+
+
+OPTIONS = [
+    click.Argument(["result"]),
+    click.Argument(["captions"]),
+    click.Option(["--codes"], metavar="CODES", help='Codes of the samples, from "daskksvd encode".'),
+    click.Option(["--samples"], metavar="STORE", help="Samples to code on the way, in place of --codes."),
+    click.Option(
+        ["--sample-ids"],
+        metavar="PATH",
+        help="Integer ids of the rows, in a Zarr array or .npy file, for captions by such ids.",
+    ),
+    click.Option(["--out", "-o"], metavar="LABELS", help="Store to make. [default: beside RESULT]"),
+    click.Option(["--table"], metavar="PATH", help="Also write the table: .csv, .parquet or .txt."),
+    click.Option(
+        ["--graph"], metavar="PATH", help="Also write words and atoms as a graph: .graphml or .json."
+    ),
+    click.Option(["--best"], type=click.IntRange(min=0), default=20, help="Atoms to print, the best first."),
+    click.Option(["--language"], default="en", help="Language of the captions, as a code."),
+    click.Option(["--words"], metavar="FILE", help="Count these words only: a text file, one a line."),
+    click.Option(["--phrases"], metavar="FILE", help="Count these expressions too: one a line."),
+    click.Option(["--min-df"], type=Bound(), help="Least samples with a word. [default: 20 and 1 %]"),
+    click.Option(["--max-df"], type=Bound(), help="Most samples with a word. [default: 90 %]"),
+    click.Option(
+        ["--occurrence"],
+        type=click.Choice(["any", "share"]),
+        default="any",
+        help="Of several captions, any that has the word, or the share of them.",
+    ),
+    click.Option(
+        ["--missing"],
+        type=click.Choice(["exclude", "empty"]),
+        default="exclude",
+        help="Leave samples without captions out, or count them as without words.",
+    ),
+    click.Option(["--rank-by"], default="g", help="Measure that ranks words."),
+    click.Option(["--top"], type=click.IntRange(min=1), default=3, help="Most words an atom."),
+    click.Option(["--alpha"], type=float, default=SIGNIFICANCE, help="False discovery rate."),
+    click.Option(["--min-uses"], type=int, default=ATOM_USES, help="Least samples that use a named atom."),
+    click.Option(["--min-joint"], type=int, default=JOINT_LEAST, help="Least samples with atom and word."),
+    SCHEDULER,
+    OVERWRITE,
+]
+
+
+@click.command(
+    "label", params=OPTIONS, short_help="Name atoms with words of captions.", epilog=LABEL_EXAMPLES
+)
+def label_command(
+    result, captions, codes, samples, sample_ids, out, table, graph, best, language, words, phrases, min_df,
+    max_df, occurrence, missing, rank_by, top, alpha, min_uses, min_joint, scheduler, overwrite,
+):  # fmt: skip
+    """Say in words what the atoms in RESULT mean, by the captions of samples.
+
+    CAPTIONS is a parquet file or a folder of them, a .csv, .tsv or .jsonl
+    file, or the folder that "daskksvd embed" made. Its table has a column
+    "row" or "sample", the row of the samples from 0, and "caption", or
+    "captions" with lists.
+
+    An atom is named by the words that the captions of samples with it have
+    more often than chance explains; atoms without such a word are said to
+    have none. Codes are read from --codes, or from RESULT-codes.zarr beside
+    RESULT; without them samples are coded on the way.
+
+    \b
+    Columns of the table:
+      side         sign of the coefficients of the side that is named
+      uses         samples that use it
+      words        significant words, strongest first
+      specific     of the other significant words the one of largest lift
+      correlation  of the first word with the use of the atom, of either sign
+      phi          the same with the use of this side
+      lift         how many times more often they meet than by chance
+      g            signed root of the likelihood ratio G^2
+      q value      false discovery rate
+    """
+    from ..constants import WORD_SHARE_MOST
+    from ..files import absolute, exists
+    from ..labelling import Tokenizer, concept_graph, label, label_table, write_graph, write_table
+    from ..labelling.store import labels_path, open_store, save_labels
+    from ..labelling.table import as_text, check_ending
+    from ..result import load
+
+    out = out or labels_path(result)
+    check_out(out, overwrite)
+    if exists(out):
+        open_store(absolute(out))  # only labels may be replaced
+    for path, endings in ((table, (".csv", ".parquet", ".txt")), (graph, (".graphml", ".json"))):
+        if path:
+            check_ending(path, endings)
+            check_out(path, True)
+    loaded = load(result)
+    listed = read_lines(words, "--words")
+    phrases = read_lines(phrases, "--phrases") or []
+    phrases += [word for word in listed or () if len(word.split()) > 1]
+    tokenizer = Tokenizer(language, phrases=phrases)
+    with connected(scheduler) as client:
+        found = find_codes(loaded, result, captions, codes, samples)
+        labels = label(
+            found,
+            captions,
+            words=listed,
+            tokenizer=tokenizer,
+            min_df=min_df,
+            max_df=WORD_SHARE_MOST if max_df is None else max_df,
+            occurrence=occurrence,
+            missing=missing,
+            sample_ids=None if sample_ids is None else read_ids(sample_ids),
+            rank_by=rank_by,
+            top=top,
+            alpha=alpha,
+            min_uses=min_uses,
+            min_joint=min_joint,
+            client=client,
+        )
+    save_labels(labels, out, overwrite=overwrite)
+    lines = label_table(labels)
+    if table:
+        write_table(lines, table)
+    if graph:
+        write_graph(concept_graph(labels, top=top), graph)
+    click.echo(aligned(summary(labels)))
+    if best:
+        click.echo("\n" + as_text(lines[:best].drop(columns=["weighted_correlation", "f1"])))
+    click.echo(
+        f"\nLabels are in {out}. Next:\n  daskksvd words {result} WORD\n  daskksvd atom {result} NUMBER"
+    )
+
+
+@click.command("words", short_help="Find the atoms for a word.", epilog=WORDS_EXAMPLES)
+@click.argument("result")
+@click.argument("word")
+@click.option("--top", type=click.IntRange(min=1), default=10, help="Atoms to print.")
+def words_command(result, word, top):
+    """List the atoms that go with WORD, strongest first.
+
+    RESULT is a result that "daskksvd label" has named, or the labels
+    themselves. WORD may be in any form: dogs finds dog.
+    """
+    from ..labelling import atoms_of_word, open_labels
+    from ..labelling.table import as_text
+
+    click.echo(as_text(atoms_of_word(open_labels(result), word, top=top)))
+
+
+@click.command("atom", short_help="Say what an atom means.", epilog=ATOM_EXAMPLES)
+@click.argument("result")
+@click.argument("atom", type=int)
+@click.option("--top", type=click.IntRange(min=1), default=10, help="Words to print.")
+def atom_command(result, atom, top):
+    """Say which words name ATOM, and list those that go with it, strongest first.
+
+    RESULT is a result that "daskksvd label" has named, or the labels
+    themselves; atoms are numbered from 0.
+    """
+    from ..labelling import open_labels, words_of_atom
+    from ..labelling.table import as_text, atom_facts
+
+    labels = open_labels(result)
+    words = words_of_atom(labels, atom, top=top)
+    click.echo(aligned(atom_facts(labels, atom)))
+    click.echo("\n" + as_text(words))
+
+
+def find_codes(loaded, result, captions, codes, samples):
+    """Codes to label: those named, those beside the result, or samples coded on the way."""
+    from ..files import absolute, exists
+
+    if codes and samples:
+        raise ValueError("--codes and --samples were both given; one of them is enough")
+    beside = absolute(result).rstrip("/").removesuffix(".zarr") + "-codes.zarr"
+    embedded = os.path.join(captions, "embeddings.zarr")
+    if codes is None and samples is None:
+        codes = beside if exists(beside) else None
+        samples = embedded if os.path.isdir(embedded) else None
+    if codes:
+        from ..coding.store import open_codes
+
+        opened = open_codes(codes)
+        if opened.shape[1] != len(loaded.dictionary):
+            raise ValueError(
+                f"{codes} has codes of {opened.shape[1]} atoms; {result} has {len(loaded.dictionary)}"
+            )
+        return codes
+    if samples is None:
+        raise FileNotFoundError(
+            f"there is no {beside}; name codes with --codes, or samples to code with --samples"
+        )
+    return loaded.encode(samples)
+
+
+def read_lines(path, option):
+    """Lines of a text file that are not blank; None for no path."""
+    if path is None:
+        return None
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{option} {path}: there is no such file")
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [line.strip() for line in file]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{option} {path} is no text in UTF-8 ({error})") from error
+    return [line for line in lines if line]
+
+
+def read_ids(path):
+    """Integer ids from a .npy file or a Zarr array."""
+    import numpy as np
+    import zarr
+
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"--sample-ids {path}: there is no such path")
+    try:
+        return np.load(path) if path.endswith(".npy") else zarr.open_array(path, mode="r")[:]
+    except Exception as error:
+        raise ValueError(f"--sample-ids {path} is neither a .npy file nor a Zarr array ({error})") from error
+
+
+def summary(labels):
+    """What was labelled, in a few lines."""
+    facts = labels.attrs
+    named = int(labels.significant.sum())
+    lines = {
+        "samples": f"{facts['n']:,} with captions ({facts['n_captions']:,} captions)",
+        "atoms": f"{facts['n_components']:,}, {facts['mean_nonzeros']:.1f} a sample",
+        "words": f"{facts['n_words']:,}, each in at least {facts['min_word_samples']:,.0f} samples",
+        "named": f"{named:,} atoms ({named / facts['n_components']:.0%}) have a significant word",
+        "test": facts["test"],
+    }
+    left_out = {
+        "samples without captions": facts["n_without_captions"] * (facts["missing"] == "exclude"),
+        "blank captions": facts["n_blank_captions"],
+        "lines of unknown samples": facts["n_unknown_lines"],
+    }
+    left_out = [f"{number:,} {what}" for what, number in left_out.items() if number]
+    return lines | ({"left out": ", ".join(left_out)} if left_out else {})

@@ -1,0 +1,139 @@
+"""Codes of other dictionaries at the same budget: what any atoms would score."""
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..coding import codes_to_coo, make_coder
+from ..coding.store import code_rows
+from ..constants import BASELINE_ROWS
+from .features import Dense
+
+METHODS = ("random directions", "samples", "PCA", "FastICA", "k-means", "k-means, one-hot")
+
+
+def baseline_codes(result, embeddings, *, methods=METHODS, train=None, random_state=None):
+    """Code samples with other atoms, as many and with as many nonzeros as a result has.
+
+    All work on the rows as the result prepares them (centred, whitened, ...).
+
+    Parameters
+    ----------
+    result : daskksvd.Result
+    embeddings : array-like, dask.array.Array, zarr.Array or path
+        n x d.
+    methods : sequence of str
+        Among ``"random directions"`` (normal), ``"samples"`` (training
+        samples), ``"k-means"`` (centroids), all set to unit norm and coded by
+        the pursuit of the result; ``"PCA"`` and ``"FastICA"``, at most as
+        many components as features, of which each sample keeps its largest;
+        ``"k-means, one-hot"``, one cluster a sample.
+    train : boolean array or array of int, optional
+        Rows that atoms may be learned from; all by default, and at most
+        `BASELINE_ROWS` of them, at random.
+    random_state : int or numpy.random.Generator, optional
+
+    Returns
+    -------
+    dict of str to scipy.sparse.csr_matrix
+        n x m codes, or fewer columns where there are fewer components.
+    """
+    if isinstance(methods, str):
+        methods = [methods]
+    for method in methods:
+        if method not in METHODS:
+            raise ValueError(f"methods has {method!r}; they must be among {', '.join(map(repr, METHODS))}")
+    dense = Dense(embeddings)
+    m, d = result.dictionary.shape
+    if dense.shape[1] != d:
+        raise ValueError(f"embeddings has {dense.shape[1]} features; the dictionary was learned on {d}")
+    rng = np.random.default_rng(random_state)
+    rows = _training_rows(dense.shape[0], train, rng)
+    if len(rows) < m:
+        raise ValueError(f"train has {len(rows)} rows; there must be one for each of the {m} atoms at least")
+    mapping, dtype = result._mapping(), result.dictionary.dtype
+    some = np.concatenate([mapping.apply(block, dtype) for _, block in dense.take(rows).blocks()])
+    makers = {method: _encoder(method, some, m, result, rng) for method in methods}
+    coded = {method: [] for method in methods}
+    for _, block in dense.blocks():
+        for method, encode in makers.items():
+            coded[method].append(encode(block))
+    return {method: sp.vstack(parts, format="csr") for method, parts in coded.items()}
+
+
+def _training_rows(n, train, rng):
+    rows = np.arange(n)
+    if train is not None:
+        train = np.asarray(train)
+        if not (train.ndim == 1 and (train.dtype.kind in "iu" or (train.dtype == bool and len(train) == n))):
+            raise ValueError(
+                f"train has dtype {train.dtype} and shape {train.shape}; it must be a boolean array with one "
+                "entry a row, or the numbers of rows"
+            )
+        rows = np.unique(rows[train])
+    if len(rows) > BASELINE_ROWS:
+        rows = np.sort(rng.choice(rows, BASELINE_ROWS, replace=False))
+    return rows
+
+
+def _encoder(method, some, m, result, rng):
+    """A function from raw rows to CSR codes."""
+    mapping, dtype = result._mapping(), result.dictionary.dtype
+    seed = int(rng.integers(2**31))
+    k = result._stopping.width
+    if method in ("PCA", "FastICA"):
+        transform = _components(method, some, min(m, *some.shape), seed)
+        return lambda raw: _largest(transform(mapping.apply(raw, dtype)), k)
+    if method == "random directions":
+        atoms = rng.standard_normal((m, some.shape[1]))
+    elif method == "samples":
+        order = rng.permutation(len(some))
+        norms = np.linalg.norm(some[order], axis=1)
+        atoms = some[order[np.argsort(norms == 0, kind="stable")[:m]]]
+    else:
+        means = _means(some, m, seed)
+        if method == "k-means, one-hot":
+            return lambda raw: _one_hot(means.predict(mapping.apply(raw, dtype)), m)
+        atoms = means.cluster_centers_
+    norms = np.linalg.norm(atoms, axis=1, keepdims=True)
+    atoms = np.ascontiguousarray(atoms / np.where(norms > 0, norms, 1), dtype)
+    coder = make_coder(atoms, result._stopping)
+    return lambda raw: codes_to_coo(code_rows(raw, coder, mapping), m).tocsr()
+
+
+def _components(method, some, number, seed):
+    """The transform of scikit-learn's PCA or FastICA."""
+    decomposition = _import_sklearn("decomposition")
+    if method == "PCA":
+        return decomposition.PCA(number, random_state=seed).fit(some).transform
+    model = decomposition.FastICA(number, whiten="unit-variance", max_iter=500, tol=1e-3, random_state=seed)
+    return model.fit(some).transform
+
+
+def _means(some, m, seed):
+    cluster = _import_sklearn("cluster")
+    return cluster.KMeans(m, n_init=1, random_state=seed).fit(some)
+
+
+def _largest(scores, k):
+    """The k entries of largest magnitude of every row."""
+    k = min(k, scores.shape[1])
+    columns = np.argpartition(-np.abs(scores), k - 1, axis=1)[:, :k]
+    rows = np.repeat(np.arange(len(scores)), k)
+    values = np.take_along_axis(scores, columns, axis=1).ravel()
+    return sp.csr_matrix((values, (rows, columns.ravel())), shape=scores.shape)
+
+
+def _one_hot(cluster, m):
+    n = len(cluster)
+    return sp.csr_matrix((np.ones(n), (np.arange(n), cluster)), shape=(n, m))
+
+
+def _import_sklearn(name):
+    import importlib
+
+    try:
+        return importlib.import_module(f"sklearn.{name}")
+    except ImportError as error:
+        raise ImportError(
+            'this baseline needs scikit-learn; install it with: pip install "daskksvd[sklearn]"'
+        ) from error

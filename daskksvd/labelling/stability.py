@@ -1,0 +1,99 @@
+"""Do two fits find the same atoms, and give them the same names?"""
+
+import numpy as np
+
+from ..constants import SAME_ATOM
+from .matching import match_atoms
+
+
+def compare_fits(first, second, *, first_names=None, second_names=None):
+    """Match the atoms of two dictionaries, and compare their names.
+
+    Parameters
+    ----------
+    first, second : Result, xarray.DataArray or array
+        Dictionaries of the same features, m x d and m' x d.
+    first_names, second_names : xarray.Dataset, dict or sequence, optional
+        Names of the atoms: scores from `score_labels`, labels from
+        `daskksvd.label`, or one word an atom (empty or None for none), or a
+        sequence of words an atom, best first.
+
+    Returns
+    -------
+    xarray.Dataset
+        By ``pair``: ``first`` and ``second`` (atoms), ``cosine``, and with
+        names ``same_word`` (whether the first words agree) and ``common_words``
+        (words both have, over all). Attributes: ``median_cosine`` (of
+        magnitudes), ``share_same_atom`` (magnitude over `SAME_ATOM`),
+        ``share_same_word`` and the same among ``same atoms``; pairs without a
+        name on either side do not count.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dictionaries do not fit together, or names do not fit an atom each.
+
+    Notes
+    -----
+    Atoms are matched by the Hungarian method on ``|cos|``, see `match_atoms`.
+    """
+    import xarray as xr
+
+    if (first_names is None) != (second_names is None):
+        raise ValueError("first_names and second_names: one is missing; give both, or neither")
+    match = match_atoms(first, second)
+    near = np.abs(match.cosines)
+    pairs = xr.Dataset(
+        {
+            "first": ("pair", match.first),
+            "second": ("pair", match.second),
+            "cosine": ("pair", match.cosines),
+        },
+        attrs={
+            "n_pairs": len(near),
+            "median_cosine": float(np.median(near)),
+            "share_same_atom": float((near > SAME_ATOM).mean()),
+            "same_atom": SAME_ATOM,
+        },
+    )
+    if first_names is None:
+        return pairs
+    one = _names(first_names, _length(first), "first_names")
+    other = _names(second_names, _length(second), "second_names")
+    both = [(one[a], other[b]) for a, b in zip(match.first, match.second, strict=True)]
+    named = np.array([bool(a and b) for a, b in both])
+    same = np.array([bool(a and b) and a[0] == b[0] for a, b in both])
+    common = [len(set(a) & set(b)) / len(set(a) | set(b)) if a and b else np.nan for a, b in both]
+    pairs["same_word"], pairs["common_words"] = ("pair", same), ("pair", np.array(common))
+    pairs.attrs |= {
+        "n_named": int(named.sum()),
+        "share_same_word": _share(same[named]),
+        "share_same_word_of_same_atoms": _share(same[named & (near > SAME_ATOM)]),
+        "mean_common_words": float(np.nanmean(common)) if named.any() else np.nan,
+    }
+    return pairs
+
+
+def _length(dictionary):
+    return len(getattr(dictionary, "dictionary", dictionary))
+
+
+def _names(names, m, argument):
+    """Words of every atom, best first: a list of m tuples."""
+    if hasattr(names, "data_vars"):
+        if "top_word" in names:
+            names = names["top_word"].transpose("atom", "rank").values
+        elif "word" in names.data_vars:
+            names = names["word"].values
+        else:
+            raise ValueError(f"{argument} is a Dataset without names; it must be labels, or their scores")
+    if isinstance(names, dict):
+        names = [names.get(atom) for atom in range(m)]
+    if len(names) != m:
+        raise ValueError(f"{argument} has names for {len(names)} atoms; the dictionary has {m}")
+    words = [[name] if isinstance(name, str) else list(name if name is not None else ()) for name in names]
+    return [tuple(str(word) for word in atom if word) for atom in words]
+
+
+def _share(values):
+    return float(values.mean()) if len(values) else np.nan
