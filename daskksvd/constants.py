@@ -461,8 +461,8 @@ THUMBNAIL_ROWS = 64
 
 # --- looking at results ------------------------------------------------------
 
-INDEX_PART = 2**22
-"""Nonzeros sorted at a time for the index by atom: about 100 MB with the work space."""
+INDEX_PART = 2**21
+"""Nonzeros sorted at a time for the index by atom: about 150 MB with the work space."""
 
 INDEX_CHUNK = 2**15
 """Uses in one stored chunk of that index: 256 kB, read in a few milliseconds."""
