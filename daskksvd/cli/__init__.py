@@ -16,6 +16,7 @@ from .fit import fit_command
 from .info import info_command
 from .label import atom_command, label_command, words_command
 from .report import report_command
+from .view import view_command
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 """Exit codes: the work broke off; it cannot be done as asked for; Ctrl-C."""
@@ -79,8 +80,9 @@ def main(traceback):
       daskksvd embed  photos/ --captions captions.csv --model MODEL --out photos-embedded
       daskksvd info   photos-embedded
       daskksvd fit    photos-embedded --n-components 1024 --n-nonzero-coefs 8 --out result.zarr
-      daskksvd encode result.zarr photos-embedded --out codes.zarr
-      daskksvd label  result.zarr photos-embedded --codes codes.zarr
+      daskksvd encode result.zarr photos-embedded --out result-codes.zarr
+      daskksvd label  result.zarr photos-embedded
+      daskksvd view   result.zarr --embeddings photos-embedded
 
     \b
     Exit codes:
@@ -93,7 +95,7 @@ def main(traceback):
 
 COMMANDS = (
     demo_command, embed_command, fit_command, encode_command, label_command, words_command, atom_command,
-    report_command, info_command,
+    view_command, report_command, info_command,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -1,115 +1,134 @@
-"""``daskksvd demo``: the main job from end to end, on samples whose dictionary is known."""
+"""``daskksvd demo``: the main job from end to end, on images whose concepts are known."""
 
 import contextlib
 import logging
-import math
 import os
 import shlex
 import signal
+import textwrap
 import time
 
 import click
 
 from .shared import aligned
 
-MARK = "daskksvd.demo"
-"""Attribute of a sample store that the demo made, and so may replace."""
-
 EXAMPLES = """\b
 Examples:
   daskksvd demo
-  daskksvd demo --n-samples 1000000 --workers 4 --out big-demo
-  daskksvd demo --noise 0.2 --overwrite
+  daskksvd demo --n-samples 50000 --workers 4 --out big-demo
+  daskksvd demo --n-components 256 --n-nonzero-coefs 8 --overwrite
 """
-POSITIVE, NOT_NEGATIVE = click.IntRange(1), click.FloatRange(0)
+POSITIVE = click.IntRange(1)
+
+SHOWN = 12
+"""Atoms whose names are printed."""
 
 
-@click.command("demo", short_help="See the whole job done on made-up data.", epilog=EXAMPLES)
+@click.command("demo", short_help="See the whole job done on drawn scenes.", epilog=EXAMPLES)
 @click.option("--out", "-o", default="demo-output", metavar="DIR", help="Directory to make.")
-@click.option("--n-samples", "n", type=POSITIVE, metavar="N", default=100_000, help="Samples to make.")
-@click.option("--n-features", "d", type=POSITIVE, metavar="D", default=128, help="Numbers a sample.")
-@click.option("--n-components", "m", type=POSITIVE, metavar="M", default=256, help="Hidden atoms.")
-@click.option("--n-nonzero-coefs", "k", type=POSITIVE, metavar="K", default=5, help="Atoms in every sample.")
-@click.option("--noise", type=NOT_NEGATIVE, metavar="R", default=0.05, help="Noise relative to signal.")
+@click.option("--n-samples", "n", type=POSITIVE, metavar="N", default=10_000, help="Scenes to draw.")
+@click.option("--n-components", "m", type=POSITIVE, metavar="M", default=256, help="Atoms to learn.")
+@click.option("--n-nonzero-coefs", "k", type=POSITIVE, metavar="K", default=8, help="Most atoms in a scene.")
 @click.option("--workers", type=POSITIVE, metavar="N", default=2, help="Worker processes to start.")
-@click.option("--random-state", "seed", default=0, metavar="SEED", help="Seed of the samples and the fit.")
+@click.option("--random-state", "seed", default=0, metavar="SEED", help="Seed of the scenes and the fit.")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier demo left in DIR.")
-def demo_command(out, n, d, m, k, noise, workers, seed, overwrite):
-    """Do the whole job on made-up data, where the right answer is known.
+def demo_command(out, n, m, k, workers, seed, overwrite):
+    """Do the whole job on a small world of images, offline.
 
-    Makes samples that are sums of a few hidden atoms plus noise, stores them
-    in a Zarr array, starts a small Dask cluster on this machine, learns a
-    dictionary, saves it, codes all samples, loads everything again and compares
-    with the truth. Leaves samples.zarr, result.zarr and codes.zarr in DIR to
-    look at: about 30 MB with the default sizes.
+    Draws scenes (coloured things, their number, size, place and doing) with
+    captions, runs a small Vision Transformer over them that is part of daskksvd,
+    starts a small Dask cluster on this machine, learns a dictionary of the
+    vectors, codes all scenes, names the atoms with words of the captions, and
+    makes a page to look at: report.html in DIR.
 
-    It takes well under a minute; the first run compiles, and takes longer.
+    It takes about a minute; the first run compiles, and takes longer.
     """
-    from ..datasets import make_planted, recovered_atoms
+    from ..coding.store import open_codes
+    from ..datasets import make_scenes
+    from ..embedding import embed
+    from ..labelling import label, label_table, names_right, save_labels
+    from ..labelling.store import labels_path
+    from ..labelling.table import as_text
     from ..learning.fit import fit
     from ..result import load
+    from ..view import report
 
-    if k > min(d, m) or m > n:
-        raise ValueError(
-            f"--n-nonzero-coefs={k} is above --n-features={d} or --n-components={m}, or that is above "
-            f"--n-samples={n}"
-        )
-    paths = [os.path.join(out, f"{name}.zarr") for name in ("samples", "result", "codes")]
+    names = ("scenes", "result.zarr", "codes.zarr", "report.html")
+    scenes, dictionary, codes, page = paths = [os.path.join(out, name) for name in names]
+    if m > n:
+        raise ValueError(f"--n-components={m} is above --n-samples={n}")
     check_paths(paths, overwrite)
-    samples, dictionary, codes = paths
+    world = make_scenes(n, random_state=seed)
     click.echo(
-        f"Every sample is a weighted sum of {k} out of {m:,} hidden atoms (unit vectors of {d:,}\nnumbers), "
-        f"plus {noise:.0%} noise. The task: find the atoms, given nothing but the samples.\n"
+        f"A world of scenes with {len(world.concepts)} concepts, and captions. The task: find the concepts,\n"
+        "given nothing but the vectors that a Vision Transformer makes of the images, and\n"
+        "then say in words of the captions what was found.\n"
     )
     start = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        with step(f"1. Start a Dask cluster on this machine, worker processes: {workers}"):
+        with step(f"1. Draw {n:,} scenes and embed them, with their captions"):
+            store = embed(world, scenes, model="scenes", thumbnails=world.size, overwrite=overwrite)
+        with step(f"2. Start a Dask cluster on this machine, worker processes: {workers}"):
             client = stack.enter_context(local_cluster(workers))
-        with step(f"2. Make {n:,} samples and store them in a Zarr array"):
-            # making a chunk takes 8 m bytes a row
-            layout = {"chunks": min(max(n // 10, 1_000), 30_000), "dtype": "float16"}
-            planted = make_planted(n, d, m, k, noise=noise, random_state=seed, **layout)
-            store_samples(planted.array, samples)
-        with step(f"3. Learn {m:,} atoms, in several passes over the store"):
-            settings = {"n_components": m, "n_nonzero_coefs": k, "random_state": seed}
-            result = fit(samples, client=client, callbacks=[tell_pass], **settings)
-        with step("4. Save the dictionary, and write all samples as sparse codes"):
+        with step(f"3. Learn {m:,} atoms of {store.array.shape[1]} numbers, in several passes"):
+            settings = {"n_components": m, "n_nonzero_coefs": k, "whiten": 0.25, "random_state": seed}
+            result = fit(scenes, client=client, callbacks=[tell_pass], **settings)
+        with step("4. Save the dictionary, and write all scenes as sparse codes"):
             result.save(dictionary, overwrite=overwrite)
-            result.write_codes(samples, codes, client=client, overwrite=overwrite)
-        with step("5. Load everything from disk again and compare with the truth"):
+            result.write_codes(scenes, codes, client=client, overwrite=overwrite)
+        with step("5. Name the atoms with words of the captions"):
+            labels = label(codes, scenes, client=client)
+            save_labels(labels, labels_path(dictionary), overwrite=overwrite)
+        with step("6. Load everything from disk again and compare with the truth"):
             result = load(dictionary)
-            error = relative_error(result, samples, codes)
-            found = recovered_atoms(result.dictionary.values, planted.dictionary)
-    # the share k / d of the noise lies in the span of a row's atoms, and is represented with the signal
-    floor = noise / math.sqrt(1 + noise**2) * math.sqrt(1 - k / d)
+            found = result.evaluate(scenes, client=client)
+            truth = world.truth()[store.sample]
+            first = [str(word) for word in labels.top_word.values[:, 0]]
+            right = names_right(open_codes(codes).compute(), first, truth, world.concepts, world.words)
+    with step("7. Make a page of it"):
+        report(dictionary, page, codes=codes, embeddings=scenes, overwrite=overwrite)
+    named = right[right["name"] != ""]
     lines = {
-        "atoms found": f"{round(found * m):,} of {m:,} (within 18 degrees of the true direction)",
-        "relative error": f"{error:.4f} (noise alone leaves about {floor:.4f})",
-        "passes": f"{result.history.sizes['pass']} (stopped by {result.stop_reason})",
+        "embeddings": f"{len(store):,} x {store.array.shape[1]}, {store.attrs['n_captions']:,} captions",
+        "variance explained": f"{1 - found['fvu']:.1%} by {found['mean_nonzeros']:.1f} atoms a scene",
+        "atoms with a name": f"{len(named):,} of {m:,}",
+        "names that are right": f"{named['right'].sum():,}: the atom follows the concept that the word says",
         "seconds": f"{time.perf_counter() - start:.1f}, of which {result.settings['seconds']:.1f} learning",
     }
+    table = label_table(labels).head(SHOWN)[["atom", "uses", "words", "phi", "q_value"]]
     click.echo(
         f"\nWhat came out\n{aligned(lines, indent=2)}\n\n"
+        f"The {len(table)} surest of them (phi: correlation of the first word with the use of the atom)\n"
+        f"{textwrap.indent(as_text(table), '  ')}\n\n"
+        f"Look at it\n"
+        f"  {os.path.abspath(page)}\n\n"
         f"What to try next\n"
-        f"  daskksvd info {shlex.quote(dictionary)}\n"
-        f"  daskksvd fit {shlex.quote(samples)} -m {m} -k {k} --holdout 0.1 --out again.zarr\n\n"
+        f"  daskksvd words {shlex.quote(dictionary)} boat\n"
+        f"  daskksvd view {shlex.quote(dictionary)} --embeddings {shlex.quote(scenes)}\n"
+        f"  daskksvd info {shlex.quote(dictionary)}\n\n"
         f"In Python\n"
         f"  import daskksvd\n"
+        f"  scenes = daskksvd.open_embeddings({scenes!r})\n"
         f"  result = daskksvd.load({dictionary!r})\n"
         f"  codes = daskksvd.open_codes({codes!r})\n"
-        f"  result.decode(codes[:5]).compute()"
+        f"  scenes.thumbnail(0), scenes.captions.head(), codes[:5].compute()"
     )
 
 
 def check_paths(paths, overwrite):
     """Refuse to touch what is there, unless asked to and the demo made it."""
-    import zarr
+    from ..embedding import open_embeddings
 
     there = [path for path in paths if os.path.exists(path)]
     if there and not overwrite:
         raise FileExistsError(f"{', '.join(there)} exist; pass --overwrite, or name another directory")
-    if paths[0] in there and MARK not in zarr.open(paths[0], mode="r").attrs:
-        raise FileExistsError(f"{paths[0]} was not made by the demo; name another directory")
+    if paths[0] in there:
+        try:
+            made = open_embeddings(paths[0]).attrs["data"].get("type") == "Scenes"
+        except (FileNotFoundError, ValueError):
+            made = False
+        if not made:
+            raise FileExistsError(f"{paths[0]} was not made by the demo; name another directory")
 
 
 @contextlib.contextmanager
@@ -137,28 +156,6 @@ def local_cluster(n):
 def ignore_interrupts():
     """Leave Ctrl-C, which a terminal sends to all, to the process that started the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def store_samples(array, path):
-    """Write a Dask array to a Zarr array whose chunks are the array's own."""
-    import dask.array as da
-    import zarr
-
-    layout = {"shape": array.shape, "chunks": array.chunksize, "dtype": array.dtype}
-    target = zarr.create_array(os.path.abspath(path), **layout, overwrite=True, attributes={MARK: True})
-    da.store(array, target, lock=False)  # one task writes one chunk
-
-
-def relative_error(result, samples, codes):
-    """``||Y - X D|| / ||Y||`` of the samples on disk and the codes on disk."""
-    import dask.array as da
-
-    from ..coding.store import open_codes
-
-    codes = open_codes(codes)
-    samples = da.from_zarr(os.path.abspath(samples)).rechunk((codes.chunks[0], -1)).astype("float64")
-    left = samples - result.decode(codes)
-    return float(da.sqrt((left**2).sum() / (samples**2).sum()).compute())
 
 
 def tell_pass(event):

@@ -61,6 +61,7 @@ class Embeddings:
         self.path = path
         self.attrs = dict(group.attrs)
         self._group = group
+        self._thumbnails = group.get("thumbnail")
 
     def __len__(self):
         return self._group["embeddings"].shape[0]
@@ -106,9 +107,9 @@ class Embeddings:
 
         from PIL import Image
 
-        if "thumbnail" not in self._group:
+        if self._thumbnails is None:
             return None
-        return Image.open(io.BytesIO(self._group["thumbnail"][row].tobytes()))
+        return Image.open(io.BytesIO(self._thumbnails[row].tobytes()))
 
 
 def open_embeddings(path):

@@ -1,0 +1,140 @@
+"""The dashboard: one page with screens that the address names, served on this machine."""
+
+import socket
+import threading
+from functools import cached_property
+
+from .data import View
+from .opening import open_view
+
+DEFAULT_PORT = 5006
+
+
+def dashboard(
+    result, *, compare=None, port=None, address="127.0.0.1", allow_origin=(), show=False, **sources
+):  # fmt: skip
+    """Serve a dashboard of a result to browsers of this machine.
+
+    Parameters
+    ----------
+    result : View, Result or path
+    compare : View, Result or path, optional
+        A second result, whose atoms are matched to those of the first.
+    port : int, optional
+        0 is any that is free; by default 5006 or, if it is taken, any.
+    address : str
+        Where to listen. Whoever reaches it can see the result and its images.
+    allow_origin : sequence of str
+        ``host:port`` of other addresses under which browsers reach it, behind
+        a proxy or a tunnel.
+    show : bool
+        Whether to open a browser.
+    **sources
+        For `open_view`: ``codes``, ``labels``, ``embeddings``, ``captions``,
+        ``images``, ``scores``, ``fetch``; of ``result``, if that is no view.
+
+    Returns
+    -------
+    Dashboard
+        Served in the background, until its ``stop()``.
+
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError
+        As for `open_view`, and if the port is taken.
+    """
+    if isinstance(result, View) and sources:
+        raise ValueError(f"{min(sources)} was given with a View; pass it to open_view")
+    port = free_port(address, port)
+    view = result if isinstance(result, View) else open_view(result, **sources)
+    other = compare if compare is None or isinstance(compare, View) else open_view(compare)
+    return Dashboard(Shown(view, other), port, address, allow_origin, show)
+
+
+class Shown:
+    """What all windows of a dashboard show: a view, and maybe another to compare with."""
+
+    def __init__(self, view, other=None):
+        self.view, self.other = view, other
+
+    @cached_property
+    def pairs(self):
+        """Atoms of both, matched; see `View.compare`."""
+        return self.view.compare(self.other)
+
+
+class Dashboard:
+    """A dashboard that is being served.
+
+    Attributes
+    ----------
+    url : str
+    """
+
+    def __init__(self, shown, port, address, allow_origin, show):
+        try:
+            import panel as pn
+        except ImportError as error:
+            raise ImportError(
+                'the dashboard needs Panel; install it: pip install "daskksvd[view]"'
+            ) from error
+        from . import theme
+        from .screens.window import Window
+
+        theme.holoviews()
+        everywhere = address in ("", "0.0.0.0", "::")
+        host = "localhost" if everywhere or address == "127.0.0.1" else address
+        hosts = {
+            f"{name}:{port}"
+            for name in ("localhost", "127.0.0.1", host, *[socket.gethostname()] * everywhere)
+        }
+        self.url = f"http://{host}:{port}/"
+        self._thread = pn.serve(
+            lambda: Window(shown).template,
+            port=port,
+            address=address,
+            websocket_origin=sorted(hosts | set(allow_origin)),
+            title=f"{shown.view.name or 'result'}: daskksvd",
+            show=show,
+            verbose=False,
+            threaded=True,
+        )
+
+    def __repr__(self):
+        return f"<daskksvd dashboard at {self.url}>"
+
+    def _repr_html_(self):
+        return f'<a href="{self.url}" target="_blank">{self.url}</a>'
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.stop()
+
+    def wait(self):
+        """Serve until Ctrl-C."""
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            self.stop()
+
+    def stop(self):
+        """Stop serving."""
+        self._thread.stop()
+
+
+def free_port(address, port):
+    """A port that can be listened on: the one asked for, or by default `DEFAULT_PORT` or any."""
+    if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536):
+        raise ValueError(f"port={port!r}; it must be a number from 0 to 65535, 0 for any that is free")
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for tried in (port,) if port is not None else (DEFAULT_PORT, 0):
+        try:
+            with socket.create_server((address, tried), family=family, reuse_port=False) as server:
+                return server.getsockname()[1]
+        except OSError as error:
+            failed = error
+    raise ValueError(
+        f"port={port}; {address} cannot be listened on there ({failed.strerror}); 0 is any that is free"
+    )

@@ -1,0 +1,191 @@
+"""Codes turned around: for every atom the samples that use it, strongest first."""
+
+import hashlib
+import os
+import tempfile
+
+import numpy as np
+
+from ..constants import INDEX_CHUNK, INDEX_FINGERPRINT_CHUNKS
+from ..files import absolute, exists, written_whole
+from .index_parts import build_arrays, read_parts
+
+FORMAT = "daskksvd.atom_index"
+VERSION = 1
+
+SCHEMA = {
+    "start": (("bound",), "int64", "where the samples of an atom start, m + 1 bounds"),
+    "positive": (("atom",), "int64", "samples that use the atom with a positive coefficient"),
+    "magnitude": (("atom",), "float64", "sum of absolute coefficients"),
+    "row": (("use",), "int64", "sample; by atom, then by coefficient, largest first"),
+    "value": (("use",), "float32", "coefficient of the atom in that sample"),
+    "companion": (("atom", "place"), "int32", "atoms used together with it more than by chance, -1 if none"),
+    "together": (("atom", "place"), "float32", "correlation of the use of both"),
+    "nonzeros": (("count",), "int64", "samples with that many nonzero coefficients"),
+    "value_count": (("bin",), "int64", "coefficients of all atoms, a histogram"),
+    "value_edge": (("edge",), "float64", "its bounds"),
+}
+"""Arrays of an index: dimensions, dtype and meaning."""
+
+
+class AtomIndex:
+    """Samples and coefficients by atom.
+
+    Attributes
+    ----------
+    n, m : int
+        Samples and atoms.
+    uses, positive : (m,) int64 arrays
+        Samples that use the atom, and those of them with a positive coefficient.
+    magnitude : (m,) float64 array
+        Sum of absolute coefficients.
+    nonzeros : (k + 1,) int64 array
+        Samples by their number of nonzero coefficients.
+    value_count, value_edge : arrays
+        Histogram of all coefficients.
+    """
+
+    def __init__(self, arrays, n):
+        self._arrays = arrays
+        self.n = n
+        self.start = np.asarray(arrays["start"][:])
+        for name in ("positive", "magnitude", "nonzeros", "value_count", "value_edge"):
+            setattr(self, name, np.asarray(arrays[name][:]))
+        self.uses = np.diff(self.start)
+        self.m = len(self.uses)
+
+    def activations(self, atom, start=0, stop=None):
+        """Rows (int64) and coefficients of an atom, by coefficient, largest first.
+
+        ``start`` and ``stop`` cut from the atom's list as a slice does.
+        """
+        low, high = int(self.start[atom]), int(self.start[atom + 1])
+        first, last, _ = slice(start, stop).indices(high - low)
+        cut = slice(low + first, low + max(first, last))
+        return np.asarray(self._arrays["row"][cut]), np.asarray(self._arrays["value"][cut])
+
+    def companions(self, atom):
+        """Atoms used together with an atom, and the correlations of use, strongest first."""
+        found = np.asarray(self._arrays["companion"][atom])
+        return found[found >= 0], np.asarray(self._arrays["together"][atom])[found >= 0]
+
+
+def index_path(codes):
+    """Where the index of a store of codes lies: beside it, ``codes.zarr`` and ``codes-atoms.zarr``."""
+    return absolute(codes).rstrip("/").removesuffix(".zarr") + "-atoms.zarr"
+
+
+def build_atom_index(codes, path=None, *, n_components=None):
+    """List, for every atom, the samples that use it.
+
+    Parameters
+    ----------
+    codes : path, dask.array.Array, sparse.COO, SciPy sparse or dense array
+        n x m; a path names what `Result.write_codes` wrote.
+    path : str or path, optional
+        Store to make. By default it lies beside the codes; for codes that
+        are no path the index stays in memory.
+    n_components : int, optional
+        Atoms that the codes must have.
+
+    Returns
+    -------
+    AtomIndex
+
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError
+        If there are no codes, or they are of other atoms.
+
+    Notes
+    -----
+    Codes are read once, a part after the other. Every part is sorted by atom;
+    then the parts' lists are merged, some atoms at a time. Memory holds one
+    part, or the uses of the most used atom.
+    """
+    n, m, parts = read_parts(codes)
+    if n_components not in (None, m):
+        raise ValueError(f"codes are of {m} atoms; the dictionary has {n_components}")
+    named = isinstance(codes, (str, os.PathLike))
+    if path is None and named:
+        path = index_path(codes)
+    if path is None:
+        memory = {}
+        build_arrays(parts, n, m, lambda name, value, size: memory.update({name: value}), memory, None)
+        return AtomIndex(memory, n)
+    import zarr
+
+    path = absolute(path)
+    if exists(path):
+        _check(path)  # only an index may be replaced
+    with written_whole(path) as place, tempfile.TemporaryDirectory(prefix="daskksvd-") as runs:
+        group = zarr.open_group(place, mode="w", zarr_format=3)
+
+        def keep(name, value, size):
+            dims, dtype, meaning = SCHEMA[name]
+            shape = (size, *np.shape(value)[1:])
+            chunks = (min(max(1, size), INDEX_CHUNK), *shape[1:])
+            array = group.create_array(
+                name, shape=shape, chunks=chunks, dtype=dtype, dimension_names=list(dims)
+            )
+            array.attrs["long_name"] = meaning
+            if len(value):
+                array[: len(value)] = value
+
+        build_arrays(parts, n, m, keep, group, runs)
+        facts = {"format": FORMAT, "version": VERSION, "n": n, "m": m}
+        group.attrs.update(facts | {"codes": codes_fingerprint(codes) if named else None})
+    return open_atom_index(path)
+
+
+def open_atom_index(path, codes=None):
+    """Open an index, or None if it is of other codes.
+
+    Parameters
+    ----------
+    path : str or path
+    codes : str or path, optional
+        The store it must have been made from.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no index.
+    """
+    group = _check(path)
+    if codes is not None and group.attrs["codes"] != codes_fingerprint(codes):
+        return None
+    return AtomIndex(dict(group.arrays()), int(group.attrs["n"]))
+
+
+def codes_fingerprint(codes):
+    """Hash of the shape of a store of codes and of some of its chunks, spread evenly."""
+    import zarr
+
+    group = zarr.open_group(absolute(codes), mode="r")
+    indices, values = group["indices"], group["values"]
+    digest = hashlib.sha256(repr((indices.shape, str(values.dtype), group.attrs["n_components"])).encode())
+    step = indices.chunks[0]
+    n_chunks = -(-indices.shape[0] // step)
+    for chunk in np.unique(np.linspace(0, n_chunks - 1, INDEX_FINGERPRINT_CHUNKS).astype(int)).tolist():
+        digest.update(values[chunk * step : (chunk + 1) * step].tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _check(path):
+    import zarr
+
+    path = absolute(path)
+    if not exists(path):
+        raise FileNotFoundError(f"path={path!r}: there is no such path")
+    try:
+        group = zarr.open_group(path, mode="r")
+    except Exception as error:
+        raise ValueError(f"path={path!r} is no Zarr group ({type(error).__name__}: {error})") from error
+    if group.attrs.get("format") != FORMAT:
+        raise ValueError(f"path={path!r} is a Zarr group, but no index of atoms")
+    if group.attrs["version"] != VERSION:
+        raise ValueError(
+            f"path={path!r} has version {group.attrs['version']}; this daskksvd reads {VERSION}; remove it"
+        )
+    return group

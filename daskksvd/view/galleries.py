@@ -1,0 +1,120 @@
+"""The images of an atom as data: its strongest samples, samples from each band, and controls."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Caption(NamedTuple):
+    """A caption, and where it says a word of the atom.
+
+    Attributes
+    ----------
+    text : str
+        As it was written; it may hold anything.
+    spans : list of (start, stop)
+    """
+
+    text: str
+    spans: list
+
+
+class Sample(NamedTuple):
+    """One image.
+
+    Attributes
+    ----------
+    row : int
+    value : float
+        Coefficient of the atom, NaN where the atom is not used.
+    captions : list of Caption
+    image : PIL.Image.Image
+    found : bool
+        Whether there is an image; if not, ``image`` is a grey one.
+    """
+
+    row: int
+    value: float
+    captions: list
+    image: object
+    found: bool
+
+
+class Panel(NamedTuple):
+    """Samples that belong together.
+
+    Attributes
+    ----------
+    key : str
+        ``"top"``, ``"opposite"``, ``"band-1"`` and on, ``"controls"``.
+    title : str
+    note : str
+        How to read it, one sentence.
+    samples : list of Sample
+    """
+
+    key: str
+    title: str
+    note: str
+    samples: list
+
+
+def gallery(view, atom, *, top=12, opposite=6, n_quantiles=4, per=3, controls=6):
+    """Gather images that show what an atom stands for.
+
+    Parameters
+    ----------
+    view : View
+        With codes; without images or captions these stay empty.
+    atom : int
+    top : int
+        Samples of the strongest coefficients on the named side.
+    opposite : int
+        Samples of the strongest coefficients of the other sign, if there are any.
+    n_quantiles, per : int
+        Bands of equally many samples, and samples drawn from each; see
+        `View.quantile_rows`.
+    controls : int
+        Samples drawn from those that do not use the atom.
+
+    Returns
+    -------
+    list of Panel
+        Without those that would be empty.
+    """
+    side = int(view.sides[view.check_atom(atom)])
+    uses = int(view.index.uses[atom]) if view.index is not None else 0
+    word = "positive" if side > 0 else "negative"
+    other = "negative" if side > 0 else "positive"
+    largest = "The largest {} coefficients.".format
+    found = [
+        ("top", "Strongest", largest(word), view.top_rows(atom, side, top)),
+        ("opposite", "Other sign", largest(other), view.top_rows(atom, -side, opposite)),
+    ]
+    if uses > top and n_quantiles:
+        for number, band in enumerate(view.quantile_rows(atom, n_quantiles, per)):
+            low, high = number / n_quantiles, (number + 1) / n_quantiles
+            note = f"Drawn from the {low:.0%} to {high:.0%} strongest of its samples."
+            found.append((f"band-{number + 1}", f"{low:.0%} to {high:.0%}", note, band))
+    rows = view.control_rows(atom, controls)
+    note = "Drawn from the samples that do not use the atom."
+    found.append(("controls", "Without the atom", note, (rows, np.full(len(rows), np.nan))))
+    words = view.names[atom]
+    return [
+        Panel(key, title, note, _samples(view, rows, values, words))
+        for key, title, note, (rows, values) in found
+        if len(rows)
+    ]
+
+
+def _samples(view, rows, values, words):
+    captions = view.captions_of(rows)
+    images = view.images_of(rows)
+    return [
+        Sample(int(row), float(value), [_marked(view, text, words) for text in texts], *image)
+        for row, value, texts, image in zip(rows, values, captions, images, strict=True)
+    ]
+
+
+def _marked(view, text, words):
+    return Caption(text, view.marker.spans(text, words) if view.marker is not None and words else [])

@@ -1,0 +1,1 @@
+"""The screens of the dashboard: layout and callbacks; what they show is made elsewhere."""

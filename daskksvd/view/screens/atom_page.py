@@ -1,0 +1,82 @@
+"""One atom: facts, words, pictures, images and neighbours."""
+
+import panel as pn
+from markupsafe import Markup
+
+from .. import elements
+from ..galleries import gallery
+from ..markup import facts_html, gallery_html, neighbours_html, words_html
+from .parts import CARD, Html, grid, in_turn, picture
+
+
+class AtomPage:
+    """What is to be seen of an atom; `show` shows one.
+
+    Parameters
+    ----------
+    view : View
+    link : str or None
+        What neighbours link to, with ``{}`` for the atom; None leaves out
+        neighbours and pictures, for pages side by side.
+    """
+
+    def __init__(self, view, link="#atom={}"):
+        self.view, self.link = view, link
+        self.atom = None
+        self.heading = Html()
+        self.facts = Html(None, CARD)
+        self.strongest = Html(None, CARD)
+        self.others = Html(None, CARD)
+        self.near = Html(None, CARD)
+        self.pictures = grid()
+        self.stop = lambda: None
+        parts = [self.heading, self.facts, self.strongest]
+        if link is not None:
+            parts += [self.pictures, self.others, self.near]
+        self.layout = pn.Column(*parts, sizing_mode="stretch_width", margin=0, styles={"gap": "12px"})
+
+    def show(self, atom):
+        """Show an atom: text and images now, pictures right after."""
+        if atom == self.atom:
+            return
+        view, self.atom = self.view, atom
+        self.heading.put(self._heading(atom))
+        both = Markup('<div class="dk-columns dk-gallery"><div>{}</div><div>{}</div></div>')
+        self.facts.put(both.format(facts_html(view, atom), words_html(view, atom, 9)))
+        self._show_images(atom)
+        if self.link is None:
+            return
+        near = neighbours_html(view, atom, 8, href=self.link)
+        head = Markup('<h3>Neighbours</h3><div class="dk-columns">{}</div>')
+        self.near.put(head.format(near))
+        self.stop()
+        self.pictures.clear()
+        self.stop = in_turn(self._drawn(atom), self.pictures.append)
+
+    def _drawn(self, atom):
+        for element in elements.for_atom(self.view, atom).values():
+            yield picture(element)
+
+    def _heading(self, atom):
+        links = Markup("")
+        if self.link is not None:
+            links = Markup(
+                '<p class="dk-muted"><a href="?atom={0}">Link to this atom</a> · '
+                '<a href="#graph={0}">Around it in the graph</a></p>'
+            ).format(atom)
+        title = self.view.title(atom)
+        return Markup('<h2 class="dk-atom" data-atom="{}">{}</h2>{}').format(
+            atom, title[:1].upper() + title[1:], links
+        )
+
+    def _show_images(self, atom):
+        if self.view.index is None:
+            text = '<p class="dk-muted">There are no codes, so there are no samples to show.</p>'
+            self.strongest.put(Markup(text))
+            self.others.visible = False
+            return
+        few = {"top": 8, "opposite": 0, "n_quantiles": 0, "controls": 0} if self.link is None else {}
+        panels = gallery(self.view, atom, **few)
+        self.strongest.put(gallery_html(panels[:1], side=160, style=False))
+        if self.link is not None:
+            self.others.put(gallery_html(panels[1:], side=160, style=False))

@@ -1,0 +1,118 @@
+"""Two results side by side: which atoms of one are in the other."""
+
+import numpy as np
+import panel as pn
+from markupsafe import Markup
+
+from ...constants import DASHBOARD_LISTED, DASHBOARD_SAME
+from .atom_page import AtomPage
+from .parts import CARD, Html, chosen, columns, grid, listing
+
+SHOWN = {
+    "all pairs": lambda pairs: pairs.cosine.notna(),
+    "the same direction": lambda pairs: pairs.cosine.abs() >= DASHBOARD_SAME,
+    "another direction": lambda pairs: pairs.cosine.abs() < DASHBOARD_SAME,
+    "the same first word": lambda pairs: pairs.same_name,
+    "another first word": lambda pairs: ~pairs.same_name,
+}
+
+
+class Compare:
+    """The screen ``#compare`` and, with a pair open, ``#compare=17``.
+
+    Parameters
+    ----------
+    view, other : View
+    pairs : pandas.DataFrame
+        From `View.compare`.
+    """
+
+    def __init__(self, view, other, pairs):
+        self.view, self.other, self.pairs = view, other, pairs
+        self.which = pn.widgets.Select(
+            name="Show", options=list(SHOWN), sizing_mode="stretch_width", margin=(0, 0, 6, 0)
+        )
+        self.search = pn.widgets.TextInput(
+            name="With a word", placeholder="dog", sizing_mode="stretch_width", margin=(0, 0, 6, 0)
+        )
+        self.status, self.list, self.title = Html(), Html(), Html()
+        self.more = pn.widgets.Button(name="Show more", margin=(6, 0, 0, 0))
+        self.left, self.right = AtomPage(view, link=None), AtomPage(other, link=None)
+        both = grid()
+        for page in (self.left, self.right):
+            name = Html(Markup('<p class="dk-muted">{}</p>').format(page.view.name or "result"))
+            sizes = ":host { flex: 1 1 300px; min-width: min(100%, 300px); }"
+            both.append(
+                pn.Column(name, page.layout, sizing_mode="stretch_width", margin=0, stylesheets=[sizes])
+            )
+        self.layout = pn.Column(
+            Html(self._summary(), CARD),
+            columns(
+                [self.which, self.search, self.status, listing(self.list, self.more)], [self.title, both]
+            ),
+            sizing_mode="stretch_width", margin=0, styles={"gap": "14px"},
+        )  # fmt: skip
+        self.which.param.watch(self._fill, "value")
+        self.search.param.watch(self._fill, "value_input")
+        self.more.on_click(lambda event: self._fill(more=True))
+        self.atom = None
+        self._fill()
+
+    def show(self, argument):
+        """Open the pair of an atom of the first result; by default the first that is listed."""
+        try:
+            atom = self.view.check_atom(int(argument))
+        except ValueError:
+            atom = self.atom if self.atom is not None else int(self.pairs.atom.iloc[0])
+        self.atom = atom
+        self.list.stylesheets = [*self.list.stylesheets[:2], chosen(f"#compare={atom}")]
+        self.left.show(atom)
+        pair = self.pairs[self.pairs.atom == atom]
+        self.right.layout.visible = bool(len(pair))
+        if not len(pair):
+            self.title.put(
+                Markup("<h2>Atom {} has no partner: the other result has fewer atoms</h2>").format(atom)
+            )
+            return
+        pair = pair.iloc[0]
+        title = Markup("<h2>Atom {} and atom {}: cosine {}</h2>")
+        self.title.put(title.format(atom, pair.other, f"{pair.cosine:.2f}"))
+        self.right.show(int(pair.other))
+
+    def _summary(self):
+        cosine = self.pairs.cosine.abs()
+        sizes = f"{self.view.m:,} and {self.other.m:,} atoms, {len(self.pairs):,} pairs"
+        near = int((cosine >= DASHBOARD_SAME).sum())
+        both = self.pairs.names.ne("") & self.pairs.other_names.ne("")
+        words = Markup("")
+        if both.any():
+            share = float(self.pairs.same_name[both].mean())
+            words = Markup(
+                " Of the {} pairs in which both have a name, <b>{}</b> have the same first word."
+            ).format(f"{int(both.sum()):,}", f"{share:.0%}")
+        return Markup(
+            "<h2>{} beside {}</h2><p>{}, matched so that their |cos| add up to the most. The median |cos| is "
+            "<b>{}</b>; <b>{}</b> pairs have at least {}.{}</p>"
+        ).format(
+            self.view.name or "This result", self.other.name or "another", sizes, f"{np.median(cosine):.2f}",
+            f"{near:,}", DASHBOARD_SAME, words,
+        )  # fmt: skip
+
+    def _fill(self, *events, more=False):
+        self.count = self.count + 4 * DASHBOARD_LISTED if more else DASHBOARD_LISTED
+        text = (self.search.value_input or "").strip().lower()
+        table = self.pairs[SHOWN[self.which.value](self.pairs)]
+        table = table[(table.names + ", " + table.other_names).str.lower().str.contains(text, regex=False)]
+        line = (
+            '<li><a href="#compare={0}"><span class="dk-n">{0}</span><span>{1} <b aria-label="and">|</b> {2}'
+            "<small>cosine {3} with atom {4}</small></span></a></li>"
+        )
+        nothing = Markup("<i>no name</i>")
+        lines = [
+            Markup(line).format(pair.atom, pair.names or nothing, pair.other_names or nothing,
+                                f"{pair.cosine:.2f}", pair.other)
+            for pair in table.head(self.count).itertuples()
+        ]  # fmt: skip
+        self.list.put(Markup('<ol class="dk-list">{}</ol>').format(Markup("").join(lines)))
+        self.status.put(Markup('<p class="dk-muted" role="status">{} pairs</p>').format(f"{len(table):,}"))
+        self.more.visible = len(table) > self.count

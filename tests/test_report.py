@@ -1,0 +1,263 @@
+"""The page: it stands alone, shows captions as text, and a person finds an atom in it."""
+
+import base64
+import gzip
+import html.parser
+import json
+import re
+import shutil
+
+import pytest
+from click.testing import CliRunner
+from small_view import M, N, make_world
+
+import daskksvd
+from daskksvd import cli
+from daskksvd.datasets import make_scenes
+from daskksvd.view import open_view, page, report
+
+pytest.importorskip("holoviews", reason='pictures need HoloViews: pip install "daskksvd[view]"')
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync",
+]  # fmt: skip
+N_ATOMS = 12
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    return make_world(tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def view(paths):
+    return open_view(paths["result"], captions=paths["captions"], images=make_scenes(N, random_state=3))
+
+
+@pytest.fixture(scope="module")
+def path(view, tmp_path_factory):
+    return report(view, tmp_path_factory.mktemp("page") / "report.html", n_atoms=N_ATOMS)
+
+
+@pytest.fixture(scope="module")
+def text(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def packed(text):
+    [data] = re.findall(r'<script type="application/gzip" id="data">(.*?)</script>', text)
+    return json.loads(gzip.decompress(base64.b64decode(data)))
+
+
+class Tags(html.parser.HTMLParser):
+    """All elements of a page with their attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+
+# ----------------------------------------------------------------- content
+
+
+def test_the_page_asks_nobody_for_anything(text):
+    for tag, attributes in Tags(text).found:
+        for name in ("src", "href", "action", "data", "poster", "srcset"):
+            value = attributes.get(name) or ""
+            assert not value or value.startswith(("#", "data:")), (tag, name, value)
+        assert not any(name.startswith("on") for name in attributes), (tag, attributes)
+    assert "default-src 'none'" in text
+    assert len(text.encode()) < 15e6
+
+
+def test_captions_are_text_in_the_page(text):
+    tags = Tags(text).found
+    # the only scripts are our own: Bokeh's, the data's and the page's
+    assert sum(tag == "script" for tag, _ in tags) == text.count("<script")
+    assert "window.hacked" in text and "&lt;script&gt;window.hacked=1&lt;/script&gt;" in text
+    assert not any(attributes.get("src") == "x" for _, attributes in tags)
+
+
+def test_the_table_and_the_words_are_those_of_the_view(text, view):
+    data = packed(text)
+    assert len(data["atoms"]) == M
+    for line in data["atoms"][:10]:
+        row = view.atoms.loc[line[0]]
+        assert line[1] == row.names and line[3] == row.uses
+        assert line[5] == pytest.approx(row.correlation, rel=1e-3)
+    strengths = [view.atoms.g[line[0]] for line in data["atoms"]]
+    named = [value for value in strengths if value == value]
+    assert named == sorted(named, reverse=True)
+    for word in ("fish", "purple"):
+        best = [
+            atom for atom in view.find(word).atom if view.labels.q_value.sel(word=word, atom=atom) <= 0.05
+        ]
+        assert [atom for atom, *_ in data["words"][word]][: len(best)] == best[:12]
+
+
+def test_every_detailed_atom_has_its_images_and_pictures(text, view):
+    data = packed(text)
+    templates = re.findall(r'<template id="atom-(\d+)"', text)
+    assert len(templates) == N_ATOMS == len(data["figures"])
+    rows = set(re.findall(r'data-row="(\d+)"', text))
+    assert rows == set(data["images"])
+    for source in list(data["images"].values())[:5]:
+        assert source.startswith("data:image/webp;base64,")
+    assert len(data["kinds"]) == 2 and all(len(figures) == 2 for figures in data["figures"].values())
+
+
+def test_images_stay_within_what_a_page_may_weigh(view, monkeypatch):
+    monkeypatch.setattr(page, "REPORT_MEGABYTES", 0.6)
+    atoms = page.best_atoms(view)[:10]
+    galleries, images = page.gather_images(view, atoms)
+    assert sum(map(len, images["data"].values())) <= 0.6e6 * 1.2
+    assert len(galleries) == 10 and len(images["top"]) == 10
+
+
+def test_a_page_of_a_result_alone(paths, tmp_path):
+    path = report(daskksvd.load(paths["result"]), tmp_path / "r.html", title="<b>Bold</b> & plain")
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    assert "&lt;b&gt;Bold&lt;/b&gt; &amp; plain" in text
+    assert packed(text)["words"] == {} and len(packed(text)["atoms"]) == M
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"out": "page.txt"}, ValueError, "it must end with .html"),
+        ({"n_atoms": 0}, ValueError, "n_atoms=0; it must be an integer, 1 or more"),
+        ({"out": "there.html"}, FileExistsError, "exists; pass overwrite=True"),
+        ({"out": "none/page.html"}, FileNotFoundError, "there is no directory"),
+        ({"codes": "codes.zarr"}, ValueError, "codes was given with a view"),
+    ],
+)
+def test_bad_arguments_are_refused_before_any_work(arguments, error, message, view, tmp_path, monkeypatch):
+    (tmp_path / "there.html").write_text("mine")
+    monkeypatch.setattr(page, "page_html", lambda *_, **__: pytest.fail("work was begun"))
+    out = tmp_path / arguments.pop("out", "page.html")
+    with pytest.raises(error, match=message):
+        report(view, out, **arguments)
+    assert (tmp_path / "there.html").read_text() == "mine"
+
+
+def test_the_command_writes_the_page(paths, tmp_path):
+    out = tmp_path / "page.html"
+    arguments = ["report", paths["result"], "--out", str(out), "--captions", paths["captions"]]
+    arguments += ["--n-atoms", "2"]
+    done = CliRunner().invoke(cli.main, arguments)
+    assert done.exit_code == 0, done.output
+    assert "Without images" in done.output and f"MB are in {out}" in done.output
+    assert "<template id=" in out.read_text(encoding="utf-8")
+    again = CliRunner().invoke(cli.main, arguments)
+    assert again.exit_code == 2 and "--overwrite" in again.output
+
+
+# ------------------------------------------------------------ in a browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright")
+    if CHROMIUM is None:
+        pytest.skip("browser tests need Chromium, and there is none on the PATH")
+    with playwright.sync_playwright() as tools:
+        chromium = tools.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def opened(browser, path):
+    """The page in a browser; the test fails on errors of scripts and on requests."""
+    context = browser.new_context(viewport={"width": 1300, "height": 900})
+    found = context.new_page()
+    problems = []
+    found.on("pageerror", lambda error: problems.append(str(error)))
+    found.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+    found.on(
+        "request", lambda request: problems.append(request.url) if request.url.startswith("http") else None
+    )
+    found.goto(f"file://{path}")
+    found.wait_for_selector("body[data-ready]", timeout=30_000)
+    yield found
+    assert problems == []
+    context.close()
+
+
+def test_a_person_types_a_word_and_sees_its_atom(opened, view):
+    atom = int(view.find("fish").atom[0])
+    opened.get_by_label("Find an atom by a word").fill("fishes")
+    first = opened.locator("#atoms tbody tr").first
+    assert first.get_attribute("data-atom") == str(atom)
+    assert first.locator("mark").inner_text() == "fish"
+    opened.keyboard.press("Enter")
+    opened.wait_for_function(f"location.hash === '#atom={atom}'")
+    assert opened.locator("#detail-title").inner_text() == view.title(atom).replace("atom", "Atom", 1)
+    assert opened.locator("#detail mark", has_text="fish").count() > 3
+    images = opened.locator("#detail-gallery img")
+    assert images.count() >= 4
+    assert images.evaluate_all("all => all.every(image => image.complete ? image.naturalWidth > 0 : true)")
+    assert opened.evaluate("window.hacked") is None
+
+
+def test_pictures_follow_the_atom(opened, view):
+    shown = "[...Bokeh.documents].flatMap(d => d.roots()).map(r => r.title.text)"
+    for atom in page.best_atoms(view)[:3]:
+        opened.evaluate(f"location.hash = 'atom={atom}'")
+        opened.wait_for_function(
+            f"{shown}.some(t => t.startsWith('Words that go with atom {atom}:')) && "
+            f"{shown}.includes('Coefficients of atom {atom}')"
+        )
+    opened.wait_for_selector("#detail-figures canvas")
+
+
+def test_next_previous_sort_and_numbers(opened, view):
+    order = page.best_atoms(view)
+    opened.click("#next")
+    opened.wait_for_function(f"location.hash === '#atom={order[1]}'")
+    opened.click("#previous")
+    opened.wait_for_function(f"location.hash === '#atom={order[0]}'")
+    opened.get_by_role("button", name="samples").click()
+    uses = [
+        int(cell.replace(",", ""))
+        for cell in opened.locator("#atoms tbody td:nth-child(4)").all_inner_texts()
+    ]
+    assert uses == sorted(uses, reverse=True) and len(uses) == M
+    assert opened.locator("th[aria-sort=descending]").inner_text().startswith("samples")
+    opened.fill("#search", "17")
+    assert opened.locator("#atoms tbody tr").count() == 1
+    opened.fill("#search", "qqqq")
+    assert "No atom for" in opened.locator("#count").inner_text()
+
+
+def test_an_address_names_an_atom_and_the_graph_is_drawn(opened, path, view):
+    atom = page.best_atoms(view)[4]
+    opened.goto("about:blank")
+    opened.goto(f"file://{path}#atom={atom}")
+    opened.wait_for_function(f"document.getElementById('detail-title').textContent.startsWith('Atom {atom}')")
+    opened.locator("#graph").scroll_into_view_if_needed()
+    opened.wait_for_selector("#graph canvas", timeout=30_000)
+    # a click on an atom in it opens that atom
+    chosen = opened.evaluate("""() => {
+      const models = Bokeh.documents.flatMap((one) => [...one._all_models.values()]);
+      const source = models.find((one) => one.data && one.data.degree && one.data.atom[0] >= 0);
+      source.selected.indices = [3];
+      return source.data.atom[3];
+    }""")
+    opened.wait_for_function(f"location.hash === '#atom={chosen}'")
+
+
+def test_a_narrow_window_has_no_sideways_scrolling(opened):
+    opened.set_viewport_size({"width": 390, "height": 800})
+    opened.wait_for_timeout(500)
+    wide = opened.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 391
+    assert opened.get_by_label("Find an atom by a word").is_visible()
