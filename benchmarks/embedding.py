@@ -114,7 +114,7 @@ def main():
                 print(TABLE.line(record), flush=True)
     note = (
         f"{options.images} JPEGs of {options.width} x {options.height} in a folder, {options.size} pixels "
-        f"into the model; medians of {options.rounds} turns. decode, prepare: milliseconds of one thread an image."
+        f"into the model; medians of {options.rounds} turns. decode, prepare: ms of one thread an image."
     )
     parts = [
         "# Embedding",
