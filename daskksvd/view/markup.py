@@ -11,9 +11,9 @@ from .theme import INK, LINE, MARK, MUTED, PAPER
 GALLERY_STYLE = f"""
 .dk-gallery {{ font: 14px/1.4 system-ui, sans-serif; color: {INK}; }}
 .dk-panel {{ margin: 0 0 18px; }}
-.dk-panel h4 {{ margin: 0 0 2px; font-size: 14px; }}
+.dk-gallery .dk-panel h4 {{ font-weight: 600; margin: 0 0 2px; font-size: 14px; }}
 .dk-panel p.dk-note {{ margin: 0 0 6px; color: {MUTED}; font-size: 12.5px; }}
-.dk-samples {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); gap: 10px;
+.dk-gallery ul.dk-samples {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); gap: 10px;
   list-style: none; margin: 0; padding: 0; }}
 .dk-sample {{ margin: 0; border: 1px solid {LINE}; border-radius: 6px; overflow: hidden;
   background: {PAPER}; }}

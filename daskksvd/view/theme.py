@@ -40,7 +40,7 @@ def _loaded():
     except ImportError as error:
         raise ImportError('pictures need HoloViews; install it: pip install "daskksvd[view]"') from error
     if in_notebook() and not getattr(hv.extension, "_loaded", False):
-        hv.extension("bokeh", logo=False)
+        hv.extension("bokeh", logo=False, inline=True)  # from here, not from the network
     return hv
 
 

@@ -110,7 +110,7 @@ def pareto(results):
         points = hv.Scatter(group, x, [y, "n_components"])
         parts.append(points.opts(size=8, marker=markers[number % len(markers)], tools=["hover"], **look))
     title = "Error against sparsity and size"
-    return theme.style(hv.Overlay(parts), title, legend_position="top_right", padding=0.08)
+    return theme.style(hv.Overlay(parts), title, legend_position="right", padding=0.08)
 
 
 def _trade(results):
