@@ -512,6 +512,9 @@ an atom of two cards need about that."""
 DASHBOARD_LISTED = 50
 """Atoms listed at first: more than fill a screen, few enough to be sent at each letter typed."""
 
+DASHBOARD_START = 30
+"""Seconds until the server of a dashboard listens, at most; it takes a fraction of one."""
+
 DASHBOARD_SAME = 0.8
 """|cos| from which on two atoms are said to have the same direction: of such pairs half had
 the same first word in two fits of one set, of the others few."""

@@ -2,8 +2,10 @@
 
 import socket
 import threading
+import time
 from functools import cached_property
 
+from ..constants import DASHBOARD_START
 from .data import View
 from .opening import open_view
 
@@ -100,6 +102,8 @@ class Dashboard:
             threaded=True,
         )
 
+        wait_for(address, port)
+
     def __repr__(self):
         return f"<daskksvd dashboard at {self.url}>"
 
@@ -122,6 +126,7 @@ class Dashboard:
     def stop(self):
         """Stop serving."""
         self._thread.stop()
+        self._thread.join(DASHBOARD_START)
 
 
 def free_port(address, port):
@@ -138,3 +143,16 @@ def free_port(address, port):
     raise ValueError(
         f"port={port}; {address} cannot be listened on there ({failed.strerror}); 0 is any that is free"
     )
+
+
+def wait_for(address, port):
+    """Wait until somebody listens: before that a server can neither answer nor be stopped."""
+    reached = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+    until = time.monotonic() + DASHBOARD_START
+    while True:
+        try:
+            return socket.create_connection((reached, port), timeout=1).close()
+        except OSError as error:
+            if time.monotonic() > until:
+                raise RuntimeError(f"the dashboard does not answer at {reached}:{port} ({error})") from error
+            time.sleep(0.02)

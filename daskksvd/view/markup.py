@@ -13,8 +13,8 @@ GALLERY_STYLE = f"""
 .dk-panel {{ margin: 0 0 18px; }}
 .dk-gallery .dk-panel h4 {{ font-weight: 600; margin: 0 0 2px; font-size: 14px; }}
 .dk-panel p.dk-note {{ margin: 0 0 6px; color: {MUTED}; font-size: 12.5px; }}
-.dk-gallery ul.dk-samples {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); gap: 10px;
-  list-style: none; margin: 0; padding: 0; }}
+.dk-gallery ul.dk-samples {{ display: grid; gap: 10px;
+  grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); list-style: none; margin: 0; padding: 0; }}
 .dk-sample {{ margin: 0; border: 1px solid {LINE}; border-radius: 6px; overflow: hidden;
   background: {PAPER}; }}
 .dk-sample img {{ display: block; width: 100%; aspect-ratio: 1; object-fit: cover; background: #eee; }}

@@ -7,6 +7,7 @@ from .. import elements
 from .parts import ATOM_LINK, CARD, Html, columns
 
 LAYOUTS = {"springs": "spring", "spectral": "spectral"}
+LONE = {"around the outside": True, "left out": False}
 Q_STEPS = {"any": 1.0, ".05": 0.05, ".01": 0.01, ".001": 1e-3, "1e-6": 1e-6, "1e-12": 1e-12}
 
 
@@ -30,7 +31,7 @@ class Graph:
         )
         self.q = pn.widgets.DiscreteSlider(name="Largest q-value", options=Q_STEPS, value=1.0, **wide)
         self.kind = pn.widgets.Select(name="Layout", options=LAYOUTS, **wide)
-        self.isolated = pn.widgets.Checkbox(name="Words and atoms without links", value=True, **wide)
+        self.isolated = pn.widgets.Select(name="Without links", options=LONE, **wide)
         self.whole = pn.widgets.Button(name="Whole graph", margin=0)
         self.said = Html()
         self.pane = pn.pane.HoloViews(sizing_mode="stretch_width", linked_axes=False, margin=0)

@@ -31,6 +31,12 @@ TEMPLATE = f"""
   history.pushState = (state, unused, url) => {{
     if (new URL(url, location.href).href !== location.href) {{ push(state, unused, url); }}
   }};
+  // and takes what follows # for the name of an element to scroll to
+  window.addEventListener("click", (event) => {{
+    if (event.composedPath().some((part) => part.matches?.('a[href^="#"]'))) {{
+      event.stopImmediatePropagation();
+    }}
+  }}, true);
 </script>
 {{% endblock %}}
 {{% block contents %}}
