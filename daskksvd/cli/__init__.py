@@ -72,7 +72,7 @@ def main(traceback):
     images say, lie in a Zarr store (or a .npy file) and are read piece by piece.
 
     \b
-    New here? See it work on drawn scenes, in about a minute:
+    New here? See it work on drawn scenes, in a minute or two:
       daskksvd demo
 
     \b

@@ -41,7 +41,7 @@ def demo_command(out, n, m, k, workers, seed, overwrite):
     vectors, codes all scenes, names the atoms with words of the captions, and
     makes a page to look at: report.html in DIR.
 
-    It takes about a minute; the first run compiles, and takes longer.
+    It takes one to two minutes; the first run compiles, and takes longer.
     """
     from ..coding.store import open_codes
     from ..datasets import make_scenes
