@@ -45,12 +45,8 @@ NAMES = common.Table(
 def embed(scenes, pooling):
     """Embeddings (n, d) float32 of scenes by the package's encoder."""
     with tempfile.TemporaryDirectory() as folder:
-        source = ((scene.image, scene.captions) for scene in scenes)
         out = pathlib.Path(folder) / "scenes"
-        daskksvd.embed(source, out, model="scenes", pooling=pooling, dtype="float32")
-        import zarr
-
-        return zarr.open_group(out / "embeddings.zarr", mode="r")["embeddings"][:]
+        return daskksvd.embed(scenes, out, model="scenes", pooling=pooling, dtype="float32").array.compute()
 
 
 def measure(m, k, rows, scenes, captions, options):

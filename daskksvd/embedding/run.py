@@ -12,7 +12,7 @@ from ..running import make_runner
 from .models import cached_encoder, check_spec
 from .pipeline import Options, batches_of, run_here, run_on_cluster
 from .sources import open_source
-from .store import open_embeddings
+from .store import open_embeddings, read_rejects
 from .writer import Writer
 
 
@@ -214,7 +214,7 @@ def embed(
                     writer.add(
                         items[0].position, items[-1].position + 1, outcomes, states[-1] if states else None
                     )
-                    bar.update(len(items), writer)
+                    bar.update(len(items))
             writer.finish()
         rows, rejected = writer.rows, writer.rejected
     except (KeyboardInterrupt, OSError) as error:
@@ -223,8 +223,6 @@ def embed(
     finally:
         writer.close()
     if not rows:
-        from .store import read_rejects
-
         reasons = read_rejects(path)["reason"]
         why = f"; the first of {rejected} rejects: {reasons.iloc[0]}" if rejected else ": it is empty"
         raise ValueError(f"source gave no image that could be embedded{why}")
@@ -272,7 +270,7 @@ class Bar:
     """Images a second and time left, in the terminal or the notebook."""
 
     def __init__(self, shown, n, writer):
-        self._bar = None
+        self._bar, self._writer = None, writer
         if shown:
             from tqdm.auto import tqdm
 
@@ -285,11 +283,11 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
 
-    def update(self, count, writer):
+    def update(self, count):
         """``count`` more elements are done."""
         if self._bar is not None:
-            if writer.rejected:
-                self._bar.set_postfix_str(f"{writer.rejected:,} rejected", refresh=False)
+            if self._writer.rejected:
+                self._bar.set_postfix_str(f"{self._writer.rejected:,} rejected", refresh=False)
             self._bar.update(count)
 
 
