@@ -1,7 +1,8 @@
-"""Paths of stores: the same in every process, and replaced only by what is whole."""
+"""Paths of stores and files: the same in every process, and replaced only by what is whole."""
 
 import contextlib
 import os
+import secrets
 import shutil
 import tempfile
 
@@ -46,3 +47,22 @@ def written_whole(path):
         os.rename(inner, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def replaced(path, temporary=None):
+    """Yield a path to write a file at; it takes the place of ``path`` once that went well.
+
+    A name that nobody else has keeps writers apart. Where there is only one
+    writer, ``temporary`` names the file: what a killed process leaves there
+    is written over by the next.
+    """
+    if temporary is None:
+        temporary = os.path.join(os.path.dirname(path), f".daskksvd-{secrets.token_hex(8)}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+        raise

@@ -14,7 +14,14 @@ import pytest
 
 import daskksvd
 from daskksvd.datasets import make_planted
-from daskksvd.tracking import AtomsReplaced, CheckpointWritten, PassFinished, WaveFinished, load_checkpoint
+from daskksvd.tracking import (
+    AtomsReplaced,
+    Checkpointer,
+    CheckpointWritten,
+    PassFinished,
+    WaveFinished,
+    load_checkpoint,
+)
 
 SIZE = {"n_components": 48, "n_nonzero_coefs": 3, "random_state": 11}
 
@@ -135,6 +142,22 @@ def test_every_written_checkpoint_is_whole_and_no_other_file_is_left(samples, tm
     daskksvd.fit(samples, **SIZE, max_passes=2, checkpoint=path, checkpoint_every=3, callbacks=[look])
     assert len(seen) > 4
     assert seen == sorted(seen)
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("No space left on device")
+
+    path = tmp_path / "state.ckpt"
+    checkpointer = Checkpointer(path)
+    checkpointer.write({"count": 1}, {"found": np.ones(3)})
+    assert path.stat().st_mode & 0o777 == 0o600
+    for step in ("numpy.savez", "os.fsync", "os.replace"):
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+            patch.setattr(step, fail)
+            checkpointer.write({"count": 2}, {"found": np.zeros(3)})
+        assert os.listdir(tmp_path) == ["state.ckpt"]
+        assert load_checkpoint(path)[0]["count"] == 1
 
 
 def test_max_time_stops_between_rounds_and_resumes(samples, tmp_path):

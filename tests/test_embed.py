@@ -175,8 +175,8 @@ def test_cut_off_at_every_step(whole, model, tmp_path, monkeypatch):
     def counted(function):
         def call(*arguments):
             number = next(calls)
-            if number == cut and number % 2:
-                raise Cut
+            if cut is not None and (number > cut or (number == cut and number % 2)):
+                raise Cut  # and nothing is tidied up after the end
             value = function(*arguments)
             if number == cut:
                 raise Cut

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..constants import THUMBNAIL_BYTES, THUMBNAIL_ROWS
+from ..files import replaced
 from .store import (
     ATTRIBUTES,
     CAPTIONS,
@@ -188,7 +189,7 @@ class Writer:
         """Keep what became of the elements from ``begin`` to ``end``, which follow the last ones."""
         assert begin == self.begin, (begin, self.begin)
         name = f"{begin:012d}-{end:012d}.arrow"
-        with _replaced(os.path.join(self.path, JOURNAL, name)) as temporary:
+        with self._replaced(JOURNAL, name) as temporary:
             _write_batch(temporary, outcomes, state)
         self._pending += outcomes
         self.begin, self.state = end, state or self.state
@@ -277,7 +278,7 @@ class Writer:
 
     def _write_table(self, folder, name, table):
         os.makedirs(os.path.join(self.path, folder), exist_ok=True)
-        with _replaced(os.path.join(self.path, folder, name)) as temporary:
+        with self._replaced(folder, name) as temporary:
             pq.write_table(table, temporary, compression="zstd")
 
     def _write_attributes(self, progress):
@@ -312,8 +313,13 @@ class Writer:
 
     # ------------------------------------------------------------- helpers
 
+    def _replaced(self, *names):
+        """A file of the store, replaced when it is whole; nobody else writes here."""
+        path = os.path.join(self.path, *names)
+        return replaced(path, f"{path}.part")
+
     def _save(self):
-        with _replaced(os.path.join(self.path, PROGRESS)) as temporary, open(temporary, "w") as file:
+        with self._replaced(PROGRESS) as temporary, open(temporary, "w") as file:
             json.dump(self.progress, file)
 
     def _drop_journal(self, begin):
@@ -381,14 +387,6 @@ def _read_batch(path):
         vector = None if row["vector"] is None else np.frombuffer(row["vector"], dtype)
         outcomes.append(Outcome(**{**row, "captions": tuple(row["captions"]), "vector": vector}))
     return outcomes, state and tuple(state)
-
-
-@contextlib.contextmanager
-def _replaced(path):
-    """Yield a path to write to, which then takes the place of ``path``."""
-    temporary = f"{path}.part"
-    yield temporary
-    os.replace(temporary, path)
 
 
 def _lock(path):

@@ -2,10 +2,11 @@
 
 import json
 import os
-import tempfile
 import zipfile
 
 import numpy as np
+
+from ..files import replaced
 
 FORMAT = 1
 
@@ -37,19 +38,16 @@ class Checkpointer:
             Plain values.
         arrays : dict of str to array
         """
-        directory = os.path.dirname(os.path.abspath(self.path))
-        handle, temporary = tempfile.mkstemp(dir=directory, prefix=".daskksvd-", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                text = json.dumps({"format": FORMAT, **header})
-                np.savez(file, header=np.frombuffer(text.encode(), np.uint8), **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
-        except BaseException:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-            raise
+        text = json.dumps({"format": FORMAT, **header})
+        with replaced(self.path) as temporary, open(temporary, "xb", opener=_for_its_owner) as file:
+            np.savez(file, header=np.frombuffer(text.encode(), np.uint8), **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _for_its_owner(path, flags):
+    """Open a file that only who makes it can read."""
+    return os.open(path, flags, 0o600)
 
 
 def load_checkpoint(path):

@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from ..constants import REPORT_ATOMS, REPORT_IMAGES, REPORT_MEGABYTES, WORD_ATOMS
-from ..files import absolute
+from ..files import absolute, replaced
 from .data import View
 from .galleries import gallery
 from .markup import (
@@ -68,14 +68,8 @@ def report(result, out, *, title=None, n_atoms=REPORT_ATOMS, overwrite=False, **
     else:
         view = open_view(result, **where)
     text = page_html(view, title=title, n_atoms=n_atoms)
-    temporary = f"{path}.{os.getpid()}.part"
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    with replaced(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
     return path
 
 
