@@ -1,4 +1,4 @@
-"""Why an image is not embedded: each with one line for the table of rejects."""
+"""Why an image is not embedded, and what else went wrong, each in one line."""
 
 
 class Rejected(Exception):
@@ -14,10 +14,15 @@ class FetchError(Rejected):
 
 
 def one_line(error):
-    """An exception as one printable line."""
+    """An exception as one printable line, with its kind: what some say is a mere name."""
     text = str(error).strip()
     name = type(error).__name__
     return printable(f"{name}: {text}" if text else name)
+
+
+def first_line(error):
+    """What an exception says first; libraries that load models go on for many lines."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def printable(text, limit=200):

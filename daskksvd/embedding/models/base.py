@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...constants import EMBED_ACTIVATIONS, EMBED_BATCH, EMBED_CPU_BATCH, EMBED_MEMORY_SHARE
+from ..errors import first_line
 
 POOLINGS = ("pooled", "cls", "mean", "cls+mean")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -164,8 +165,7 @@ def choose_device(name):
             device = torch.device(name)
             torch.empty(1, device=device)
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"device={name!r} cannot be used here ({reason})") from error
+            raise ValueError(f"device={name!r} cannot be used here ({first_line(error)})") from error
         return device
     if torch.cuda.is_available():
         return torch.device("cuda")

@@ -8,6 +8,7 @@ import pathlib
 
 import numpy as np
 
+from ..errors import first_line
 from .base import Encoder, check_layer, check_pooling, pool
 
 
@@ -28,7 +29,7 @@ class HuggingFaceEncoder(Encoder):
                     spec.name, dtype=torch.float32, output_loading_info=True, **self._where
                 )
         except (OSError, ValueError) as error:
-            raise type(error)(f"model={spec.name!r} cannot be loaded: {_first_line(error)}") from error
+            raise type(error)(f"model={spec.name!r} cannot be loaded: {first_line(error)}") from error
         self.model.eval().to(self.device)
         missing = sorted(info["missing_keys"])
         self._has_pooler = not any("pooler" in key for key in missing)
@@ -51,7 +52,7 @@ class HuggingFaceEncoder(Encoder):
             processor = AutoImageProcessor.from_pretrained(self.spec.name, backend="pil", **self._where)
         except (OSError, ValueError) as error:
             raise type(error)(
-                f"model={self.spec.name!r} says not how its images are prepared: {_first_line(error)}"
+                f"model={self.spec.name!r} says not how its images are prepared: {first_line(error)}"
             ) from error
         resize = self.spec.resize
         if resize is False:
@@ -192,7 +193,3 @@ def _short(name):
 def _plain(settings):
     """What JSON can say of the settings of a processor."""
     return json.loads(json.dumps(settings, default=str, sort_keys=True))
-
-
-def _first_line(error):
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,6 +2,7 @@
 
 import os
 
+from ..errors import first_line
 from .base import Encoder
 
 
@@ -21,8 +22,7 @@ class SentenceEncoder(Encoder):
                 local_files_only=os.path.isdir(spec.name),
             )
         except (OSError, ValueError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise type(error)(f"model={spec.name!r} cannot be loaded: {reason}") from error
+            raise type(error)(f"model={spec.name!r} cannot be loaded: {first_line(error)}") from error
         self.d = self.text_vectors(["a"]).shape[1]
 
     def prepare(self, image):
