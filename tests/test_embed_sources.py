@@ -5,7 +5,6 @@ import functools
 import http.server
 import importlib.util
 import io
-import os
 import pathlib
 import threading
 import zipfile
@@ -16,14 +15,11 @@ import pytest
 import small_models
 from click.testing import CliRunner
 from PIL import Image
+from real import CAPTIONS, DATA, FEATURES, PHOTOGRAPHS
 from test_images import encoded, hostile, picture
 
 import daskksvd
 from daskksvd import cli
-
-DATA = pathlib.Path(
-    os.environ.get("DASKKSVD_TEST_DATA") or pathlib.Path(__file__).parents[2] / "shared" / "data"
-)
 
 
 @pytest.fixture(scope="module")
@@ -143,11 +139,11 @@ def test_command(model, tmp_path):
 @pytest.mark.parametrize("precision, least", [("float32", 0.9999), ("bfloat16", 0.999)])
 def test_a_real_model_gives_the_given_vectors(tmp_path, precision, least):
     """Photographs through a trained ViT: block 11, class token and mean of the patches."""
-    captions = pd.read_parquet(DATA / "flickr8k" / "captions.parquet").set_index("file")
-    features = np.load(DATA / "flickr8k" / "embeddings_f16.npy", mmap_mode="r")
+    captions = pd.read_parquet(CAPTIONS).set_index("file")
+    features = np.load(FEATURES, mmap_mode="r")
     folder = tmp_path / "images"
     folder.mkdir()
-    with zipfile.ZipFile(DATA / "flickr8k" / "images_224.zip") as archive:
+    with zipfile.ZipFile(PHOTOGRAPHS) as archive:
         names = sorted(archive.namelist())[:12]
         archive.extractall(folder, names)
     lines = captions.loc[names, "captions"].explode().rename("caption").rename_axis("image")

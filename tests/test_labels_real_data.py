@@ -4,20 +4,12 @@ Dictionary, vocabulary, names and read-outs come from one half of the images,
 all scores from the other.
 """
 
-import os
-import pathlib
-
 import numpy as np
 import pytest
+from real import CAPTIONS, FEATURES
 
 import daskksvd
 from daskksvd.labelling import Tokenizer, baseline_codes, compare_fits, faithfulness, score_labels
-
-FOLDER = pathlib.Path(
-    os.environ.get("DASKKSVD_TEST_DATA") or pathlib.Path(__file__).parents[2] / "shared" / "data"
-)
-FEATURES = FOLDER / "flickr8k" / "embeddings_f16.npy"
-CAPTIONS = FOLDER / "flickr8k" / "captions.parquet"
 
 pytestmark = pytest.mark.skipif(
     not (FEATURES.exists() and CAPTIONS.exists()),

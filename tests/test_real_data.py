@@ -1,17 +1,11 @@
 """Real features: the dictionary is to be as good as that of textbook K-SVD, or better."""
 
-import os
-import pathlib
-
 import numpy as np
 import pytest
+from real import FEATURES
 
 import daskksvd
 
-FOLDER = pathlib.Path(
-    os.environ.get("DASKKSVD_TEST_DATA") or pathlib.Path(__file__).parents[2] / "shared" / "data"
-)
-FEATURES = FOLDER / "flickr8k" / "embeddings_f16.npy"
 TEXTBOOK = 0.4352
 """Relative error after ten iterations of exact K-SVD from the same start: centred, m=512, k=10."""
 

@@ -2,27 +2,19 @@
 
 import json
 import os
-import pathlib
 import zipfile
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from real import CAPTIONS, FLICKR, PHOTOGRAPHS
 from small_sources import by_source, listed, number_of, png
 
 from daskksvd.embedding.errors import Rejected
 from daskksvd.embedding.loading import load
 from daskksvd.embedding.sources import Failure, Url, open_source
 from daskksvd.embedding.sources.tables import read_text
-
-FLICKR = (
-    pathlib.Path(
-        os.environ.get("DASKKSVD_TEST_DATA") or pathlib.Path(__file__).parents[2] / "shared" / "data"
-    )
-    / "flickr8k"
-)
-
 
 # --- folders --------------------------------------------------------------------------------
 
@@ -36,7 +28,7 @@ def test_a_folder_is_read_in_the_order_of_its_names(photos):
     assert open_source(photos, n_samples=3).n == 3 and len(listed(photos, n_samples=3)) == 3
 
 
-CAPTIONS = {
+CAPTION_FILES = {
     "captions.csv": 'file_name,caption\na.png,"a dog, running"\nsub/c.png,a ""cat""\na.png,two\n',
     "captions.tsv": 'image\ttext\na.png\ta dog, running\nsub/c.png\ta "cat"\na.png\ttwo\n',
     "captions.txt": 'image,caption\na.png,a dog, running\nsub/c.png,a "cat"\na.png,two\n',
@@ -51,10 +43,10 @@ CAPTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", CAPTIONS)
+@pytest.mark.parametrize("name", CAPTION_FILES)
 def test_files_of_captions(photos, name):
     path = photos / name
-    path.write_text(CAPTIONS[name], encoding="utf-8", newline="")
+    path.write_text(CAPTION_FILES[name], encoding="utf-8", newline="")
     detected = name.split(".")[0] in ("captions", "metadata")
     options = {} if detected else {"captions": path}
     found = by_source(photos, **options)
@@ -295,14 +287,14 @@ def test_tables_of_files_and_urls(photos, tmp_path):
 
 
 @pytest.mark.skipif(
-    not (FLICKR / "images_224.zip").exists(),
-    reason=f"there is no images_224.zip in {FLICKR}; DASKKSVD_TEST_DATA may name its parent folder",
+    not PHOTOGRAPHS.exists(),
+    reason=f"there is no {PHOTOGRAPHS.name} in {FLICKR}; DASKKSVD_TEST_DATA may name its parent folder",
 )
 def test_photographs_and_their_captions(tmp_path):
-    with zipfile.ZipFile(FLICKR / "images_224.zip") as archive:
+    with zipfile.ZipFile(PHOTOGRAPHS) as archive:
         archive.extractall(tmp_path / "photos")
-    table = pd.read_parquet(FLICKR / "captions.parquet").set_index("file")["captions"]
-    items = listed(tmp_path / "photos", captions=FLICKR / "captions.parquet")
+    table = pd.read_parquet(CAPTIONS).set_index("file")["captions"]
+    items = listed(tmp_path / "photos", captions=CAPTIONS)
     assert len(items) == len(table) == 6057
     there = [item for item in items if not isinstance(item.image, Failure)]
     assert len(there) == 199
