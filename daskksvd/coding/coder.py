@@ -13,10 +13,13 @@ from ..constants import (
     GRAM_UNIT,
     MP_STEPS_PER_COEF,
     PIVOT_MIN,
+    ROUNDED_DOUBT,
+    ROUNDED_WORK,
     ROUNDING,
 )
 from ..kernels.pursuit import mp, omp
-from ..kernels.rows import squared_norms
+from ..kernels.rounded import correlate, pack, pair_space, round_rows, supported
+from ..kernels.rows import squared_norms, weighted_norms
 
 
 class Stopping(NamedTuple):
@@ -52,6 +55,11 @@ class Coder(NamedTuple):
     n_components : int
         Number of real atoms.
     stopping : Stopping
+    packed : (panels, pairs, 64) uint32 array or None
+        The atoms rounded to bfloat16, where rows are correlated with those.
+    doubt : (d',) float array or None
+        Weights of the squared features of a row that add up to the square of
+        how wrong its rounded correlations may be.
     """
 
     dictionary: np.ndarray
@@ -59,6 +67,8 @@ class Coder(NamedTuple):
     scale: float
     n_components: int
     stopping: Stopping
+    packed: np.ndarray | None = None
+    doubt: np.ndarray | None = None
 
 
 class Codes(NamedTuple):
@@ -80,14 +90,19 @@ def make_coder(dictionary, stopping):
     """Pad a dictionary (m, d') and take its Gram matrix.
 
     That of a large dictionary is rounded to 16 bits, a block at a time.
-    Orthogonal matching pursuit then only chooses atoms by it.
+    Orthogonal matching pursuit then only chooses atoms by it. So it does by
+    correlations of rounded numbers, where the processor is faster at those.
     """
     m, d = dictionary.shape
     p = -(-m // ATOM_PAD) * ATOM_PAD
     padded = np.zeros((p, d), dictionary.dtype)
     padded[:m] = dictionary
+    single = stopping.pursuit == "omp" and padded.dtype == np.float32
+    rounded = ()
+    if single and m * d >= ROUNDED_WORK * stopping.width and supported():
+        rounded = (pack(padded), ROUNDED_DOUBT**2 * np.square(dictionary).mean(axis=0))
     if p <= FLOAT_GRAM_ATOMS or stopping.pursuit == "mp":
-        return freeze(Coder(padded, padded @ padded.T, 1.0, m, stopping))
+        return freeze(Coder(padded, padded @ padded.T, 1.0, m, stopping, *rounded))
     gram = np.empty((p, p), np.int16)
     for start in range(0, p, GRAM_BLOCK):
         block = slice(start, start + GRAM_BLOCK)
@@ -95,7 +110,7 @@ def make_coder(dictionary, stopping):
         products /= GRAM_UNIT
         gram[start:, block] = np.rint(products, out=products)
         gram[block, start:] = gram[start:, block].T
-    return freeze(Coder(padded, gram, GRAM_UNIT, m, stopping))
+    return freeze(Coder(padded, gram, GRAM_UNIT, m, stopping, *rounded))
 
 
 def freeze(coder):
@@ -104,8 +119,9 @@ def freeze(coder):
     They arrive so from another process; marking them here as well means that
     every kernel is compiled for one array type only.
     """
-    coder.dictionary.flags.writeable = False
-    coder.gram.flags.writeable = False
+    for array in coder:
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
     return coder
 
 
@@ -149,15 +165,19 @@ def code_block(rows, coder, correlations=None):
     if correlations is None:
         correlations = np.empty((n, len(coder.gram)), dtype)
     correlations = correlations[:n]
+    doubts = np.empty(0, dtype)
     with np.errstate(invalid="ignore", over="ignore"):  # the energy tells of bad rows
-        np.matmul(rows, coder.dictionary.T, out=correlations)
+        if coder.packed is None:
+            np.matmul(rows, coder.dictionary.T, out=correlations)
+        else:
+            doubts = correlate_rounded(rows, coder, correlations)
     energy = np.empty(n)
     squared_norms(rows, energy)
     codes = Codes(np.empty((n, width), np.int32), np.empty((n, width), dtype))
     explained = np.empty(n)
     if coder.stopping.pursuit == "omp":
         pursuit, extra = omp, np.empty(len(coder.gram), dtype)
-        atoms = (coder.gram, dtype.type(coder.scale), coder.dictionary)
+        atoms = (coder.gram, dtype.type(coder.scale), coder.dictionary, rows, doubts)
     else:
         pursuit, extra, atoms = mp, width * MP_STEPS_PER_COEF, (coder.gram,)
     pursuit(
@@ -173,6 +193,25 @@ def code_block(rows, coder, correlations=None):
         explained,
     )
     return codes, energy, explained
+
+
+def correlate_rounded(rows, coder, correlations):
+    """Correlate rows with atoms in rounded numbers.
+
+    Returns
+    -------
+    doubts : (n,) float array
+        By how much the correlations of two atoms with a row are wrong towards
+        one another at most, but for chance: an error has the variance of the
+        sum of squares of the products, and the atoms' mean square is put for
+        the squares of one of them.
+    """
+    pairs = pair_space(*rows.shape)
+    round_rows(rows, pairs)
+    correlate(pairs.view(np.uint32), coder.packed, correlations)
+    doubts = np.empty(len(rows), rows.dtype)
+    weighted_norms(rows, coder.doubt, doubts)
+    return doubts
 
 
 class Coded(NamedTuple):

@@ -53,6 +53,16 @@ def zero_magnitude(typing_context, value):
 
 
 @intrinsic
+def from_magnitude(typing_context, bits, model):
+    """The positive number of the type of ``model`` that has this `magnitude`."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(model))
+
+    return model(bits, model), generate
+
+
+@intrinsic
 def as_number(typing_context, value, model):
     """A float, or a 16-bit integer, as a float of the type of ``model``."""
 

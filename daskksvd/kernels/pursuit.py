@@ -7,7 +7,7 @@ of one float type.
 
 import numpy as np
 
-from .jit import as_number, kernel, magnitude, prefetch, reordering_kernel, zero_magnitude
+from .jit import as_number, from_magnitude, kernel, magnitude, prefetch, reordering_kernel, zero_magnitude
 
 _NEAR_BYTES = 2**19
 """A Gram matrix of this size stays in the second-level cache."""
@@ -140,6 +140,53 @@ def _dot(a, b):
     return total
 
 
+@reordering_kernel
+def _product(a, b):
+    total = a[0] * 0
+    for i in range(a.shape[0]):
+        total += a[i] * b[i]
+    return total
+
+
+@kernel
+def _find_true(p, q, best, doubt, y, dictionary, gram, ahead):
+    """The atom of the largest correlation where ``p``, and with it ``q``, is rounded.
+
+    Atoms whose ``|q|`` is at most ``doubt`` under the largest are looked at
+    once more in full precision; of a row of which 1 % or less is left, only
+    those of at least half the largest, or it would be all atoms.
+
+    Returns
+    -------
+    atom : int
+    correlation : float
+        Of the atom and the row ``y``, in full precision.
+    """
+    top = from_magnitude(best, doubt)
+    bound = magnitude(top - min(doubt, top * q.dtype.type(0.5)))
+    first = np.int64(_find(q, best))
+    prefetch(dictionary[first])
+    if ahead:
+        prefetch(gram[first])
+    value = q[first]
+    q[first] = 0
+    second = _largest(q)
+    q[first] = value
+    chosen = first
+    correlation = _product(y, dictionary[first])
+    if second >= bound:
+        most = np.abs(value + (correlation - p[first]))
+        for i in range(q.shape[0]):
+            if i != first and magnitude(q[i]) >= bound:
+                product = _product(y, dictionary[i])
+                true = np.abs(q[i] + (product - p[i]))
+                if true > most:
+                    most = true
+                    chosen = i
+                    correlation = product
+    return chosen, correlation
+
+
 @kernel
 def _back_substitute(factor, z, size, x):
     """Solve ``factor' x = z``; a factor's diagonal holds its reciprocals."""
@@ -161,7 +208,10 @@ def _store(row, support, x, size, indices, values):
 
 
 @kernel
-def omp(P, gram, scale, dictionary, energy, floor, rounding, pivot_min, residual, indices, values, explained):
+def omp(
+    P, gram, scale, dictionary, rows, doubts, energy, floor, rounding, pivot_min, residual, indices, values,
+    explained,
+):  # fmt: skip
     """Orthogonal matching pursuit with a growing Cholesky factor (Batch-OMP).
 
     Each step takes the atom that correlates most with the residual, adds a
@@ -173,14 +223,19 @@ def omp(P, gram, scale, dictionary, energy, floor, rounding, pivot_min, residual
     Parameters
     ----------
     P : (n, m) float array
-        Correlations of rows with atoms.
+        Correlations of rows with atoms. Rounded ones only choose atoms.
     gram : (m, m) float or int16 array
         Inner products of the atoms, divided by ``scale``.
     scale : float
         1, or the unit of rounded inner products. Those only choose atoms.
     dictionary : (m, d) float array
         Atoms, from which the inner products within a support are taken where
-        ``scale`` is not 1.
+        ``scale`` is not 1, and those with the rows where ``P`` is rounded.
+    rows : (n, d) float array
+        Rows; not looked at where ``P`` is not rounded.
+    doubts : (n,) float array
+        How far two rounded correlations of each row may be wrong towards one
+        another; empty where ``P`` is not rounded.
     energy : (n,) float64 array
         Squared norms of the rows.
     floor : float
@@ -201,6 +256,7 @@ def omp(P, gram, scale, dictionary, energy, floor, rounding, pivot_min, residual
     n, k = indices.shape
     one = scale / scale  # of the float type
     exact = scale == one
+    rounded = doubts.shape[0] > 0
     far = gram.size * gram.itemsize > _NEAR_BYTES
     inner = np.empty(k, P.dtype)
     scaled = np.empty(k, P.dtype)
@@ -218,21 +274,29 @@ def omp(P, gram, scale, dictionary, energy, floor, rounding, pivot_min, residual
         z[0] = rounding * np.sqrt(energy[row])
         nothing = magnitude(z[0])
         while size < k and best > nothing and captured < enough:
-            j = _find(q, best)
+            if rounded:
+                j, whole = _find_true(
+                    p, q, best, doubts[row], rows[row], dictionary, gram, far and size + 1 < k
+                )
+            else:
+                j = np.int64(_find(q, best))
+                whole = p[j]
             g = gram[j]
-            if size + 1 < k and far:
+            if size + 1 < k and far and not rounded:
                 prefetch(g)
-            correlation = q[j]
+            correlation = q[j] + (whole - p[j])
             pivot = one
             if exact:
                 pivot = as_number(g[j], one)
                 for s in range(size):
                     inner[s] = as_number(g[support[s]], one)
             else:
-                correlation = p[j]
+                correlation = whole
                 for s in range(size):
                     inner[s] = _dot(dictionary[j], dictionary[support[s]])
                     correlation -= x[s] * inner[s]
+            if rounded and magnitude(correlation) <= nothing:
+                break
             for s in range(size):
                 c = inner[s]
                 for e in range(s):

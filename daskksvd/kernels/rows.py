@@ -140,3 +140,23 @@ def squared_norms(rows, energy):
         for f in range(d):
             total += np.float64(y[f]) * np.float64(y[f])
         energy[row] = total
+
+
+@reordering_kernel
+def weighted_norms(rows, weights, norms):
+    """Roots of weighted sums of squares, taken in double precision.
+
+    Parameters
+    ----------
+    rows : (n, d) float array
+    weights : (d,) float array
+    norms : (n,) float array
+        Filled.
+    """
+    n, d = rows.shape
+    for row in range(n):
+        y = rows[row]
+        total = 0.0
+        for f in range(d):
+            total += np.float64(weights[f]) * np.float64(y[f]) * np.float64(y[f])
+        norms[row] = np.sqrt(total)
