@@ -5,42 +5,31 @@ encodes, decodes, scores and saves. `KSVD` is the same as a scikit-learn
 estimator.
 """
 
-import importlib
+from .lazy import lazy
 
 __version__ = "0.1.0"
 
-_WHERE = {
-    "Embeddings": "daskksvd.embedding",
-    "FitInterrupted": "daskksvd.learning.fit",
-    "KSVD": "daskksvd.estimator",
-    "Result": "daskksvd.result",
-    "StopFit": "daskksvd.tracking",
-    "concept_graph": "daskksvd.labelling.graph",
-    "datasets": "daskksvd.datasets",
-    "embed": "daskksvd.embedding",
-    "embed_texts": "daskksvd.embedding",
-    "faithfulness": "daskksvd.labelling",
-    "fit": "daskksvd.learning.fit",
-    "label": "daskksvd.labelling.labels",
-    "labelling": "daskksvd.labelling",
-    "load": "daskksvd.result",
-    "open_codes": "daskksvd.coding.store",
-    "open_embeddings": "daskksvd.embedding",
-    "open_labels": "daskksvd.labelling.store",
-    "plan": "daskksvd.planning",
-    "view": "daskksvd.view",
-}
-
-__all__ = sorted(_WHERE)
-
-
-def __getattr__(name):
-    """Import on first use, so that ``import daskksvd`` is quick."""
-    if name not in _WHERE:
-        raise AttributeError(f"module 'daskksvd' has no attribute {name!r}")
-    module = importlib.import_module(_WHERE[name])
-    return module if _WHERE[name] == f"daskksvd.{name}" else getattr(module, name)
-
-
-def __dir__():
-    return sorted([*globals(), *__all__])
+__all__, __getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Embeddings": "embedding",
+        "FitInterrupted": "learning.fit",
+        "KSVD": "estimator",
+        "Result": "result",
+        "StopFit": "tracking",
+        "concept_graph": "labelling.graph",
+        "datasets": "datasets",
+        "embed": "embedding",
+        "embed_texts": "embedding",
+        "faithfulness": "labelling",
+        "fit": "learning.fit",
+        "label": "labelling.labels",
+        "labelling": "labelling",
+        "load": "result",
+        "open_codes": "coding.store",
+        "open_embeddings": "embedding",
+        "open_labels": "labelling.store",
+        "plan": "planning",
+        "view": "view",
+    },
+)
