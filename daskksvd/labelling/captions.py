@@ -35,7 +35,7 @@ class Captions:
 
     def __iter__(self):
         for low, high in self.ranges():
-            yield compute(self.delayed(low, high))
+            yield self.read(low, high)
 
     def ranges(self):
         """Bounds [low, high) of key ranges that hold all captions, one a part."""
@@ -46,6 +46,13 @@ class Captions:
         """The captions with keys in [low, high), a `Partition`, as a delayed value."""
         return self._reading(_read, low, high)
 
+    def read(self, low, high):
+        """The same, at once: without Dask where no part needs it, as its import takes long."""
+        parts = self._parts(low, high)
+        if any(hasattr(part, "__dask_graph__") for part in parts):
+            return compute(self.delayed(low, high))
+        return _read(parts, self.key, self.table.text, low, high)
+
     def by_row(self, n, sample_ids=None):
         """The same captions by row of n codes, as `CaptionRows`; see there."""
         return CaptionRows(self, n, sample_ids)
@@ -53,10 +60,14 @@ class Captions:
     def _reading(self, function, low, high, *more):
         import dask
 
+        read = dask.delayed(function, pure=False)
+        return read(self._parts(low, high), self.key, self.table.text, low, high, *more)
+
+    def _parts(self, low, high):
+        """Parts of the table that have keys in [low, high)."""
         first = int(np.searchsorted(self._highs, low, side="left"))
         last = int(np.searchsorted(self._lows, high, side="left"))
-        parts = [cut(part, self.key, low, high) for part in self.table.parts[first:last]]
-        return dask.delayed(function, pure=False)(parts, self.key, self.table.text, low, high, *more)
+        return [cut(part, self.key, low, high) for part in self.table.parts[first:last]]
 
     def in_memory(self):
         """All captions as one `Partition`."""

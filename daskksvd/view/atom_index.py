@@ -153,16 +153,23 @@ def open_atom_index(path, codes=None):
         If there is no index.
     """
     group = _check(path)
-    if codes is not None and group.attrs["codes"] != codes_fingerprint(codes):
-        return None
+    if codes is not None:
+        made_from = codes_fingerprint(codes)
+        if made_from is None or made_from != group.attrs["codes"]:
+            return None
     return AtomIndex(dict(group.arrays()), int(group.attrs["n"]))
 
 
 def codes_fingerprint(codes):
-    """Hash of the shape of a store of codes and of some of its chunks, spread evenly."""
+    """Hash of the shape of a store of codes and of some of its chunks, spread evenly; None without codes."""
     import zarr
 
-    group = zarr.open_group(absolute(codes), mode="r")
+    try:
+        group = zarr.open_group(absolute(codes), mode="r")
+    except Exception:  # whoever opens the codes is told
+        return None
+    if not {"indices", "values"} <= set(group) or not group.attrs.get("complete"):
+        return None
     indices, values = group["indices"], group["values"]
     digest = hashlib.sha256(repr((indices.shape, str(values.dtype), group.attrs["n_components"])).encode())
     step = indices.chunks[0]

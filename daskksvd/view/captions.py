@@ -1,6 +1,7 @@
 """Captions of a few rows at a time, and the words in them."""
 
 import json
+import threading
 from collections import OrderedDict
 
 import numpy as np
@@ -25,7 +26,7 @@ class CaptionsByRow:
         self._ids = sample_ids if self._captions.key == "sample" else None
         self._ranges = self._captions.ranges()
         self._lows = np.array([low for low, _ in self._ranges])
-        self._kept = OrderedDict()
+        self._kept, self._lock = OrderedDict(), threading.Lock()
 
     def of(self, rows):
         """Captions of rows, a list of str each."""
@@ -36,17 +37,16 @@ class CaptionsByRow:
             if number < 0 or key >= self._ranges[number][1]:
                 found.append([])
                 continue
-            sample, caption = self._part(number)
+            with self._lock:
+                sample, caption = self._part(number)
             low, high = np.searchsorted(sample, [key, key + 1])
             found.append([text for text in caption[low:high] if text and not text.isspace()])
         return found
 
     def _part(self, number):
         """Captions of one range of keys; those used last are kept."""
-        from ..labelling.caption_parts import compute
-
         if number not in self._kept:
-            self._kept[number] = compute(self._captions.delayed(*self._ranges[number]))
+            self._kept[number] = self._captions.read(*self._ranges[number])
         self._kept.move_to_end(number)
         while len(self._kept) > CAPTION_PARTS:
             self._kept.popitem(last=False)

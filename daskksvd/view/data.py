@@ -1,6 +1,5 @@
 """A result and what explains it, read a piece at a time: all that pictures show comes from here."""
 
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +7,7 @@ import pandas as pd
 
 from ..constants import VIEW_MATRIX
 from .finding import find_atoms
+from .once import once
 
 MEASURES = ("phi", "g", "q_value")
 """Measures of a word and an atom that are shown: correlation, strength and false discovery rate."""
@@ -61,7 +61,6 @@ class View:
         self.m = result.dictionary.shape[0]
         self.n = n if n is not None or labels is None else int(labels.attrs["n"])
         self.name = name
-        self._matrices = {}
 
     def __repr__(self):
         parts = ["index", "labels", "captions", "images", "scores"]
@@ -71,7 +70,8 @@ class View:
 
     # ------------------------------------------------------------ all atoms
 
-    @cached_property
+    @property
+    @once
     def atoms(self):
         """All atoms, a `pandas.DataFrame` by atom.
 
@@ -80,8 +80,7 @@ class View:
         (samples), ``share`` (of all samples), ``mean_coef`` (mean absolute
         coefficient where used), ``correlation``, ``g`` and ``q_value`` of the
         first word, ``significant``, ``held_out`` (correlation of the name on
-        held-out samples), ``held_out_q`` and ``community`` (-1 where unknown).
-        What is not known is NaN.
+        held-out samples) and ``held_out_q``. What is not known is NaN.
         """
         table = pd.DataFrame(index=pd.RangeIndex(self.m, name="atom"))
         nothing = np.full(self.m, np.nan)
@@ -104,17 +103,18 @@ class View:
         table["significant"] = [bool(words) for words in names]
         for column, name in (("held_out", "correlation"), ("held_out_q", "q_value")):
             table[column] = nothing if self.scores is None else self.scores[name].values
-        table["community"] = self.communities
         return table
 
-    @cached_property
+    @property
+    @once
     def names(self):
         """Words that name each atom, strongest first, m lists of str."""
         if self.labels is None:
             return [[] for _ in range(self.m)]
         return [[word for word in row if word] for row in self.labels.top_word.values.tolist()]
 
-    @cached_property
+    @property
+    @once
     def sides(self):
         """Named side of each atom, (m,) of +1 and -1."""
         if self.labels is not None:
@@ -123,7 +123,8 @@ class View:
             return np.where(2 * self.index.positive >= self.index.uses, 1, -1)
         return np.ones(self.m, int)
 
-    @cached_property
+    @property
+    @once
     def words(self):
         """The vocabulary, a `pandas.DataFrame` by word with ``samples`` that have it."""
         if self.labels is None:
@@ -131,7 +132,8 @@ class View:
         index = pd.Index(self.labels.word.values, name="word", dtype=object)
         return pd.DataFrame({"samples": self.labels.word_count.values}, index=index)
 
-    @cached_property
+    @property
+    @once
     def graph(self):
         """Words and atoms that they name, from `concept_graph`; None without labels."""
         if self.labels is None:
@@ -140,7 +142,8 @@ class View:
 
         return concept_graph(self.labels, top=self.labels.sizes["rank"])
 
-    @cached_property
+    @property
+    @once
     def communities(self):
         """Community of each atom in the graph, (m,) int; -1 where it has none."""
         if self.graph is None:
@@ -148,14 +151,31 @@ class View:
         nodes = [self.graph.nodes["atom", atom] for atom in range(self.m)]
         return np.array([-1 if node["isolated"] else node["community"] for node in nodes])
 
-    @cached_property
+    @once
+    def graph_places(self, layout="spring"):
+        """Places of all nodes of the graph, by node; see `layout.graph_layout`."""
+        from .layout import graph_layout
+
+        return graph_layout(self.graph, layout)
+
+    @property
+    @once
+    def map_places(self):
+        """Places of the atoms on a map, (m, 2); see `layout.atom_places`."""
+        from .layout import atom_places
+
+        return atom_places(self.unit_atoms)
+
+    @property
+    @once
     def unit_atoms(self):
         """The dictionary, (m, d) float32, rows of norm 1."""
         atoms = np.asarray(self.result.dictionary.values, np.float32)
         norms = np.linalg.norm(atoms, axis=1, keepdims=True)
         return atoms / np.where(norms > 0, norms, 1)
 
-    @cached_property
+    @property
+    @once
     def marker(self):
         """Finds words in captions; None without labels."""
         if self.labels is None:
@@ -339,15 +359,11 @@ class View:
         """Numbers of words in the vocabulary, -1 where they are none."""
         return np.full(len(words), -1) if self.labels is None else self.words.index.get_indexer(words)
 
+    @once
     def _matrix(self, name):
-        """A measure of all words and atoms (V, m), kept in memory if that is small."""
-        if name in self._matrices:
-            return self._matrices[name]
+        """A measure of all words and atoms (V, m), in memory if that is small."""
         values = self.labels[name]
-        if values.size > VIEW_MATRIX:
-            return values
-        self._matrices[name] = values = values.values
-        return values
+        return values if values.size > VIEW_MATRIX else values.values
 
     def _pairs(self, name, places):
         """A measure of one word of every atom, (m,); NaN where there is none."""

@@ -1,9 +1,9 @@
 """The image of a row: from a sequence, a folder or thumbnails; drawn grey where there is none."""
 
 import os
-from functools import cached_property
 
 from ..constants import VIEW_IMAGE_SIDE
+from .once import once
 
 
 def open_images(images, embeddings, sample_ids, *, fetch=False):
@@ -43,7 +43,8 @@ class Images:
         self._ids = sample_ids
         self._fetch = fetch
 
-    @cached_property
+    @property
+    @once
     def sources(self):
         """Where every row came from, (n,) of str, or None."""
         return None if self._embeddings is None else self._embeddings.source

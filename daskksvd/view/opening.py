@@ -96,14 +96,16 @@ def _index(codes, m):
     """The index of codes by atom: that beside them, or a new one."""
     if not isinstance(codes, (str, os.PathLike)):
         return build_atom_index(codes, n_components=m)
+    path = index_path(codes)
+    index = open_atom_index(path, codes) if exists(path) else None
+    if index is not None and index.m == m:
+        return index
     from ..coding.store import open_codes
 
     found = open_codes(codes).shape[1]
     if found != m:
         raise ValueError(f"codes={os.fspath(codes)!r} are of {found} atoms; the dictionary has {m}")
-    path = index_path(codes)
-    index = open_atom_index(path, codes) if exists(path) else None
-    return index if index is not None else build_atom_index(codes, n_components=m)
+    return build_atom_index(codes, n_components=m)
 
 
 def _labels(labels, m):

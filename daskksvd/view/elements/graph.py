@@ -126,15 +126,7 @@ def _picture(view, layout, center, radius, min_correlation, max_q, isolated):
     graph = nx.Graph()  # in the order of the whole graph, whatever a set does
     graph.add_nodes_from((node, data) for node, data in view.graph.nodes(data=True) if node in nodes)
     graph.add_edges_from((a, b, view.graph.edges[a, b]) for a, b in kept)
-    return graph, whole_layout(view, layout), None
-
-
-def whole_layout(view, layout):
-    """Places of all nodes, found once: what filters leave stays where it was."""
-    known = view.__dict__.setdefault("_graph_layouts", {})
-    if layout not in known:
-        known[layout] = graph_layout(view.graph, layout)
-    return known[layout]
+    return graph, view.graph_places(layout), None  # what filters leave stays where it was
 
 
 def _marked(view, graph, search):

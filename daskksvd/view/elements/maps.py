@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import theme
-from ..layout import atom_places, label_zooms
+from ..layout import label_zooms
 
 
 def atom_map(view, atom=None, *, link=None, height=460):
@@ -24,12 +24,12 @@ def atom_map(view, atom=None, *, link=None, height=460):
     holoviews.Overlay
     """
     hv = theme.holoviews()
-    places = map_places(view)
-    table = view.atoms[["names", "uses", "community"]].reset_index()
+    places = view.map_places
+    table = view.atoms[["names", "uses"]].reset_index()
     table["x"], table["y"] = places.T
     uses = np.nan_to_num(table.uses.to_numpy(float))
     table["size"] = 4 + 10 * np.sqrt(uses / max(uses.max(initial=0), 1))
-    table["color"] = theme.community_colors(table.community)
+    table["color"] = theme.community_colors(view.communities)
     table = table.sort_values("uses", ascending=False, kind="stable")  # small ones on top
     tips = [("atom", "@atom"), ("names", "@names"), ("samples", "@uses{0,0}")]
     points = hv.Points(table, ["x", "y"], ["atom", "names", "uses", "size", "color"])
@@ -57,10 +57,3 @@ def atom_map(view, atom=None, *, link=None, height=460):
         made, title, height=height, xaxis=None, yaxis=None, show_grid=False, xlim=(-1.1, 1.1),
         ylim=(-1.1, 1.1), active_tools=["wheel_zoom"],
     )  # fmt: skip
-
-
-def map_places(view):
-    """Places of the atoms of a view, (m, 2), laid out once."""
-    if not hasattr(view, "_map_places"):
-        view._map_places = atom_places(view.unit_atoms)
-    return view._map_places
