@@ -10,9 +10,9 @@ Chromium.
 
 import argparse
 import pathlib
-import shutil
 import tempfile
 
+import chromium
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -21,7 +21,6 @@ from daskksvd.datasets import make_scenes
 from daskksvd.labelling import save_labels
 from daskksvd.view import dashboard
 
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 MOST_BYTES = 400_000
 
 
@@ -52,9 +51,8 @@ def shoot(url, word, out):
     """Write the pictures of a dashboard to a folder."""
     ready = """start => window.Bokeh && Bokeh.documents.length && [...Bokeh.documents[0]._all_models.values()]
         .some(m => m.type == 'Title' && String(m.text).startsWith(start))"""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+    with sync_playwright() as playwright:
+        browser = chromium.launch(playwright)
         for name, address, title, (width, height) in shots(word):
             page = browser.new_page(viewport={"width": width, "height": height})
             page.set_default_timeout(120_000)

@@ -21,3 +21,43 @@ def photos(tmp_path):
     from small_sources import make_photos
 
     return make_photos(tmp_path / "photos")
+
+
+@pytest.fixture(scope="session")
+def paths(tmp_path_factory):
+    """Where the result to look at lies; nobody writes there."""
+    from small_view import make_world
+
+    return make_world(tmp_path_factory.mktemp("view"))
+
+
+@pytest.fixture(scope="session")
+def view(paths):
+    from small_view import scenes
+
+    from daskksvd.view import open_view
+
+    return open_view(paths["result"], captions=paths["captions"], images=scenes())
+
+
+@pytest.fixture(scope="session")
+def dense(paths):
+    """Its codes, not to be written to."""
+    from small_view import dense_codes
+
+    codes = dense_codes(paths["codes"])
+    codes.flags.writeable = False
+    return codes
+
+
+@pytest.fixture(scope="module")
+def browser():
+    import chromium
+
+    if chromium.PATH is None:
+        pytest.skip("no Chromium is installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright drives the browser")
+    with playwright.sync_playwright() as running:
+        browser = chromium.launch(running)
+        yield browser
+        browser.close()

@@ -11,10 +11,20 @@ N, D, M, K = 1_500, 40, 48, 5
 HOSTILE = '<img src=x onerror="window.hacked=1"> a fish & <script>window.hacked=1</script> \'"></q>'
 
 
+def scenes():
+    """What the samples are drawn from."""
+    return make_scenes(N, random_state=3)
+
+
+def scene_captions():
+    """Captions of every sample but the hostile one."""
+    drawn = scenes()
+    return [drawn.captions(row) for row in range(N)]
+
+
 def make_world(folder):
     """Save a result with codes, labels and captions in a folder; returns the paths by name."""
-    scenes = make_scenes(N, random_state=3)
-    truth = scenes.truth().astype(np.float32)
+    truth = scenes().truth().astype(np.float32)
     rng = np.random.default_rng(0)
     atoms = rng.standard_normal((truth.shape[1], D))
     atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
@@ -26,11 +36,12 @@ def make_world(folder):
     paths = {name: str(folder / f"fit{end}") for name, end in (
         ("result", ".zarr"), ("codes", "-codes.zarr"), ("labels", "-labels.zarr"), ("captions", ".parquet")
     )}  # fmt: skip
-    captions = [[HOSTILE, *scenes.captions(row)] for row in range(N)]
-    pd.DataFrame({"row": np.arange(N), "captions": captions}).to_parquet(paths["captions"])
+    captions = scene_captions()
+    with_hostile = [[HOSTILE, *texts] for texts in captions]
+    pd.DataFrame({"row": np.arange(N), "captions": with_hostile}).to_parquet(paths["captions"])
     result.save(paths["result"])
     result.write_codes(samples, paths["codes"])
-    labels = daskksvd.label(paths["codes"], [scenes.captions(row) for row in range(N)], top=3)
+    labels = daskksvd.label(paths["codes"], captions, top=3)
     save_labels(labels, paths["labels"])
     return paths
 

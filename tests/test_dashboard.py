@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,32 +11,16 @@ import urllib.request
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from small_view import HOSTILE, M, N, make_world
+from small_view import HOSTILE, M, N
 
 import daskksvd
 from daskksvd import cli
-from daskksvd.datasets import make_scenes
 from daskksvd.view import dashboard, open_view
 
 pytest.importorskip("panel", reason='the dashboard needs Panel: pip install "daskksvd[view]"')
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 WAIT = 60_000
 """Milliseconds: only a page that is wrong takes as long."""
-
-
-@pytest.fixture(scope="module")
-def paths(tmp_path_factory):
-    return make_world(tmp_path_factory.mktemp("dashboard"))
-
-
-@pytest.fixture(scope="module")
-def view(paths):
-    return open_view(paths["result"], captions=paths["captions"], images=make_scenes(N, random_state=3))
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +41,6 @@ def other(paths, order):
 def served(view, other):
     with dashboard(view, compare=other, port=0) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed")
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright drives the browser")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -5,35 +5,18 @@ import gzip
 import html.parser
 import json
 import re
-import shutil
 
 import pytest
 from click.testing import CliRunner
-from small_view import M, N, make_world
+from small_view import M
 
 import daskksvd
 from daskksvd import cli
-from daskksvd.datasets import make_scenes
-from daskksvd.view import open_view, page, report
+from daskksvd.view import page, report
 
 pytest.importorskip("holoviews", reason='pictures need HoloViews: pip install "daskksvd[view]"')
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync",
-]  # fmt: skip
 N_ATOMS = 12
-
-
-@pytest.fixture(scope="module")
-def paths(tmp_path_factory):
-    return make_world(tmp_path_factory.mktemp("report"))
-
-
-@pytest.fixture(scope="module")
-def view(paths):
-    return open_view(paths["result"], captions=paths["captions"], images=make_scenes(N, random_state=3))
 
 
 @pytest.fixture(scope="module")
@@ -161,17 +144,6 @@ def test_the_command_writes_the_page(paths, tmp_path):
 
 
 # ------------------------------------------------------------ in a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright")
-    if CHROMIUM is None:
-        pytest.skip("browser tests need Chromium, and there is none on the PATH")
-    with playwright.sync_playwright() as tools:
-        chromium = tools.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -5,29 +5,13 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
-from small_view import HOSTILE, D, K, M, N, dense_codes, make_world
+from small_view import HOSTILE, D, K, M, N, dense_codes, scene_captions
 
 import daskksvd
 from daskksvd.datasets import make_scenes
 from daskksvd.view import View, build_atom_index, gallery, gallery_html, index_parts, open_view
 from daskksvd.view.captions import CaptionsByRow
 from daskksvd.view.images import open_images
-
-
-@pytest.fixture(scope="module")
-def paths(tmp_path_factory):
-    return make_world(tmp_path_factory.mktemp("view"))
-
-
-@pytest.fixture(scope="module")
-def view(paths):
-    return open_view(paths["result"], captions=paths["captions"], images=make_scenes(N, random_state=3))
-
-
-@pytest.fixture(scope="module")
-def dense(paths):
-    return dense_codes(paths["codes"])
-
 
 # ---------------------------------------------------------------- the index
 
@@ -207,9 +191,9 @@ def test_compare_finds_the_same_atoms_in_another_order(paths, view):
 
 
 def test_captions_of_rows_in_any_order(view):
-    scenes = make_scenes(N, random_state=3)
+    captions = scene_captions()
     rows = [1_400, 3, 3, 77]
-    assert view.captions_of(rows) == [[HOSTILE, *scenes.captions(row)] for row in rows]
+    assert view.captions_of(rows) == [[HOSTILE, *captions[row]] for row in rows]
 
 
 def test_captions_keyed_by_sample_and_rows_without_any():
@@ -330,9 +314,8 @@ def test_what_belongs_to_another_dictionary_is_refused(paths, view, tmp_path):
 
 def test_held_out_scores_are_shown(paths):
     scores = daskksvd.labelling.score_labels(
-        paths["codes"], [make_scenes(N, random_state=3).captions(row) for row in range(N)],
-        n_permutations=1, n_resamples=0, random_state=0,
-    )  # fmt: skip
+        paths["codes"], scene_captions(), n_permutations=1, n_resamples=0, random_state=0
+    )
     view = open_view(paths["result"], scores=scores)
     np.testing.assert_array_equal(view.atoms.held_out, scores.correlation)
     np.testing.assert_array_equal(view.atoms.held_out_q, scores.q_value)

@@ -4,10 +4,9 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
-from small_view import M, N, dense_codes, make_world
+from small_view import M, N, scene_captions
 
 import daskksvd
-from daskksvd.datasets import make_scenes
 from daskksvd.view import elements, gallery, gallery_html, open_view
 from daskksvd.view.elements.graph import find_node
 from daskksvd.view.figures import figure_data, figure_json
@@ -15,21 +14,6 @@ from daskksvd.view.layout import atom_places, graph_layout, label_zooms, pack_di
 from daskksvd.view.markup import facts_html
 
 hv = pytest.importorskip("holoviews", reason='pictures need HoloViews: pip install "daskksvd[view]"')
-
-
-@pytest.fixture(scope="module")
-def paths(tmp_path_factory):
-    return make_world(tmp_path_factory.mktemp("elements"))
-
-
-@pytest.fixture(scope="module")
-def view(paths):
-    return open_view(paths["result"], captions=paths["captions"], images=make_scenes(N, random_state=3))
-
-
-@pytest.fixture(scope="module")
-def dense(paths):
-    return dense_codes(paths["codes"])
 
 
 def layers(element, kind):
@@ -281,7 +265,7 @@ def test_pictures_of_a_result_alone(paths):
 
 
 def test_pictures_of_labels_without_a_name(paths, view):
-    labels = view.labels.load().copy(deep=True)
+    labels = view.labels.copy(deep=True).load()
     for name in ("top_word", "specific_word", "minority_word"):
         labels[name][:] = ""
     labels["significant"][:] = False
@@ -295,8 +279,7 @@ def test_pictures_of_labels_without_a_name(paths, view):
 def test_pictures_of_an_atom_that_nothing_uses(paths, dense):
     codes, atom = dense.copy(), 6
     codes[:, atom] = 0
-    scenes = make_scenes(N, random_state=3)
-    captions = [scenes.captions(row) for row in range(N)]
+    captions = scene_captions()
     labels = daskksvd.label(codes, captions)
     view = open_view(daskksvd.load(paths["result"]), codes=codes, labels=labels, captions=captions)
     assert view.atoms.uses[atom] == 0 and view.atoms.names[atom] == ""
