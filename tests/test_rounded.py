@@ -37,7 +37,7 @@ def test_products_of_rounded_numbers(n, d):
     rng = np.random.default_rng(n)
     rows = (rng.standard_normal((n, d)) * 10.0 ** rng.integers(-6, 7, (n, 1))).astype(np.float32)
     atoms = rng.standard_normal((192, d)).astype(np.float32)
-    pairs = rounded.pair_space(n, d)
+    pairs = np.empty(rounded.pair_shape(n, d), np.uint16)
     rounded.round_rows(rows, pairs)
     assert_array_equal(pairs[:, :d], as_bfloat16(rows).view(torch.uint16).numpy())
     products = np.full((n, 192), np.nan, np.float32)

@@ -18,8 +18,9 @@ from ..constants import (
     ROUNDING,
 )
 from ..kernels.pursuit import mp, omp
-from ..kernels.rounded import correlate, pack, pair_space, round_rows, supported
+from ..kernels.rounded import correlate, pack, pair_shape, round_rows, supported
 from ..kernels.rows import squared_norms, weighted_norms
+from .space import Space, aligned, kept_space
 
 
 class Stopping(NamedTuple):
@@ -95,15 +96,16 @@ def make_coder(dictionary, stopping):
     """
     m, d = dictionary.shape
     p = -(-m // ATOM_PAD) * ATOM_PAD
-    padded = np.zeros((p, d), dictionary.dtype)
-    padded[:m] = dictionary
+    padded = aligned((p, d), dictionary.dtype)
+    padded[:m], padded[m:] = dictionary, 0
     single = stopping.pursuit == "omp" and padded.dtype == np.float32
     rounded = ()
     if single and m * d >= ROUNDED_WORK * stopping.width and supported():
-        rounded = (pack(padded), ROUNDED_DOUBT**2 * np.square(dictionary).mean(axis=0))
+        rounded = (pack(padded, aligned), ROUNDED_DOUBT**2 * np.square(dictionary).mean(axis=0))
     if p <= FLOAT_GRAM_ATOMS or stopping.pursuit == "mp":
-        return freeze(Coder(padded, padded @ padded.T, 1.0, m, stopping, *rounded))
-    gram = np.empty((p, p), np.int16)
+        gram = np.matmul(padded, padded.T, out=aligned((p, p), padded.dtype))
+        return freeze(Coder(padded, gram, 1.0, m, stopping, *rounded))
+    gram = aligned((p, p), np.int16)
     for start in range(0, p, GRAM_BLOCK):
         block = slice(start, start + GRAM_BLOCK)
         products = padded[start:] @ padded[block].T
@@ -138,7 +140,7 @@ def iterate_blocks(n_rows, coder):
         yield slice(start, min(start + step, n_rows))
 
 
-def code_block(rows, coder, correlations=None):
+def code_block(rows, coder, space=None):
     """Code one block of prepared rows.
 
     Parameters
@@ -146,8 +148,8 @@ def code_block(rows, coder, correlations=None):
     rows : (n, d') float array
         Rows in the space of the dictionary, of its dtype.
     coder : Coder
-    correlations : (r, p) float array, optional
-        Work space for at least n rows, to be used again by the next block.
+    space : Space, optional
+        Memory to be used again by the next block.
 
     Returns
     -------
@@ -159,24 +161,23 @@ def code_block(rows, coder, correlations=None):
         norm is the difference.
     """
     freeze(coder)
+    space = Space() if space is None else space
     dtype = coder.dictionary.dtype
     width = coder.stopping.width
-    n = len(rows)
-    if correlations is None:
-        correlations = np.empty((n, len(coder.gram)), dtype)
-    correlations = correlations[:n]
+    n, p = len(rows), len(coder.dictionary)
+    correlations = space.array("correlations", (n, p), dtype)
     doubts = np.empty(0, dtype)
     with np.errstate(invalid="ignore", over="ignore"):  # the energy tells of bad rows
         if coder.packed is None:
             np.matmul(rows, coder.dictionary.T, out=correlations)
         else:
-            doubts = correlate_rounded(rows, coder, correlations)
+            doubts = correlate_rounded(rows, coder, correlations, space)
     energy = np.empty(n)
     squared_norms(rows, energy)
     codes = Codes(np.empty((n, width), np.int32), np.empty((n, width), dtype))
     explained = np.empty(n)
     if coder.stopping.pursuit == "omp":
-        pursuit, extra = omp, np.empty(len(coder.gram), dtype)
+        pursuit, extra = omp, space.array("residual", (p,), dtype)
         atoms = (coder.gram, dtype.type(coder.scale), coder.dictionary, rows, doubts)
     else:
         pursuit, extra, atoms = mp, width * MP_STEPS_PER_COEF, (coder.gram,)
@@ -195,7 +196,7 @@ def code_block(rows, coder, correlations=None):
     return codes, energy, explained
 
 
-def correlate_rounded(rows, coder, correlations):
+def correlate_rounded(rows, coder, correlations, space):
     """Correlate rows with atoms in rounded numbers.
 
     Returns
@@ -206,7 +207,7 @@ def correlate_rounded(rows, coder, correlations):
         sum of squares of the products, and the atoms' mean square is put for
         the squares of one of them.
     """
-    pairs = pair_space(*rows.shape)
+    pairs = space.array("pairs", pair_shape(*rows.shape), np.uint16)
     round_rows(rows, pairs)
     correlate(pairs.view(np.uint32), coder.packed, correlations)
     doubts = np.empty(len(rows), rows.dtype)
@@ -245,14 +246,12 @@ def code_blocks(raw, coder, preprocessing):
     coder : Coder
     preprocessing : rows.Preprocessing
     """
-    # made once: memory fresh from the system costs as much as the preparation itself
-    p, d = coder.dictionary.shape
-    most = min(len(raw), block_rows(p, coder.dictionary.itemsize))
-    correlations = np.empty((most, p), coder.dictionary.dtype)
-    work = np.empty((most, d), coder.dictionary.dtype)
-    for block in iterate_blocks(len(raw), coder):
-        rows = preprocessing.apply(raw[block], coder.dictionary.dtype, work)
-        yield Coded(block.start, rows, *code_block(rows, coder, correlations))
+    dtype, d = coder.dictionary.dtype, coder.dictionary.shape[1]
+    with kept_space() as space:
+        for block in iterate_blocks(len(raw), coder):
+            work = space.array("rows", (block.stop - block.start, d), dtype)
+            rows = preprocessing.apply(raw[block], dtype, work)
+            yield Coded(block.start, rows, *code_block(rows, coder, space))
 
 
 def join_codes(parts):

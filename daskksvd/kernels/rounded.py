@@ -62,31 +62,42 @@ def _rounded(typing_context, value):
 
 @kernel
 def round_rows(rows, out):
-    """Round rows (n, d) to bfloat16: their bits, into ``out``, (n, >= d) uint16."""
+    """Round rows (n, d) to bfloat16: their bits, into ``out`` of `pair_shape`, uint16."""
     n, d = rows.shape
     for row in range(n):
         source, target = rows[row], out[row]
         for f in range(d):
             target[f] = _rounded(source[f])
+        for f in range(d, out.shape[1]):
+            target[f] = 0
 
 
-def pair_space(n, d):
-    """Zeros for `round_rows` whose rows are whole pairs, (n, d or d + 1) uint16."""
-    return np.zeros((n, d + d % 2), np.uint16)
+def pair_shape(n, d):
+    """Shape of rows of whole pairs."""
+    return n, d + d % 2
 
 
-def pack(dictionary):
+def pack(dictionary, empty=np.empty):
     """Atoms (p, d) rounded, in the order in which `correlate` reads them.
+
+    Parameters
+    ----------
+    dictionary : (p, d) float32 array
+    empty : callable
+        Makes the array that is returned, from shape and dtype.
 
     Returns
     -------
     (p / 64, pairs, 64) uint32 array
         Two neighbouring features of an atom in each.
     """
-    rounded = pair_space(*dictionary.shape)
+    rounded = np.empty(pair_shape(*dictionary.shape), np.uint16)
     round_rows(dictionary, rounded)
     pairs = rounded.view(np.uint32)
-    return np.ascontiguousarray(pairs.reshape(-1, PANEL, pairs.shape[1]).transpose(0, 2, 1))
+    pairs = pairs.reshape(-1, PANEL, pairs.shape[1]).transpose(0, 2, 1)
+    packed = empty(pairs.shape, np.uint32)
+    packed[...] = pairs
+    return packed
 
 
 def _tile(n_rows):

@@ -26,10 +26,11 @@ def task_bytes(m, itemsize, chunk_bytes, block_row_bytes, statistics):
 
 
 def coder_bytes(m, d, itemsize):
-    """Memory that a process needs for a dictionary and its Gram matrix."""
+    """Memory that a process needs for a dictionary, its Gram matrix and its rounded atoms."""
+    atoms = m * d * (itemsize + 2)
     if m <= FLOAT_GRAM_ATOMS:
-        return (m * m + m * d) * itemsize
-    return 2 * m * m + (m * d + 2 * GRAM_BLOCK * m) * itemsize
+        return m * m * itemsize + atoms
+    return 2 * m * m + 2 * GRAM_BLOCK * m * itemsize + atoms
 
 
 def check_memory(runner, per_task, per_process, advice):
