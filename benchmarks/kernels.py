@@ -22,6 +22,8 @@ import numpy as np
 
 import daskksvd
 from daskksvd.coding import Stopping, code_block, code_blocks, codes_to_coo, iterate_blocks, make_coder
+from daskksvd.coding.coder import correlate_rounded
+from daskksvd.coding.space import Space, aligned
 from daskksvd.datasets import make_planted
 from daskksvd.learning.schedule import plan_schedule
 from daskksvd.learning.settings import Settings, check_settings
@@ -42,6 +44,7 @@ TABLE = common.Table(
     ("block_gflops", "block GF/s", ">8", ".1f"),
     ("large_gflops", "large GF/s", ">8", ".1f"),
     ("product", "product", ">8", ".2f"),
+    ("rounded", "rounded", ">8", ".2f"),
     ("omp", "omp", ">8", ".2f"),
     ("omp_share", "roofline", ">8", ".1%"),
     ("omp_scaling", "2 threads", ">8", ".2f"),
@@ -57,9 +60,10 @@ TABLE = common.Table(
 )
 
 NOTES = """Microseconds a row, the least of {rounds} rounds, {dtype}, one BLAS thread.
-product: rows times atoms alone, in blocks as coding cuts them. omp, mp: coding with everything in it,
-from float16 rows to codes. roofline: time of 2 m d operations at the better of the two measured rates,
-over that of coding. 2 threads: rows a second of two threads that code side by side, over those of one.
+product: rows times atoms alone, in blocks as coding cuts them. rounded: the same of numbers rounded to
+bfloat16, where omp chooses atoms by those. omp, mp: coding with everything in it, from float16 rows to
+codes. roofline: time of 2 m d operations at the better of the two measured rates of full products, over
+that of coding. 2 threads: rows a second of two threads that code side by side, over those of one.
 cast, centre: preparing float16 rows, without and with a mean. statistics: those that a wave gathers.
 update: fading them and updating all atoms, shared out among the rows of a wave when {fit_rows} are
 learned from. share: both over coding. COO: codes to sparse arrays."""
@@ -180,7 +184,7 @@ def measure(d, m, k, dtype, rounds, large):
     rows, others = np.split(planted.array.compute(), 2)
     blocks = [rows[block] for block in iterate_blocks(n, coders["omp"])]
     padded = coders["omp"].dictionary
-    correlations = np.empty((n_block, len(padded)), dtype)
+    correlations = aligned((n_block, len(padded)), dtype)
     half, other_half = rows.astype(np.float16), others.astype(np.float16)
     plain = Preprocessing(None, None, None)
     centred = Preprocessing(rows.mean(axis=0, dtype=np.float64), None, None)
@@ -194,6 +198,12 @@ def measure(d, m, k, dtype, rounds, large):
         for block in blocks:
             np.matmul(block, padded.T, out=correlations)
 
+    space = Space()
+
+    def rounded():
+        for block in blocks:
+            correlate_rounded(block, coders["omp"], correlations, space)
+
     with ThreadPoolExecutor(2) as pool:
         steps = {
             "large": lambda: np.matmul(square, square, out=out),
@@ -204,6 +214,8 @@ def measure(d, m, k, dtype, rounds, large):
             "update": update_step(atoms, XX, XY),
             "coo": lambda: codes_to_coo(codes, m),
         }
+        if coders["omp"].packed is not None:
+            steps["rounded"] = rounded
         for pursuit, coder in coders.items():
             steps[pursuit] = coding_step(half, coder)
             both = [coding_step(half, coder), coding_step(other_half, coder)]
@@ -221,7 +233,8 @@ def summary(seconds, d, m, k, padded, n, n_block, wave, large):
     row |= {"block_gflops": block_rate / 1e9, "large_gflops": large_rate / 1e9}
     row |= {
         name: seconds[name] / n * 1e6
-        for name in ("product", "omp", "mp", "cast", "centre", "statistics", "coo")
+        for name in ("product", "rounded", "omp", "mp", "cast", "centre", "statistics", "coo")
+        if name in seconds
     }
     row["update"] = seconds["update"] / wave * 1e6
     row["update_seconds"] = seconds["update"]
