@@ -133,7 +133,10 @@ def fit(
     replace_atoms : bool
         Replace unused atoms and near-copies by badly represented samples.
     dtype : {"float32", "float64"}
-        Precision of the computation, whatever the dtype of the array.
+        Precision of the computation, whatever the dtype of the array. In
+        float32 a processor with bfloat16 instructions chooses atoms by
+        products of rounded numbers; those that rounding cannot tell apart are
+        compared in full, and coefficients are of full precision.
     persist : bool, optional
         Read the array once and keep it in memory (of the workers). By default
         only if it takes less than 256 MB.
