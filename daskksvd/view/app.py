@@ -1,12 +1,15 @@
 """The dashboard: one page with screens that the address names, served on this machine."""
 
+import contextlib
+import importlib.util
 import socket
 import threading
 import time
-from functools import cached_property
 
 from ..constants import DASHBOARD_START
 from .data import View
+from .markup import facts_html, neighbours_html, words_html
+from .once import once
 from .opening import open_view
 
 DEFAULT_PORT = 5006
@@ -59,10 +62,21 @@ class Shown:
     def __init__(self, view, other=None):
         self.view, self.other = view, other
 
-    @cached_property
+    @property
+    @once
     def pairs(self):
         """Atoms of both, matched; see `View.compare`."""
         return self.view.compare(self.other)
+
+    def read_ahead(self):
+        """Read what the page of any atom needs, while its scripts are on their way to the browser."""
+        view = self.view
+        with contextlib.suppress(Exception):  # who asks for the same again is told what is wrong
+            if view.marker is not None:
+                view.marker.base_forms("words")  # loads dictionaries, which takes the longest
+            view.captions_of([0])
+            view.images_of([0])
+            facts_html(view, 0), words_html(view, 0), neighbours_html(view, 0)
 
 
 class Dashboard:
@@ -74,16 +88,13 @@ class Dashboard:
     """
 
     def __init__(self, shown, port, address, allow_origin, show):
-        try:
-            import panel as pn
-        except ImportError as error:
-            raise ImportError(
-                'the dashboard needs Panel; install it: pip install "daskksvd[view]"'
-            ) from error
-        from . import theme
+        for package in ("panel", "holoviews"):  # the latter is imported for the first picture
+            if importlib.util.find_spec(package) is None:
+                raise ImportError(f'the dashboard needs {package}; install it: pip install "daskksvd[view]"')
+        import panel as pn
+
         from .screens.window import Window
 
-        theme.holoviews()
         everywhere = address in ("", "0.0.0.0", "::")
         host = "localhost" if everywhere or address == "127.0.0.1" else address
         hosts = {
@@ -103,6 +114,7 @@ class Dashboard:
         )
 
         wait_for(address, port)
+        threading.Thread(target=shown.read_ahead, daemon=True).start()
 
     def __repr__(self):
         return f"<daskksvd dashboard at {self.url}>"

@@ -1,8 +1,15 @@
-"""HoloViews elements as Bokeh's JSON, and the data that fill one picture with another atom's."""
+"""HoloViews elements as Bokeh's figures and JSON, and the data that fill one picture with another atom's."""
 
 import numpy as np
 
 from . import theme
+
+
+def draw(element):
+    """A HoloViews plot of an element; its ``state`` is Bokeh's figure, in no document yet."""
+    from bokeh.document import Document
+
+    return theme.holoviews().renderer("bokeh").get_plot(element, doc=Document())
 
 
 def figure_json(element):
@@ -20,8 +27,7 @@ def figure_json(element):
     """
     from bokeh.embed import json_item
 
-    hv = theme.holoviews()
-    plot = hv.renderer("bokeh").get_plot(element)
+    plot = draw(element)
     layers = plot.subplots.values() if plot.subplots else [plot]
     return json_item(plot.state), [layer.handles["source"].id for layer in layers]
 

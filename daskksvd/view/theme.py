@@ -66,6 +66,7 @@ def style(element, title, *, height=HEIGHT, **options):
 def _plain(plot, element):
     """What options cannot say: quiet lines, and a toolbar without a logo."""
     figure = plot.state
+    figure.output_backend = "canvas"  # WebGL takes longer to begin than these pictures take to draw
     figure.toolbar.logo = None
     figure.toolbar.autohide = True
     figure.outline_line_color = None
@@ -92,10 +93,11 @@ def count(number):
     return f"{int(number):,}"
 
 
-def links(pattern, column="atom"):
-    """Hooks that let a click on a point open a link, such as ``"#atom=@atom"``."""
+def links(pattern):
+    """Hooks that let a click on a point open a link: ``"#atom=@atom"``, with a column after the @."""
     if pattern is None:
         return []
+    start, _, column = pattern.partition("@")
 
     def hook(plot, element):
         from bokeh.models import CustomJS, TapTool
@@ -106,12 +108,13 @@ def links(pattern, column="atom"):
         code = """
         const chosen = source.selected.indices[0];
         if (chosen !== undefined) {
-          window.location.assign(pattern.replace("@" + column, source.data[column][chosen]));
+          window.location.assign(start + encodeURIComponent(source.data[column][chosen]));
           source.selected.indices = [];
         }"""
         for tool in plot.state.select({"type": TapTool}):
-            tool.renderers = [plot.handles["glyph_renderer"]]
-        arguments = {"source": source, "pattern": pattern, "column": column}
+            others = [] if tool.renderers == "auto" else tool.renderers
+            tool.renderers = [*others, plot.handles["glyph_renderer"]]
+        arguments = {"source": source, "start": start, "column": column}
         source.selected.js_on_change("indices", CustomJS(args=arguments, code=code))
 
     return [hook]

@@ -13,7 +13,7 @@ EDGE_COLUMNS = ["word", "atom", "correlation", "q", "width", "alpha"]
 
 def concept_graph_element(
     view, *, layout="spring", center=None, radius=2, min_correlation=0.0, max_q=1.0, search=None,
-    isolated=True, link=None, height=640,
+    isolated=True, link=None, word_link=None, height=640,
 ):  # fmt: skip
     """Draw words and the atoms they name.
 
@@ -39,6 +39,8 @@ def concept_graph_element(
         Whether words and atoms without edges are drawn.
     link : str, optional
         What a click on an atom opens, with ``@atom`` for its number.
+    word_link : str, optional
+        What a click on a word opens, with ``@label`` for the word.
     height : int
         Pixels.
 
@@ -59,17 +61,18 @@ def concept_graph_element(
         )
     ]  # fmt: skip
     columns = ["label", "atom", "uses", "degree", "names", "size", "color", "alpha"]
-    for kind, marker, tips in (
-        ("atom", "circle", [("atom", "@atom"), ("names", "@names"), ("samples", "@uses{0,0}")]),
-        ("word", "square", [("word", "@label"), ("samples", "@uses{0,0}"), ("atoms named", "@degree")]),
+    atom_tips = [("atom", "@atom"), ("names", "@names"), ("samples", "@uses{0,0}")]
+    word_tips = [("word", "@label"), ("samples", "@uses{0,0}"), ("atoms named", "@degree")]
+    for kind, marker, tips, opens in (
+        ("atom", "circle", atom_tips, link),
+        ("word", "square", word_tips, word_link),
     ):
         points = hv.Points(nodes[nodes.kind == kind], ["x", "y"], columns)
-        clicks = link is not None and kind == "atom"
         parts.append(
             points.opts(
                 marker=marker, size="size", color="color", alpha="alpha", line_color="white", line_width=0.5,
-                tools=["hover", "tap"] if clicks else ["hover"], hover_tooltips=tips,
-                hooks=theme.links(link) if clicks else [],
+                tools=["hover", "tap"] if opens else ["hover"], hover_tooltips=tips,
+                hooks=theme.links(opens),
             )
         )  # fmt: skip
     if subject is not None:

@@ -6,7 +6,7 @@ from markupsafe import Markup
 from .. import elements
 from ..galleries import gallery
 from ..markup import facts_html, gallery_html, neighbours_html, words_html
-from .parts import CARD, Html, grid, in_turn, picture
+from .parts import CARD, LINKS, Html, grid, in_turn, picture
 
 
 class AtomPage:
@@ -54,7 +54,7 @@ class AtomPage:
         self.stop = in_turn(self._drawn(atom), self.pictures.append)
 
     def _drawn(self, atom):
-        for element in elements.for_atom(self.view, atom).values():
+        for element in elements.for_atom(self.view, atom, **LINKS).values():
             yield picture(element)
 
     def _heading(self, atom):

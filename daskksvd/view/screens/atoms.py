@@ -43,15 +43,15 @@ class Atoms:
             if column is None or (known.get(column, view) is not None and view.atoms[column].notna().any())
         ]  # fmt: skip
         self.search = pn.widgets.TextInput(
-            name="Find a word or an atom", placeholder="dog, polar bear, 17", sizing_mode="stretch_width",
+            label="Find a word or an atom", placeholder="dog, polar bear, 17", sizing_mode="stretch_width",
             margin=(0, 0, 6, 0),
         )  # fmt: skip
         self.order = pn.widgets.Select(
-            name="Order", options=orders, sizing_mode="stretch_width", margin=(0, 0, 6, 0)
+            label="Order", options=orders, sizing_mode="stretch_width", margin=(0, 0, 6, 0)
         )
-        self.previous = pn.widgets.Button(name="‹ Previous", margin=0)
-        self.next = pn.widgets.Button(name="Next ›", margin=0)
-        self.more = pn.widgets.Button(name="Show more", margin=(6, 0, 0, 0))
+        self.previous = pn.widgets.Button(label="‹ Previous", margin=0)
+        self.next = pn.widgets.Button(label="Next ›", margin=0)
+        self.more = pn.widgets.Button(label="Show more", margin=(6, 0, 0, 0))
         self.status = Html()
         self.list = Html()
         self.page = AtomPage(view)

@@ -30,13 +30,13 @@ class Compare:
     def __init__(self, view, other, pairs):
         self.view, self.other, self.pairs = view, other, pairs
         self.which = pn.widgets.Select(
-            name="Show", options=list(SHOWN), sizing_mode="stretch_width", margin=(0, 0, 6, 0)
+            label="Show", options=list(SHOWN), sizing_mode="stretch_width", margin=(0, 0, 6, 0)
         )
         self.search = pn.widgets.TextInput(
-            name="With a word", placeholder="dog", sizing_mode="stretch_width", margin=(0, 0, 6, 0)
+            label="With a word", placeholder="dog", sizing_mode="stretch_width", margin=(0, 0, 6, 0)
         )
         self.status, self.list, self.title = Html(), Html(), Html()
-        self.more = pn.widgets.Button(name="Show more", margin=(6, 0, 0, 0))
+        self.more = pn.widgets.Button(label="Show more", margin=(6, 0, 0, 0))
         self.left, self.right = AtomPage(view, link=None), AtomPage(other, link=None)
         both = grid()
         for page in (self.left, self.right):

@@ -4,7 +4,8 @@ import panel as pn
 from markupsafe import Markup
 
 from .. import elements
-from .parts import ATOM_LINK, CARD, Html, columns
+from ..figures import draw
+from .parts import CARD, LINKS, Html, columns, in_turn
 
 LAYOUTS = {"springs": "spring", "spectral": "spectral"}
 LONE = {"around the outside": True, "left out": False}
@@ -23,25 +24,26 @@ class Graph:
     def __init__(self, view, go):
         self.view, self.go = view, go
         wide = {"sizing_mode": "stretch_width", "margin": (0, 0, 8, 0)}
-        self.center = pn.widgets.TextInput(name="Around a word or an atom", placeholder="street, 17", **wide)
-        self.radius = pn.widgets.IntSlider(name="Steps around it", start=1, end=4, value=2, **wide)
-        self.search = pn.widgets.TextInput(name="Highlight a word", placeholder="dog", **wide)
+        self.center = pn.widgets.TextInput(label="Around a word or an atom", placeholder="street, 17", **wide)
+        self.radius = pn.widgets.IntSlider(label="Steps around it", start=1, end=4, value=2, **wide)
+        self.search = pn.widgets.TextInput(label="Highlight a word", placeholder="dog", **wide)
         self.correlation = pn.widgets.FloatSlider(
-            name="Least correlation", start=0, end=0.6, step=0.02, value=0, **wide
+            label="Least correlation", start=0, end=0.6, step=0.02, value=0, **wide
         )
-        self.q = pn.widgets.DiscreteSlider(name="Largest q-value", options=Q_STEPS, value=1.0, **wide)
-        self.kind = pn.widgets.Select(name="Layout", options=LAYOUTS, **wide)
-        self.isolated = pn.widgets.Select(name="Without links", options=LONE, **wide)
-        self.whole = pn.widgets.Button(name="Whole graph", margin=0)
+        self.q = pn.widgets.DiscreteSlider(label="Largest q-value", options=Q_STEPS, value=1.0, **wide)
+        self.kind = pn.widgets.Select(label="Layout", options=LAYOUTS, **wide)
+        self.isolated = pn.widgets.Select(label="Without links", options=LONE, **wide)
+        self.whole = pn.widgets.Button(label="Whole graph", margin=0)
         self.said = Html()
-        self.pane = pn.pane.HoloViews(sizing_mode="stretch_width", linked_axes=False, margin=0)
+        self.pane = pn.pane.Bokeh(sizing_mode="stretch_width", margin=0)
+        self.stop = lambda: None
         controls = [
             self.center, self.radius, self.whole, self.search, self.correlation, self.q, self.kind,
             self.isolated, self.said,
         ]  # fmt: skip
         help_text = Markup(
             '<p class="dk-muted">Squares are words, discs are atoms, a line is a name. Turn the wheel to '
-            "zoom, drag to move, click an atom to open it.</p>"
+            "zoom, drag to move; click an atom to open it, a word to see what is around it.</p>"
         )
         self.card = pn.Column(
             self.pane, Html(help_text), sizing_mode="stretch_width", margin=0, stylesheets=[CARD]
@@ -61,28 +63,32 @@ class Graph:
         self._draw()
 
     def _draw(self, *events):
-        self.card.loading = True  # the first layout of a large graph takes seconds
-        pn.state.curdoc.add_next_tick_callback(self._draw_now)
-
-    def _draw_now(self):
         around = self.center.value.strip()
         self.radius.visible = self.whole.visible = bool(around)
-        self.said.put(Markup(""))
+        self.card.loading = True  # the first layout of a large graph takes seconds
+        options = {
+            "layout": self.kind.value,
+            "center": None if not around else int(around) if around.isdigit() else around,
+            "radius": self.radius.value,
+            "min_correlation": self.correlation.value,
+            "max_q": self.q.value,
+            "search": self.search.value_input or None,
+            "isolated": self.isolated.value,
+        }
+        self.stop()
+        self.stop = in_turn(self._drawn(options), self._put)
+
+    def _drawn(self, options):
+        """The picture, or why there is none."""
         try:
-            self.pane.object = elements.concept_graph_element(
-                self.view,
-                layout=self.kind.value,
-                center=None if not around else int(around) if around.isdigit() else around,
-                radius=self.radius.value,
-                min_correlation=self.correlation.value,
-                max_q=self.q.value,
-                search=self.search.value_input or None,
-                isolated=self.isolated.value,
-                link=ATOM_LINK,
-            )
-        except ValueError as error:  # no such word or atom, or no labels
-            text = (
-                f"No word or atom “{around}” is in the graph." if self.view.labels is not None else str(error)
-            )
-            self.said.put(Markup('<p role="status">{}</p>').format(text))
+            yield draw(elements.concept_graph_element(self.view, **options, **LINKS)).state
+        except ValueError:  # no such word or atom
+            text = Markup('<p role="status">No word or atom “{}” is in the graph.</p>')
+            yield text.format(options["center"])
+
+    def _put(self, made):
+        said = isinstance(made, Markup)
+        self.said.put(made if said else Markup(""))
+        if not said:
+            self.pane.object = made
         self.card.loading = False

@@ -5,7 +5,7 @@ from markupsafe import Markup
 
 from .. import elements
 from ..markup import figure
-from .parts import ATOM_LINK, CARD, Html, grid, in_turn, picture
+from .parts import CARD, LINKS, Html, grid, in_turn, picture
 
 
 class Overview:
@@ -33,7 +33,7 @@ class Overview:
         in_turn(self._drawn(), self.pictures.append)
 
     def _drawn(self):
-        for element, note in elements.overview(self.view, link=ATOM_LINK).values():
+        for element, note in elements.overview(self.view, **LINKS).values():
             yield picture(element, note, 400)
 
 

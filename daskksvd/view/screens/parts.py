@@ -1,16 +1,24 @@
 """What all screens are made of: safe HTML, pictures that come in turn, and the look."""
 
+import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import panel as pn
 from markupsafe import Markup
 
 from ...constants import DASHBOARD_NARROW
+from ..figures import draw
 from ..markup import GALLERY_STYLE
 from ..theme import BLUE, INK, LINE, MARK, MUTED, PAPER
 
-ATOM_LINK = "#atom=@atom"
-"""What a click on an atom in a picture opens."""
+LINKS = {"link": "#atom=@atom", "word_link": "#graph=@label"}
+"""What clicks on atoms and words in pictures open."""
+
+ARTIST = ThreadPoolExecutor(1, thread_name_prefix="pictures")
+"""Draws the pictures of all windows, one at a time: HoloViews is not made for several threads."""
+
+LOG = logging.getLogger(__name__)
 
 NARROW = f"@media (max-width: {DASHBOARD_NARROW}px)"
 
@@ -123,19 +131,21 @@ def grid():
 
 def picture(element, note="", least=340):
     """A card with a picture and how to read it."""
-    pane = pn.pane.HoloViews(element, sizing_mode="stretch_width", linked_axes=False, margin=0)
+    pane = pn.pane.Bokeh(draw(element).state, sizing_mode="stretch_width", margin=0)
     parts = [pane, Html(Markup('<p class="dk-muted">{}</p>').format(note))] if note else [pane]
     sizes = f":host {{ flex: 1 1 {least}px; min-width: min(100%, {least}px); box-sizing: border-box; }}"
     return pn.Column(*parts, sizing_mode="stretch_width", margin=0, stylesheets=[CARD, sizes])
 
 
 def in_turn(pictures, add):
-    """Add pictures as they are made, one after the other, so that the page answers in between.
+    """Add pictures as they are made, one after the other, while the page answers.
 
     Parameters
     ----------
     pictures : iterator
+        Goes on in the thread that draws, where no widget may be changed.
     add : callable
+        Takes each, where the page's widgets may be changed.
 
     Returns
     -------
@@ -145,12 +155,16 @@ def in_turn(pictures, add):
     going, document = [True], pn.state.curdoc
 
     def step():
-        made = next(pictures, None) if going else None
+        try:
+            made = next(pictures, None) if going else None
+        except Exception:
+            return LOG.exception("a picture could not be drawn")
         if made is not None:
-            add(made)
-            document.add_next_tick_callback(step)
+            document.add_next_tick_callback(lambda: add(made) if going else None)
+            ARTIST.submit(step)
 
-    document.add_next_tick_callback(step)
+    # what the page shows already goes first
+    document.add_next_tick_callback(lambda: ARTIST.submit(step))
     return going.clear
 
 
