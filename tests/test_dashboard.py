@@ -226,6 +226,56 @@ def test_graph_around_a_word(visit, view):
     page.wait_for_url(re.compile("#graph=7$"))  # the field may be read for a picture before the address
 
 
+POINT = """([start, column, value]) => {
+    const document_ = window.Bokeh && Bokeh.documents[0];
+    if (!document_) return null;
+    for (const figure of document_._all_models.values()) {
+        if (figure.type != 'Figure' || !String(figure.title.text).startsWith(start)) continue;
+        const view = Bokeh.index.find_one(figure);
+        for (const renderer of view ? figure.renderers : []) {
+            const data = renderer.data_source.data;
+            if (!(column in data) || renderer.glyph.type != 'Scatter') continue;
+            const place = [...data[column]].indexOf(value);
+            if (place < 0) continue;
+            view.el.scrollIntoView({block: "center"});
+            const box = view.canvas_view.el.getBoundingClientRect();
+            const x = view.frame.x_scale.compute(data[renderer.glyph.x.field][place]);
+            const y = view.frame.y_scale.compute(data[renderer.glyph.y.field][place]);
+            if (box.width && isFinite(x)) return {x: box.x + x, y: box.y + y};
+        }
+    }
+    return null;
+}"""
+"""Where on the page the point is whose ``column`` has a ``value``, in the picture of a title."""
+
+
+def click_point(page, start, column, value):
+    """Click on a point of a picture, once it is drawn and the page lies still."""
+    wait_for_title(page, start)
+    where, before, end = None, None, time.monotonic() + WAIT / 1000
+    while (where is None or where != before) and time.monotonic() < end:
+        page.wait_for_timeout(200)
+        before, where = where, page.evaluate(POINT, [start, column, value])
+    page.mouse.click(where["x"], where["y"])
+
+
+def test_clicks_in_pictures_open_words_and_atoms(visit, view):
+    page = visit("#graph=fish")
+    atom = next(node[1] for node in view.graph["word", "fish"])
+    word = next(node[1] for node in view.graph["atom", atom] if node[1] != "fish")
+    click_point(page, "Around word fish", "label", word)
+    wait_for_title(page, f"Around word {word}")
+    assert page.url.endswith(f"#graph={word}")
+    click_point(page, f"Around word {word}", "atom", atom)
+    opened(page, atom)
+    near = next(other[1] for other in view.graph["word", word] if other[1] != atom)
+    click_point(page, f"Around atom {atom}", "atom", near)
+    opened(page, near)
+    far = next(other for other in range(M) if other not in (atom, near))
+    click_point(page, f"Map of atoms: atom {near}", "atom", far)
+    page.locator(f"h2.dk-atom:not([data-atom='{near}'])").wait_for()  # dots may hide one another
+
+
 def test_overview_shows_all_pictures(visit, view):
     page = visit()
     page.get_by_role("heading", name=view.name, level=2).wait_for()

@@ -8,6 +8,7 @@ from small_view import M, N, scene_captions
 
 import daskksvd
 from daskksvd.view import elements, gallery, gallery_html, open_view
+from daskksvd.view.elements import sets
 from daskksvd.view.elements.graph import find_node
 from daskksvd.view.figures import figure_data, figure_json
 from daskksvd.view.layout import atom_places, graph_layout, label_zooms, pack_discs, rings, spring_layout
@@ -229,6 +230,16 @@ def test_every_picture_can_be_drawn(view):
         item, sources = figure_json(element)
         assert item["doc"]["roots"] and sources
     assert len(elements.learning_curves(view)) == 2
+
+
+def test_a_picture_is_made_when_it_is_asked_for(view, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sets, "coherence", asked.append)
+    monkeypatch.setattr(sets, "atom_map", lambda *given, **links: asked.append(given))
+    pictures, of_atom = elements.overview(view), elements.for_atom(view, 3)
+    assert {"Coherence", "Map of atoms"} < set(pictures) and "Map" in of_atom and not asked
+    assert pictures["Coherence"][0] is None and asked == [view]
+    assert of_atom["Map"] is None and asked[1:] == [(view, 3)]
 
 
 def test_what_fills_a_picture_is_what_its_sources_hold(view):

@@ -150,7 +150,7 @@ def labels_by_zoom(zooms, sizes, scale):
         data["alpha"] = [float(zoom <= 1) for zoom in zooms]
         source.data = data
         glyph.text_alpha, glyph.text_font_size = "alpha", "font"
-        glyph.text_baseline, glyph.y_offset = "bottom", -4  # above their dots
+        glyph.text_baseline, glyph.y_offset = "bottom", -6  # above their dots
         code = """
         const x = figure.x_range, y = figure.y_range;
         const wide = figure.inner_width / Math.abs(x.end - x.start);

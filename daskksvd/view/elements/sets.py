@@ -18,6 +18,9 @@ class Pictures(Mapping):
     def __getitem__(self, title):
         return self._makers[title]()
 
+    def __contains__(self, title):
+        return title in self._makers  # a Mapping would make it to see
+
     def __iter__(self):
         return iter(self._makers)
 
