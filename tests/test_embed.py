@@ -190,6 +190,14 @@ def test_cut_off_at_every_step(whole, model, tmp_path, monkeypatch):
     steps = next(calls)
     assert steps > 40
     once = sum(embedded)
+    # before the first of them
+    cut = -1
+    with pytest.raises(Cut):
+        embed(model, tmp_path / "begun")
+    assert os.listdir(tmp_path / "begun")
+    cut = None
+    assert_same(embed(model, tmp_path / "begun"), whole)
+    embedded.clear()
     # all steps, a few in one run
     for first in range(7):
         out = tmp_path / f"cut-{first}"

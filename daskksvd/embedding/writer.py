@@ -105,7 +105,7 @@ class Writer:
     def _start(self):
         found = read_progress(self.path)
         if found is None:
-            others = sorted(name for name in os.listdir(self.path) if name != LOCK)
+            others = sorted(set(os.listdir(self.path)) - _begun(self.path))
             if others:
                 raise FileExistsError(
                     f"out={self.path!r} is not empty ({others[0]}) and no earlier run of embed; "
@@ -407,6 +407,13 @@ def _lock(path):
     except OSError:  # a file system without locks
         pass
     return handle
+
+
+def _begun(path):
+    """What a run leaves that ended before it had written down its progress."""
+    journal = os.path.join(path, JOURNAL)
+    empty = os.path.isdir(journal) and not os.listdir(journal)
+    return {LOCK, f"{PROGRESS}.part", *[JOURNAL] * empty}
 
 
 def _empty(path):
