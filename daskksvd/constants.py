@@ -525,6 +525,10 @@ DASHBOARD_LISTED = 50
 DASHBOARD_START = 30
 """Seconds until the server of a dashboard listens, at most; it takes a fraction of one."""
 
+DASHBOARD_TURN = 0.0005
+"""Seconds after which Python lets the thread that answers go on, while another draws: with the
+usual 0.005 each of the hundred small reads of an answer waits as long."""
+
 DASHBOARD_SAME = 0.8
 """|cos| from which on two atoms are said to have the same direction: of such pairs half had
 the same first word in two fits of one set, of the others few."""

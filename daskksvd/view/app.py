@@ -3,10 +3,11 @@
 import contextlib
 import importlib.util
 import socket
+import sys
 import threading
 import time
 
-from ..constants import DASHBOARD_START
+from ..constants import DASHBOARD_START, DASHBOARD_TURN
 from .data import View
 from .markup import facts_html, neighbours_html, words_html
 from .once import once
@@ -95,6 +96,8 @@ class Dashboard:
 
         from .screens.window import Window
 
+        self._turns = sys.getswitchinterval()
+        sys.setswitchinterval(min(self._turns, DASHBOARD_TURN))
         everywhere = address in ("", "0.0.0.0", "::")
         host = "localhost" if everywhere or address == "127.0.0.1" else address
         hosts = {
@@ -139,6 +142,7 @@ class Dashboard:
         """Stop serving."""
         self._thread.stop()
         self._thread.join(DASHBOARD_START)
+        sys.setswitchinterval(self._turns)
 
 
 def free_port(address, port):
