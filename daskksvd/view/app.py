@@ -1,6 +1,7 @@
 """The dashboard: one page with screens that the address names, served on this machine."""
 
 import contextlib
+import gc
 import importlib.util
 import socket
 import sys
@@ -78,6 +79,7 @@ class Shown:
             view.captions_of([0])
             view.images_of([0])
             facts_html(view, 0), words_html(view, 0), neighbours_html(view, 0)
+        gc.freeze()  # it stays; looking through dictionaries for garbage would hold up answers
 
 
 class Dashboard:

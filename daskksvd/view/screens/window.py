@@ -68,7 +68,8 @@ class Window:
         self.header.stylesheets = [*self.header.stylesheets[:2], parts.chosen(f"#{name}")]
         self.opening.visible = name not in self.screens
         if name in self.screens:
-            self.screens[name].show(unquote(what))
+            with at_once():
+                self.screens[name].show(unquote(what))
         else:
             pn.state.curdoc.add_next_tick_callback(lambda: self.open(name, unquote(what)))
 
@@ -77,9 +78,10 @@ class Window:
         if name != self.name or name in self.screens:
             return
         self.screens[name] = screen = self.make(name)
-        screen.show(what)
-        self.opening.visible = False
-        self.body.append(screen.layout)
+        with at_once():
+            screen.show(what)
+            self.opening.visible = False
+            self.body.append(screen.layout)
 
     def make(self, name):
         """A screen by its name; a note where what it needs is missing."""
@@ -97,6 +99,11 @@ class Window:
             "compare": "There is no second result; name one with --compare, or compare= in Python.",
         }
         return parts.Note(SCREENS[name], missing[name])
+
+
+def at_once():
+    """Changes of a page together: Bokeh looks through all of the page after each part otherwise."""
+    return pn.state.curdoc.models.freeze()
 
 
 def header_html(view):
