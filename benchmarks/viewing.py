@@ -14,7 +14,6 @@ import argparse
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,15 +28,16 @@ import zarr
 import daskksvd
 from daskksvd.labelling import save_labels
 
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "ci"))
+import chromium
 
 TABLE = common.Table(("what", "what", "<44", ""), ("seconds", "seconds", ">8", ".2f"))
 
 NOTES = """{n:,} samples, {m:,} atoms, {k} nonzeros a sample, {words:,} words. The index of codes by atom
 is made once, the first time; opening is from the start of the command to the atom on the page, in a
-browser that runs already. A click is answered when the facts, words and captions of the atom are on the
-page; its four pictures follow. Before it began, {load} processes of others wanted the {cores} cores on
-average."""
+browser that runs already. An atom is on the page, and a click answered, when its facts, words and the
+captions of its own strongest samples can be read there; its four pictures follow. Before it began, {load}
+processes of others wanted the {cores} cores on average."""
 
 
 def make_data(folder, options):
@@ -79,6 +79,14 @@ def serve(path, captions):
     return process, re.match(r"http://\S+", line)[0]
 
 
+def wait_for_atom(page, view, atom):
+    """Wait until the heading of an atom and its strongest sample can be seen."""
+    page.locator(f"h2.dk-atom[data-atom='{atom}']").wait_for()
+    row = view.top_rows(atom, view.sides[atom], 1)[0][0]
+    first = page.locator("[data-panel=top] li:first-child .dk-value")  # its captions come with it
+    first.filter(has_text=re.compile(f"#{row}$")).wait_for()
+
+
 def timed(call):
     began = time.perf_counter()
     call()
@@ -89,13 +97,13 @@ def measure(path, captions, options):
     """Records of opening and of clicks."""
     from playwright.sync_api import sync_playwright
 
-    from daskksvd.view import build_atom_index
+    from daskksvd.view import build_atom_index, open_view
 
     records = [("list codes by atom, once", timed(lambda: build_atom_index(options.codes)))]
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    view = open_view(path)  # tells what must appear
     rng = np.random.default_rng(1)
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        browser = chromium.launch(driver)
         page = browser.new_page(viewport={"width": 1300, "height": 900})
         page.set_default_timeout(120_000)
         began = time.perf_counter()
@@ -103,17 +111,17 @@ def measure(path, captions, options):
         try:
             records.append(("command until it serves", time.perf_counter() - began))
             records.append(("page loaded", timed(lambda: page.goto(url + "?atom=7"))))
-            wait = lambda atom: page.locator(f"h2.dk-atom[data-atom='{atom}']").wait_for()  # noqa: E731
-            wait(7)
+            wait_for_atom(page, view, 7)
             records.append(("command until an atom is on the page", time.perf_counter() - began))
-            page.wait_for_timeout(8_000)
+            page.wait_for_timeout(options.pause * 2_000)
             clicks = []
-            for place in rng.permutation(40)[: options.clicks].tolist():
+            for place in rng.permutation(min(40, options.atoms))[: options.clicks].tolist():
                 link = page.locator(".dk-list a").nth(place)
                 atom = int(link.get_attribute("href").rpartition("=")[2])
                 link.scroll_into_view_if_needed()
-                clicks.append(timed(lambda link=link, atom=atom: (link.click(), wait(atom))))
-                page.wait_for_timeout(4_000)  # its pictures
+                opens = lambda link=link, atom=atom: (link.click(), wait_for_atom(page, view, atom))  # noqa: E731
+                clicks.append(timed(opens))
+                page.wait_for_timeout(options.pause * 1_000)  # its pictures
             records += [
                 ("click on an atom, median", np.median(clicks)),
                 ("click on an atom, longest", max(clicks)),
@@ -138,6 +146,7 @@ def main():
     parser.add_argument("--nonzeros", type=int, default=10)
     parser.add_argument("--length", type=int, default=6, help="words of a caption beside those of atoms")
     parser.add_argument("--clicks", type=int, default=10)
+    parser.add_argument("--pause", type=float, default=4.0, help="seconds between clicks")
     parser.add_argument("--folder", help="where to make the stores; a temporary folder by default")
     parser.add_argument("--out", type=pathlib.Path, help="folder for viewing.json and viewing.md")
     options = parser.parse_args()

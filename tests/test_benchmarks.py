@@ -10,6 +10,7 @@ import pathlib
 import subprocess
 import sys
 
+import chromium
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -48,6 +49,18 @@ def test_labelling_smoke(module, tmp_path):
     assert record["samples"] == 3000 and record["words"] == 40 and record["named"] < 0.1
     assert record["peak_mb"] >= record["before_mb"] > 0 and record["seconds"] > 0
     assert {case[:2] for case in labelling.cases(options)} >= {(3000, 40), (375, 40), (3000, 80)}
+
+
+def test_viewing_smoke(tmp_path):
+    """A small result is made, opened and clicked in, and all of it is timed."""
+    pytest.importorskip("panel", reason='the dashboard needs Panel: pip install "daskksvd[view]"')
+    pytest.importorskip("playwright", reason="Playwright drives the browser")
+    if chromium.PATH is None:
+        pytest.skip("no Chromium is installed")
+    sizes = ["--samples", 2000, "--words", 80, "--atoms", 40, "--features", 16, "--nonzeros", 4]
+    start("viewing.py", *sizes, "--clicks", 2, "--pause", 0.1, "--folder", tmp_path, "--out", tmp_path)
+    records = json.loads((tmp_path / "viewing.json").read_text())["records"]
+    assert len(records) == 7 and all(record["seconds"] > 0 for record in records)
 
 
 def test_peers_smoke(module, tmp_path):
