@@ -1,6 +1,7 @@
 """Tasks on threads of this process."""
 
 import os
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import dask.threaded
@@ -20,9 +21,10 @@ class ThreadRunner(Runner):
         return function(*arguments)
 
     def submit(self, function, *arguments, place=None):
-        # A call may wait here for its arguments. That cannot lock up: the
-        # queue is first in, first out, so they are done or running by then.
-        return self._pool.submit(_call, function, arguments)
+        waiting = [handle for handle in _futures(arguments) if not handle.done()]
+        if not waiting:
+            return self._pool.submit(_call, function, arguments)
+        return _Continuation(function, arguments, waiting)
 
     def gather(self, handles):
         return [_value(handle) for handle in handles]
@@ -63,6 +65,45 @@ def usable_cores():
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()
+
+
+class _Continuation(Future):
+    """A call made by the thread that ends the last of its arguments, right after that.
+
+    No thread stands idle for it, and what it adds up is let go of before the
+    next task begins.
+    """
+
+    def __init__(self, function, arguments, waiting):
+        super().__init__()
+        self._todo = function, arguments
+        self._left = len(waiting)
+        self._counting = threading.Lock()
+        for future in waiting:
+            future.add_done_callback(self._count)
+
+    def _count(self, future):
+        with self._counting:
+            self._left -= 1
+            if self._left:
+                return
+        (function, arguments), self._todo = self._todo, None
+        try:
+            value = _call(function, arguments)
+        except BaseException as error:  # of the call, or of an argument; gather raises it
+            self.set_exception(error)
+        else:
+            del arguments
+            self.set_result(value)
+
+
+def _futures(values):
+    """Futures in a nested list of arguments."""
+    for value in values:
+        if isinstance(value, Future):
+            yield value
+        elif isinstance(value, list):
+            yield from _futures(value)
 
 
 def _call(function, arguments):

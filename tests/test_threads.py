@@ -1,0 +1,85 @@
+"""Tasks on threads: calls that need others' results, and what becomes of their errors."""
+
+import threading
+
+import pytest
+
+from daskksvd.running import ThreadRunner
+
+
+@pytest.fixture
+def runner():
+    made = ThreadRunner(2)
+    yield made
+    made.close()
+
+
+def test_calls_of_calls(runner):
+    leaves = [runner.submit(pow, 2, power) for power in range(20)]
+    sums = [runner.submit(sum, leaves[start : start + 5]) for start in range(0, 20, 5)]
+    assert runner.gather([runner.submit(sum, sums), *leaves[:3]]) == [2**20 - 1, 1, 2, 4]
+
+
+def test_no_thread_waits_for_an_argument(runner):
+    """With both threads in a leaf, a third task still runs before their sum can."""
+    gate, entered, order = threading.Event(), threading.Semaphore(0), []
+
+    def leaf(number):
+        entered.release()
+        assert gate.wait(60)
+        return number
+
+    def later():
+        order.append("later")
+
+    first = runner.submit(leaf, 1)
+    total = runner.submit(lambda parts: order.append("total") or sum(parts), [first])
+    entered.acquire(timeout=60)
+    runner.gather([runner.submit(later)])  # one thread is in the leaf; the other must not be in the sum
+    gate.set()
+    assert runner.gather([total]) == [1] and order == ["later", "total"]
+
+
+def test_what_is_added_up_goes_before_the_next_task():
+    runner, order = ThreadRunner(1), []
+    gate = threading.Event()
+
+    def leaf(name):
+        assert gate.wait(60)
+        order.append(name)
+        return name
+
+    pair = [runner.submit(leaf, name) for name in "ab"]
+    joined = runner.submit(lambda names: order.append("".join(names)), pair)
+    more = runner.submit(leaf, "c")
+    gate.set()
+    runner.gather([joined, more])
+    assert order == ["a", "b", "ab", "c"]
+    runner.close()
+
+
+def test_errors_come_up(runner):
+    gate = threading.Event()
+
+    def broken():
+        assert gate.wait(60)
+        raise ArithmeticError("of a leaf")
+
+    total = runner.submit(sum, [runner.submit(sum, [runner.submit(broken)])])
+    gate.set()
+    with pytest.raises(ArithmeticError, match="of a leaf"):
+        runner.gather([total])
+    assert runner.gather([runner.submit(abs, -1)]) == [1]  # threads live on
+
+
+def test_cancelled_calls_are_not_made(runner):
+    gate, made = threading.Event(), []
+    blocked = [runner.submit(gate.wait, 60) for _ in range(2)]
+    queued = [runner.submit(made.append, number) for number in range(3)]
+    total = runner.submit(lambda parts: made.append("total"), queued)
+    runner.cancel()
+    gate.set()
+    runner.gather(blocked)
+    with pytest.raises(BaseException):  # noqa: B017  # CancelledError is no Exception
+        runner.gather([total])
+    assert made == []
