@@ -71,6 +71,11 @@ tasks; it must be a constant or results would differ between machines."""
 TASK_ROWS = (256, 8192)
 """Least and most rows in one task, whatever the estimate says."""
 
+THREADED_PRODUCT = 2**28
+"""Multiplications of a product of atoms with atoms from which on the driver's BLAS
+may use more threads. At less, 3 ms, they gain little; on a busy machine waking them
+for each made a fit of 10,000 rows to 256 atoms eight times slower."""
+
 READ_AGAIN = 4
 """A chunk is shared by at most about this many tasks of a full pass, each of
 which may read it again."""

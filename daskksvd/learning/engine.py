@@ -16,6 +16,7 @@ from ..constants import (
     WORST_ROWS,
 )
 from ..running import Once, given
+from ..running.blas import blas_for
 from ..tracking import (
     AtomsReplaced,
     CheckpointWritten,
@@ -92,6 +93,10 @@ class Engine:
 
     def run(self):
         """Run to the end; returns why it stopped."""
+        with blas_for(self.settings.n_components, self.rows.d):
+            return self._run()
+
+    def _run(self):
         self._clock = time.perf_counter()
         try:
             self.notify(

@@ -18,6 +18,7 @@ from ..constants import (
 from ..result import Result
 from ..rows import Preprocessing, as_rows, cut_jobs, cut_pieces, preprocess, run_survey
 from ..running import make_runner
+from ..running.blas import blas_for
 from ..running.memory import check_memory, coder_bytes, task_bytes
 from ..tracking import Checkpointer, HistoryRecorder, ProgressBar, load_checkpoint
 from .engine import Engine
@@ -320,6 +321,11 @@ def begin(runner, rows, settings, schedule, seed):
     variance : float
     state : State
     """
+    with blas_for(settings.n_components, rows.d):
+        return _begin(runner, rows, settings, schedule, seed)
+
+
+def _begin(runner, rows, settings, schedule, seed):
     rng = np.random.default_rng([seed, 0, 0])
     index = _sample_index(schedule, sample_size(settings, schedule.n_samples), rng)
     pieces = cut_pieces(rows.chunk_rows, max(rows.chunk_rows))

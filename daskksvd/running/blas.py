@@ -6,6 +6,8 @@ import threading
 
 import threadpoolctl
 
+from ..constants import THREADED_PRODUCT
+
 _lock = threading.Lock()
 _inside = 0
 _limiter = None
@@ -36,3 +38,8 @@ def single_threaded_blas():
             if _inside == 0:
                 _limiter.restore_original_limits()
                 _limiter = None
+
+
+def blas_for(m, d):
+    """Hold BLAS at one thread while the driver works with a small dictionary (m, d)."""
+    return single_threaded_blas() if m * m * d < THREADED_PRODUCT else contextlib.nullcontext()
