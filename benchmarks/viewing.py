@@ -79,12 +79,25 @@ def serve(path, captions):
     return process, re.match(r"http://\S+", line)[0]
 
 
-def wait_for_atom(page, view, atom):
-    """Wait until the heading of an atom and its strongest sample can be seen."""
-    page.locator(f"h2.dk-atom[data-atom='{atom}']").wait_for()
-    row = view.top_rows(atom, view.sides[atom], 1)[0][0]
-    first = page.locator("[data-panel=top] li:first-child .dk-value")  # its captions come with it
-    first.filter(has_text=re.compile(f"#{row}$")).wait_for()
+ON_PAGE = """([atom, row]) => {
+    const seek = (root, selector) => root.querySelector(selector) || [...root.querySelectorAll("*")].reduce(
+        (found, part) => found || (part.shadowRoot && seek(part.shadowRoot, selector)), null);
+    const value = seek(document, "[data-panel=top] li .dk-value");
+    return Boolean(value && value.checkVisibility() && value.textContent.endsWith(`#${row}`)
+        && seek(document, `h2.dk-atom[data-atom="${atom}"]`));
+}"""
+"""Whether the heading of an atom and its strongest sample, which has captions, are there. Looked at before
+each frame is drawn: what Playwright calls waiting looks every half second in the end."""
+
+
+def first_row(view, atom):
+    """The strongest sample of an atom."""
+    return int(view.top_rows(atom, view.sides[atom], 1)[0][0])
+
+
+def wait_for_atom(page, atom, row):
+    """Wait until an atom is on the page."""
+    page.wait_for_function(ON_PAGE, arg=[atom, row])
 
 
 def timed(call):
@@ -101,6 +114,7 @@ def measure(path, captions, options):
 
     records = [("list codes by atom, once", timed(lambda: build_atom_index(options.codes)))]
     view = open_view(path)  # tells what must appear
+    row = first_row(view, 7)
     rng = np.random.default_rng(1)
     with sync_playwright() as driver:
         browser = chromium.launch(driver)
@@ -111,7 +125,7 @@ def measure(path, captions, options):
         try:
             records.append(("command until it serves", time.perf_counter() - began))
             records.append(("page loaded", timed(lambda: page.goto(url + "?atom=7"))))
-            wait_for_atom(page, view, 7)
+            wait_for_atom(page, 7, row)
             records.append(("command until an atom is on the page", time.perf_counter() - began))
             page.wait_for_timeout(options.pause * 2_000)
             clicks = []
@@ -119,7 +133,8 @@ def measure(path, captions, options):
                 link = page.locator(".dk-list a").nth(place)
                 atom = int(link.get_attribute("href").rpartition("=")[2])
                 link.scroll_into_view_if_needed()
-                opens = lambda link=link, atom=atom: (link.click(), wait_for_atom(page, view, atom))  # noqa: E731
+                sought = atom, first_row(view, atom)
+                opens = lambda link=link, sought=sought: (link.click(), wait_for_atom(page, *sought))  # noqa: E731
                 clicks.append(timed(opens))
                 page.wait_for_timeout(options.pause * 1_000)  # its pictures
             records += [

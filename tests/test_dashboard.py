@@ -203,6 +203,7 @@ def test_images_and_hostile_captions(visit, view):
     top.first.locator("summary").click()
     assert HOSTILE in top.first.inner_text().replace("\n", " ")
     assert page.locator("[data-panel=top] mark").first.inner_text().lower() in {"fish", "fishes"}
+    page.locator("[data-panel=controls] .dk-sample").first.wait_for()
     assert page.locator("[data-panel=controls] .dk-sample").count() == 6
     assert page.evaluate("window.hacked") is None
     assert page.locator("img[src=x]").count() == 0

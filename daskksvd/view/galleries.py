@@ -82,6 +82,11 @@ def gallery(view, atom, *, top=12, opposite=6, n_quantiles=4, per=3, controls=6)
     list of Panel
         Without those that would be empty.
     """
+    return list(panels(view, atom, top, opposite, n_quantiles, per, controls))
+
+
+def panels(view, atom, top=12, opposite=6, n_quantiles=4, per=3, controls=6):
+    """The panels of `gallery` one after the other, so that the strongest can be shown at once."""
     side = int(view.sides[view.check_atom(atom)])
     uses = int(view.index.uses[atom]) if view.index is not None else 0
     word = "positive" if side > 0 else "negative"
@@ -100,11 +105,9 @@ def gallery(view, atom, *, top=12, opposite=6, n_quantiles=4, per=3, controls=6)
     note = "Drawn from the samples that do not use the atom."
     found.append(("controls", "Without the atom", note, (rows, np.full(len(rows), np.nan))))
     words = view.names[atom]
-    return [
-        Panel(key, title, note, _samples(view, rows, values, words))
-        for key, title, note, (rows, values) in found
-        if len(rows)
-    ]
+    for key, title, note, (rows, values) in found:
+        if len(rows):
+            yield Panel(key, title, note, _samples(view, rows, values, words))
 
 
 def _samples(view, rows, values, words):

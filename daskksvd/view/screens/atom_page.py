@@ -1,10 +1,12 @@
 """One atom: facts, words, pictures, images and neighbours."""
 
+from itertools import islice
+
 import panel as pn
 from markupsafe import Markup
 
 from .. import elements
-from ..galleries import gallery
+from ..galleries import panels
 from ..markup import facts_html, gallery_html, neighbours_html, words_html
 from .parts import CARD, LINKS, Html, grid, in_turn, picture
 
@@ -36,14 +38,14 @@ class AtomPage:
         self.layout = pn.Column(*parts, sizing_mode="stretch_width", margin=0, styles={"gap": "12px"})
 
     def show(self, atom):
-        """Show an atom: text and images now, pictures right after."""
+        """Show an atom: text and its strongest samples now, other samples and pictures right after."""
         if atom == self.atom:
             return
         view, self.atom = self.view, atom
         self.heading.put(self._heading(atom))
         both = Markup('<div class="dk-columns dk-gallery"><div>{}</div><div>{}</div></div>')
         self.facts.put(both.format(facts_html(view, atom), words_html(view, atom, 9)))
-        self._show_images(atom)
+        found = self._show_strongest(atom)
         if self.link is None:
             return
         near = neighbours_html(view, atom, 8, href=self.link)
@@ -51,9 +53,12 @@ class AtomPage:
         self.near.put(head.format(near))
         self.stop()
         self.pictures.clear()
-        self.stop = in_turn(self._drawn(atom), self.pictures.append)
+        self.stop = in_turn(self._drawn(atom, found), self._add)
 
-    def _drawn(self, atom):
+    def _drawn(self, atom, found):
+        """Galleries but the first, then pictures."""
+        others = list(found)
+        yield gallery_html(others, side=160, style=False) if others else Markup("")
         for element in elements.for_atom(self.view, atom, **LINKS).values():
             yield picture(element)
 
@@ -69,14 +74,21 @@ class AtomPage:
             atom, title[:1].upper() + title[1:], links
         )
 
-    def _show_images(self, atom):
+    def _add(self, made):
+        if isinstance(made, Markup):
+            self.others.put(made)
+            self.others.visible = bool(made)
+        else:
+            self.pictures.append(made)
+
+    def _show_strongest(self, atom):
+        """Show the first gallery; returns the others, still to be read."""
+        self.others.visible = False  # they are of another atom
         if self.view.index is None:
             text = '<p class="dk-muted">There are no codes, so there are no samples to show.</p>'
             self.strongest.put(Markup(text))
-            self.others.visible = False
-            return
+            return iter(())
         few = {"top": 8, "opposite": 0, "n_quantiles": 0, "controls": 0} if self.link is None else {}
-        panels = gallery(self.view, atom, **few)
-        self.strongest.put(gallery_html(panels[:1], side=160, style=False))
-        if self.link is not None:
-            self.others.put(gallery_html(panels[1:], side=160, style=False))
+        found = panels(self.view, atom, **few)
+        self.strongest.put(gallery_html(list(islice(found, 1)), side=160, style=False))
+        return found

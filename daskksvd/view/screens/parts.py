@@ -1,10 +1,12 @@
 """What all screens are made of: safe HTML, pictures that come in turn, and the look."""
 
+import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import panel as pn
+from bokeh.document import Document
 from markupsafe import Markup
 
 from ...constants import DASHBOARD_NARROW
@@ -15,7 +17,13 @@ from ..theme import BLUE, INK, LINE, MARK, MUTED, PAPER
 LINKS = {"link": "#atom=@atom", "word_link": "#graph=@label"}
 """What clicks on atoms and words in pictures open."""
 
-ARTIST = ThreadPoolExecutor(1, thread_name_prefix="pictures")
+
+def _own_document():
+    """Else Panel takes the document of whichever page another thread is at, and its events get lost."""
+    pn.state.curdoc = Document()
+
+
+ARTIST = ThreadPoolExecutor(1, thread_name_prefix="pictures", initializer=_own_document)
 """Draws the pictures of all windows, one at a time: HoloViews is not made for several threads."""
 
 LOG = logging.getLogger(__name__)
@@ -153,6 +161,7 @@ def in_turn(pictures, add):
         Stops what is still to come.
     """
     going, document = [True], pn.state.curdoc
+    loop = asyncio.get_running_loop()
 
     def step():
         try:
@@ -160,7 +169,9 @@ def in_turn(pictures, add):
         except Exception:
             return LOG.exception("a picture could not be drawn")
         if made is not None:
-            document.add_next_tick_callback(lambda: add(made) if going else None)
+            # only the thread of the page touches its document
+            show = lambda: add(made) if going else None  # noqa: E731
+            loop.call_soon_threadsafe(document.add_next_tick_callback, show)
             ARTIST.submit(step)
 
     # what the page shows already goes first

@@ -1,5 +1,6 @@
 """One browser window: the header, and the screen that its address names."""
 
+import contextlib
 from urllib.parse import parse_qs, quote, unquote
 
 import panel as pn
@@ -101,9 +102,15 @@ class Window:
         return parts.Note(SCREENS[name], missing[name])
 
 
+@contextlib.contextmanager
 def at_once():
     """Changes of a page together: Bokeh looks through all of the page after each part otherwise."""
-    return pn.state.curdoc.models.freeze()
+    frozen = pn.state.curdoc.models.freeze()
+    frozen.__enter__()
+    try:
+        yield
+    finally:  # which Bokeh's own lacks
+        frozen.__exit__(None, None, None)
 
 
 def header_html(view):
