@@ -166,6 +166,17 @@ class View:
 
         return atom_places(self.unit_atoms)
 
+    def lay_out(self, graph=True):
+        """Find the places of all atoms and of the graph, and load what draws them: what takes longest."""
+        from .theme import holoviews
+
+        holoviews()
+        if self.graph is not None:
+            _ = self.communities
+            if graph:
+                self.graph_places("spring")
+        _ = self.map_places
+
     @property
     @once
     def unit_atoms(self):

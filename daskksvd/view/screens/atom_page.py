@@ -53,11 +53,12 @@ class AtomPage:
         self.near.put(head.format(near))
         self.stop()
         self.pictures.clear()
-        self.stop = in_turn(self._drawn(atom, found), self._add)
+        others = []
+        prepare = lambda: (others.extend(found), view.lay_out(graph=False))  # noqa: E731
+        self.stop = in_turn(self._drawn(atom, others), self._add, prepare)
 
-    def _drawn(self, atom, found):
+    def _drawn(self, atom, others):
         """Galleries but the first, then pictures."""
-        others = list(found)
         yield gallery_html(others, side=160, style=False) if others else Markup("")
         for element in elements.for_atom(self.view, atom, **LINKS).values():
             yield picture(element)

@@ -76,7 +76,8 @@ class Graph:
             "isolated": self.isolated.value,
         }
         self.stop()
-        self.stop = in_turn(self._drawn(options), self._put)
+        places = lambda: around or self.view.graph_places(options["layout"])  # noqa: E731
+        self.stop = in_turn(self._drawn(options), self._put, places)
 
     def _drawn(self, options):
         """The picture, or why there is none."""

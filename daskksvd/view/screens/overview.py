@@ -30,7 +30,7 @@ class Overview:
         if self.begun:
             return
         self.begun = True
-        in_turn(self._drawn(), self.pictures.append)
+        in_turn(self._drawn(), self.pictures.append, self.view.lay_out)
 
     def _drawn(self):
         for element, note in elements.overview(self.view, **LINKS).values():

@@ -1,12 +1,11 @@
 """What all screens are made of: safe HTML, pictures that come in turn, and the look."""
 
 import asyncio
-import logging
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import panel as pn
-from bokeh.document import Document
 from markupsafe import Markup
 
 from ...constants import DASHBOARD_NARROW
@@ -17,16 +16,9 @@ from ..theme import BLUE, INK, LINE, MARK, MUTED, PAPER
 LINKS = {"link": "#atom=@atom", "word_link": "#graph=@label"}
 """What clicks on atoms and words in pictures open."""
 
-
-def _own_document():
-    """Else Panel takes the document of whichever page another thread is at, and its events get lost."""
-    pn.state.curdoc = Document()
-
-
-ARTIST = ThreadPoolExecutor(1, thread_name_prefix="pictures", initializer=_own_document)
-"""Draws the pictures of all windows, one at a time: HoloViews is not made for several threads."""
-
-LOG = logging.getLogger(__name__)
+READER = ThreadPoolExecutor(1, thread_name_prefix="reader")
+"""Reads and lays out what pictures need, so that pages answer meanwhile. Drawing is left to the thread
+of the pages: neither HoloViews nor Bokeh is made for several."""
 
 NARROW = f"@media (max-width: {DASHBOARD_NARROW}px)"
 
@@ -145,37 +137,37 @@ def picture(element, note="", least=340):
     return pn.Column(*parts, sizing_mode="stretch_width", margin=0, stylesheets=[CARD, sizes])
 
 
-def in_turn(pictures, add):
-    """Add pictures as they are made, one after the other, while the page answers.
+def in_turn(pictures, add, prepare):
+    """Add pictures as they are made, one after the other, so that the page answers in between.
 
     Parameters
     ----------
     pictures : iterator
-        Goes on in the thread that draws, where no widget may be changed.
     add : callable
-        Takes each, where the page's widgets may be changed.
+    prepare : callable
+        What takes long and draws nothing; another thread does it before.
 
     Returns
     -------
     callable
         Stops what is still to come.
     """
-    going, document = [True], pn.state.curdoc
-    loop = asyncio.get_running_loop()
+    going, document, loop = [True], pn.state.curdoc, asyncio.get_running_loop()
 
     def step():
-        try:
-            made = next(pictures, None) if going else None
-        except Exception:
-            return LOG.exception("a picture could not be drawn")
+        made = next(pictures, None) if going else None
         if made is not None:
-            # only the thread of the page touches its document
-            show = lambda: add(made) if going else None  # noqa: E731
-            loop.call_soon_threadsafe(document.add_next_tick_callback, show)
-            ARTIST.submit(step)
+            add(made)
+            document.add_next_tick_callback(step)
+
+    def begin():
+        with contextlib.suppress(Exception):  # who needs what could not be read is told the same
+            if going:
+                prepare()
+        loop.call_soon_threadsafe(document.add_next_tick_callback, step)
 
     # what the page shows already goes first
-    document.add_next_tick_callback(lambda: ARTIST.submit(step))
+    document.add_next_tick_callback(lambda: READER.submit(begin))
     return going.clear
 
 
