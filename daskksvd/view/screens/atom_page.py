@@ -42,6 +42,8 @@ class AtomPage:
         if atom == self.atom:
             return
         view, self.atom = self.view, atom
+        self.stop()
+        self.pictures.clear()  # before all else: what stays is drawn again as the page changes around it
         self.heading.put(self._heading(atom))
         both = Markup('<div class="dk-columns dk-gallery"><div>{}</div><div>{}</div></div>')
         self.facts.put(both.format(facts_html(view, atom), words_html(view, atom, 9)))
@@ -51,8 +53,6 @@ class AtomPage:
         near = neighbours_html(view, atom, 8, href=self.link)
         head = Markup('<h3>Neighbours</h3><div class="dk-columns">{}</div>')
         self.near.put(head.format(near))
-        self.stop()
-        self.pictures.clear()
         others = []
         prepare = lambda: (others.extend(found), view.lay_out(graph=False))  # noqa: E731
         self.stop = in_turn(self._drawn(atom, others), self._add, prepare)
