@@ -53,9 +53,10 @@ def dashboard(
     if isinstance(result, View) and sources:
         raise ValueError(f"{min(sources)} was given with a View; pass it to open_view")
     port = free_port(address, port)
-    view = result if isinstance(result, View) else open_view(result, **sources)
-    other = compare if compare is None or isinstance(compare, View) else open_view(compare)
-    return Dashboard(Shown(view, other), port, address, allow_origin, show)
+    with staying():
+        view = result if isinstance(result, View) else open_view(result, **sources)
+        other = compare if compare is None or isinstance(compare, View) else open_view(compare)
+        return Dashboard(Shown(view, other), port, address, allow_origin, show)
 
 
 class Shown:
@@ -73,13 +74,12 @@ class Shown:
     def read_ahead(self):
         """Read what the page of any atom needs, while its scripts are on their way to the browser."""
         view = self.view
-        with contextlib.suppress(Exception):  # who asks for the same again is told what is wrong
+        with staying(), contextlib.suppress(Exception):  # who asks for the same again is told what is wrong
             if view.marker is not None:
                 view.marker.base_forms("words")  # loads dictionaries, which takes the longest
             view.captions_of([0])
             view.images_of([0])
             facts_html(view, 0), words_html(view, 0), neighbours_html(view, 0)
-        gc.freeze()  # it stays; looking through dictionaries for garbage would hold up answers
 
 
 class Dashboard:
@@ -145,6 +145,26 @@ class Dashboard:
         self._thread.stop()
         self._thread.join(DASHBOARD_START)
         sys.setswitchinterval(self._turns)
+
+
+_stays = threading.RLock()
+
+
+@contextlib.contextmanager
+def staying():
+    """What is imported and read here stays: nothing of it is looked through for garbage, now or later.
+
+    That held up opening, and answers, by tenths of a second each time.
+    """
+    with _stays:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            gc.freeze()
+            if collects:
+                gc.enable()
 
 
 def free_port(address, port):
