@@ -1,6 +1,59 @@
 """Statistics of coded rows that the dictionary updates need."""
 
+import numpy as np
+
 from .jit import kernel
+
+
+@kernel
+def _by_atom(indices, m):
+    """Sort the nonzeros of some codes by atom, those of an atom by row.
+
+    Returns
+    -------
+    ends : (m,) int64 array
+        Where the nonzeros of each atom end.
+    places : (n k,) int64 array
+        Their places in ``indices``, flattened.
+    """
+    n, k = indices.shape
+    ends = np.zeros(m + 1, np.int64)
+    places = np.empty(n * k, np.int64)
+    for row in range(n):
+        for a in range(k):
+            i = indices[row, a]
+            if i < 0:
+                break
+            ends[i + 1] += 1
+    for i in range(m):
+        ends[i + 1] += ends[i]
+    for row in range(n):
+        for a in range(k):
+            i = indices[row, a]
+            if i < 0:
+                break
+            places[ends[i]] = row * k + a  # an atom begins where the one before ends
+            ends[i] += 1
+    return ends[:m], places
+
+
+@kernel
+def _add_gram(indices, values, XX):
+    """Add ``X'X``, atom by atom: its rows lie far apart, and each is fetched once."""
+    k = indices.shape[1]
+    ends, places = _by_atom(indices, len(XX))
+    place = 0
+    for i in range(len(XX)):
+        line = XX[i]
+        while place < ends[i]:
+            row = places[place] // k
+            x = values[row, places[place] - row * k]
+            for b in range(k):
+                j = indices[row, b]
+                if j < 0:
+                    break
+                line[j] += x * values[row, b]
+            place += 1
 
 
 @kernel
@@ -29,12 +82,7 @@ def add_moments(rows, indices, values, XX, XY, uses):
             to = XY[i]
             for f in range(d):
                 to[f] += x * y[f]
-            line = XX[i]
-            for b in range(k):
-                j = indices[row, b]
-                if j < 0:
-                    break
-                line[j] += x * values[row, b]
+    _add_gram(indices, values, XX)
 
 
 @kernel

@@ -170,7 +170,7 @@ class Engine:
             dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, totals)
         dictionary = sweep(dictionary, XX, XY, BATCH_SWEEPS)
         promised = np.inf
-        if XX.ndim == 2 and not replaced:
+        if self.settings.update == "online" and XX.ndim == 2:
             before, after = (
                 error_at_fixed_codes(D, XX, XY, totals.energy) for D in (state.dictionary, dictionary)
             )

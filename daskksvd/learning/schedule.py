@@ -99,7 +99,7 @@ class Schedule(NamedTuple):
             rng = np.random.default_rng([seed, index, 1])
             waves = cut_waves(self.pieces, self.n_waves, rng)
             return [cut_jobs(wave, self.wave_task_rows, self.wave_tasks) for wave in waves]
-        jobs = cut_jobs(self.pieces, self.task_rows)
+        jobs = cut_jobs(self.pieces, self.task_rows, WAVE_TASKS)
         if kind == KSVD:
             return [jobs]
         tasks = max(_ROUND_TASKS, -(-len(jobs) // _ROUNDS))
