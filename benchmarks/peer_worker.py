@@ -251,7 +251,8 @@ def run(task):
     folder = pathlib.Path(task.folder)
     rows, init = np.load(folder / "train.npy"), np.load(folder / "init.npy")
     warnings.simplefilter("ignore")
-    few = rows[: max(512, 2 * len(init))] if task.method.startswith("daskksvd") else rows[:512]
+    # enough for daskksvd to look for atoms to replace: those kernels are loaded then, too
+    few = rows[: 8 * len(init)] if task.method.startswith("daskksvd") else rows[:512]
     warm_up = getattr(fit, "warm_up", lambda rows, init: fit(rows, init, 1))
     warm_up(few, init)
     forget_peak()

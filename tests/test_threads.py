@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from daskksvd.running import ThreadRunner
+from daskksvd.running import Blueprint, ThreadRunner, given
 
 
 @pytest.fixture
@@ -18,6 +18,29 @@ def test_calls_of_calls(runner):
     leaves = [runner.submit(pow, 2, power) for power in range(20)]
     sums = [runner.submit(sum, leaves[start : start + 5]) for start in range(0, 20, 5)]
     assert runner.gather([runner.submit(sum, sums), *leaves[:3]]) == [2**20 - 1, 1, 2, 4]
+
+
+def test_a_single_job_runs_where_it_is_asked_for_and_ends_like_several(runner):
+    class Rows:
+        def inputs(self, job):
+            return [runner.submit(int, 5)]
+
+    def chunk(job, inputs, shared):
+        return {"sum": job + sum(inputs) + shared, "threads": {threading.current_thread().name}}
+
+    def combine(parts):
+        threads = set.union(*[part["threads"] for part in parts])
+        return {"sum": sum(part["sum"] for part in parts), "threads": threads}
+
+    def finish(parts):
+        return combine(parts) | {"finished": True}
+
+    one, two = (
+        runner.reduce(Blueprint(chunk, combine, finish), Rows(), jobs, given(10)) for jobs in ([1], [1, 2])
+    )
+    here = threading.current_thread().name
+    assert one == {"sum": 16, "threads": {here}, "finished": True}
+    assert two["sum"] == 33 and two["finished"] and here not in two["threads"]
 
 
 def test_no_thread_waits_for_an_argument(runner):

@@ -95,6 +95,9 @@ class Runner(abc.ABC):
     moves_arrays: bool
     """Whether arrays of this process are to be moved to workers, by `place`."""
 
+    runs_here = False
+    """Whether a task may as well run in the thread that asks for it."""
+
     @abc.abstractmethod
     def place(self, values):
         """Put arrays of this process where tasks run; returns handles."""
@@ -127,6 +130,10 @@ class Runner(abc.ABC):
 
         def round_():
             handles = [self.share(*once) for once in shared]
+            if self.runs_here and len(jobs) == 1:
+                # to wake a thread for one small task, and to be woken, takes half as long as the task
+                part = run_job(blueprint.chunk, jobs[0], self.gather(rows.inputs(jobs[0])), *handles)
+                return (blueprint.finish or blueprint.combine)([part])
             places = self.places(len(jobs))
             root = self.tree(
                 blueprint.combine,

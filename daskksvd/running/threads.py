@@ -37,6 +37,7 @@ class ThreadRunner(Runner):
         return list(dask.threaded.get(graph, keys, num_workers=self._n_threads))
 
     moves_arrays = False
+    runs_here = True
 
     def place(self, values):
         return values
