@@ -237,8 +237,8 @@ class _Bench:
         preprocessing = preprocess(survey, settings.center, settings.scale, settings.whiten)
         seconds = time.perf_counter() - began
         size = min(request.sample_size, max(len(self.raw), settings.n_components))
-        # rolled, rows are distinct without being new
-        parts = [np.roll(self.raw, i, axis=1) for i in range(-(-size // len(self.raw)))]
+        # rolled, rows are distinct without being new; none is an atom itself, of which nothing would be left
+        parts = [np.roll(self.raw, i + 1, axis=1) for i in range(-(-size // len(self.raw)))]
         sample = np.concatenate(parts)[:size]
         prepared = time.perf_counter()
         with warnings.catch_warnings():
