@@ -85,7 +85,8 @@ MOST_TASKS = 512
 huge arrays get larger tasks, not more."""
 
 WAVE_TASKS = 4
-"""Tasks of a wave are a multiple of this, so that threads end together."""
+"""Tasks of a wave, and of a full pass, are a multiple of this while each has rows enough, so
+that threads end together."""
 
 WAVES_WANTED = 32
 """Waves a pass that are worth smaller tasks or more reading."""

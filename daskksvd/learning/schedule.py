@@ -76,8 +76,8 @@ class Schedule(NamedTuple):
         Dictionary updates in a pass of waves.
     task_rows, wave_task_rows : int
         Rows one task goes through, about: of a full pass, and of a wave.
-    wave_tasks : int
-        The number of tasks of a wave is a multiple of this.
+    full_tasks, wave_tasks : int
+        The number of tasks of a full pass, and of a wave, is a multiple of this.
     pieces, held : list of Piece
         Rows to learn from, and rows held out.
     n_samples : int
@@ -88,6 +88,7 @@ class Schedule(NamedTuple):
     n_waves: int
     task_rows: int
     wave_task_rows: int
+    full_tasks: int
     wave_tasks: int
     pieces: list
     held: list
@@ -99,7 +100,7 @@ class Schedule(NamedTuple):
             rng = np.random.default_rng([seed, index, 1])
             waves = cut_waves(self.pieces, self.n_waves, rng)
             return [cut_jobs(wave, self.wave_task_rows, self.wave_tasks) for wave in waves]
-        jobs = cut_jobs(self.pieces, self.task_rows, WAVE_TASKS)
+        jobs = cut_jobs(self.pieces, self.task_rows, self.full_tasks)
         if kind == KSVD:
             return [jobs]
         tasks = max(_ROUND_TASKS, -(-len(jobs) // _ROUNDS))
@@ -146,7 +147,9 @@ def plan_schedule(settings, chunk_rows, d):
     # two pieces a wave at least, from different places
     most = max(1, n // (2 * n_waves))
     least = max(TASK_ROWS[0], m // 4)  # with fewer rows statistics cost more than coding
-    tasks = next((tasks for tasks in (WAVE_TASKS, 2) if n >= n_waves * tasks * least), 1)
+    full_tasks, wave_tasks = (
+        next((tasks for tasks in (WAVE_TASKS, 2) if rows >= tasks * least), 1) for rows in (n, n // n_waves)
+    )
     return Schedule(
         plan_phases(settings),
         n_waves,
@@ -157,7 +160,8 @@ def plan_schedule(settings, chunk_rows, d):
             n // (_ROUNDS * MOST_TASKS),
         ),
         max(min(task_rows, max(least, n // n_waves)), n // (n_waves * MOST_TASKS)),
-        tasks,
+        full_tasks,
+        wave_tasks,
         cut_pieces(chunk_rows, most, end=kept),
         cut_pieces(chunk_rows, most, begin=kept) if settings.holdout else [],
         n,
