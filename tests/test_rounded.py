@@ -21,7 +21,8 @@ def both(atoms, stopping):
     """A coder with rounded correlations, and one without."""
     coder = make_coder(atoms, stopping)
     assert coder.packed is not None
-    return coder, coder._replace(packed=None, doubt=None)
+    full = coder._replace(packed=None, doubt=None)
+    return coder, full if coder.inner is None else full._replace(gram=coder.inner, scale=1.0)
 
 
 def sparse_rows(rng, atoms, n, k, noise):

@@ -18,7 +18,8 @@ from ..constants import (
     ROUNDING,
 )
 from ..kernels.pursuit import mp, omp
-from ..kernels.rounded import correlate, pack, pair_shape, round_rows, supported
+from ..kernels.residual import tops_size
+from ..kernels.rounded import correlate, pack, pair_shape, round_products, round_rows, supported
 from ..kernels.rows import squared_norms, weighted_norms
 from .space import Space, aligned, kept_space
 
@@ -53,6 +54,8 @@ class Coder(NamedTuple):
         Inner products of the padded atoms, divided by ``scale``.
     scale : float
         1, or the unit of inner products rounded to 16 bits.
+    inner : (p, p) float array or None
+        Inner products in full precision; None of too many atoms.
     n_components : int
         Number of real atoms.
     stopping : Stopping
@@ -66,6 +69,7 @@ class Coder(NamedTuple):
     dictionary: np.ndarray
     gram: np.ndarray
     scale: float
+    inner: np.ndarray | None
     n_components: int
     stopping: Stopping
     packed: np.ndarray | None = None
@@ -90,9 +94,10 @@ class Codes(NamedTuple):
 def make_coder(dictionary, stopping):
     """Pad a dictionary (m, d') and take its Gram matrix.
 
-    That of a large dictionary is rounded to 16 bits, a block at a time.
-    Orthogonal matching pursuit then only chooses atoms by it. So it does by
-    correlations of rounded numbers, where the processor is faster at those.
+    Orthogonal matching pursuit may choose atoms by rounded numbers: by
+    correlations of rounded rows and atoms, where the processor is faster at
+    those, and by inner products of 16 bits, so that fewer bytes of them come
+    from far. Of a large dictionary there are no others.
     """
     m, d = dictionary.shape
     p = -(-m // ATOM_PAD) * ATOM_PAD
@@ -102,17 +107,20 @@ def make_coder(dictionary, stopping):
     rounded = ()
     if single and m * d >= ROUNDED_WORK * stopping.width and supported():
         rounded = (pack(padded, aligned), ROUNDED_DOUBT**2 * np.square(dictionary).mean(axis=0))
+    inner = None
     if p <= FLOAT_GRAM_ATOMS or stopping.pursuit == "mp":
-        gram = np.matmul(padded, padded.T, out=aligned((p, p), padded.dtype))
-        return freeze(Coder(padded, gram, 1.0, m, stopping, *rounded))
+        inner = np.matmul(padded, padded.T, out=aligned((p, p), padded.dtype))
+        if not rounded:
+            return freeze(Coder(padded, inner, 1.0, inner, m, stopping))
     gram = aligned((p, p), np.int16)
-    for start in range(0, p, GRAM_BLOCK):
-        block = slice(start, start + GRAM_BLOCK)
-        products = padded[start:] @ padded[block].T
-        products /= GRAM_UNIT
-        gram[start:, block] = np.rint(products, out=products)
-        gram[block, start:] = gram[start:, block].T
-    return freeze(Coder(padded, gram, GRAM_UNIT, m, stopping, *rounded))
+    if inner is not None:
+        round_products(inner, 1 / GRAM_UNIT, gram)
+    else:
+        for start in range(0, p, GRAM_BLOCK):
+            block = slice(start, start + GRAM_BLOCK)
+            round_products(padded[start:] @ padded[block].T, 1 / GRAM_UNIT, gram[start:, block])
+            gram[block, start:] = gram[start:, block].T
+    return freeze(Coder(padded, gram, GRAM_UNIT, inner, m, stopping, *rounded))
 
 
 def freeze(coder):
@@ -176,10 +184,14 @@ def code_block(rows, coder, space=None):
     squared_norms(rows, energy)
     codes = Codes(np.empty((n, width), np.int32), np.empty((n, width), dtype))
     explained = np.empty(n)
+    tops = space.array("tops", (2, tops_size(p)), f"i{dtype.itemsize}")
     if coder.stopping.pursuit == "omp":
-        pursuit, extra = omp, space.array("residual", (p,), dtype)
-        atoms = (coder.gram, dtype.type(coder.scale), coder.dictionary, rows, doubts)
+        pursuit, extra = omp, space.array("residual", (2, p), dtype)
+        inner = np.empty((0, 0), dtype) if coder.inner is None else coder.inner
+        inner.flags.writeable = False
+        atoms = (coder.gram, dtype.type(coder.scale), inner, coder.dictionary, rows, doubts)
     else:
+        tops = tops[0]
         pursuit, extra, atoms = mp, width * MP_STEPS_PER_COEF, (coder.gram,)
     pursuit(
         correlations,
@@ -189,6 +201,7 @@ def code_block(rows, coder, space=None):
         ROUNDING * np.finfo(dtype).eps,
         PIVOT_MIN,
         extra,
+        tops,
         codes.indices,
         codes.values,
         explained,

@@ -5,6 +5,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 # nogil: Dask's threads run kernels side by side, each kernel serial.
 # fastmath only allows multiply and add to be fused. The rest stays off: the
@@ -52,47 +53,59 @@ def zero_magnitude(typing_context, value):
     return integer(value), generate
 
 
-@intrinsic
-def from_magnitude(typing_context, bits, model):
-    """The positive number of the type of ``model`` that has this `magnitude`."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], context.get_value_type(model))
-
-    return model(bits, model), generate
-
-
-@intrinsic
-def as_number(typing_context, value, model):
-    """A float, or a 16-bit integer, as a float of the type of ``model``."""
-
-    def generate(context, builder, signature, arguments):
-        if isinstance(signature.args[0], types.Integer):
-            return builder.sitofp(arguments[0], context.get_value_type(model))
-        return arguments[0]
-
-    return model(value, model), generate
+def _uncounted(context, builder, kind, value, n_indices):
+    """Code for an array in a contiguous array, or all of it, to which no references are counted."""
+    whole = context.make_array(kind)(context, builder, value[0])
+    shape, strides = (cgutils.unpack_tuple(builder, sizes) for sizes in (whole.shape, whole.strides))
+    data = whole.data
+    for index, stride in zip(value[1:], strides, strict=False):
+        data = cgutils.pointer_add(builder, data, builder.mul(index, stride))
+    kind = kind.copy(ndim=kind.ndim - n_indices)
+    result = context.make_array(kind)(context, builder)
+    populate_array(result, data, shape[n_indices:], strides[n_indices:], whole.itemsize, None)
+    return result._getvalue()
 
 
 @intrinsic
-def _prefetch(typing_context, array, index):
-    """Start loading the cache line of an element into the second-level cache."""
+def part(typing_context, array, index):
+    """``array[index]`` of a contiguous array, which must outlive it.
+
+    Numba counts the references to an array that it makes, by instructions that
+    wait for other cores: 18 of them a step, a tenth of the time of a pursuit.
+    """
 
     def generate(context, builder, signature, arguments):
-        byte, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, int32, int32, int32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        address = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
-        builder.call(function, [address, int32(0), int32(2), int32(1)])
+        return _uncounted(context, builder, signature.args[0], arguments, 1)
+
+    return array.copy(ndim=array.ndim - 1)(array, types.intp), generate
+
+
+@intrinsic
+def uncounted(typing_context, array):
+    """A contiguous array, which must outlive this one; see `part`."""
+
+    def generate(context, builder, signature, arguments):
+        return _uncounted(context, builder, signature.args[0], arguments, 0)
+
+    return array(array), generate
+
+
+def fetch_line(builder, address):
+    """Let code start loading the cache line at an address into the second-level cache."""
+    byte, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, int32, int32, int32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [builder.bitcast(address, byte), int32(0), int32(2), int32(1)])
+
+
+@intrinsic
+def prefetch(typing_context, matrix, row, column):
+    """Start loading what is near an element of a contiguous matrix."""
+
+    def generate(context, builder, signature, arguments):
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = builder.mul(arguments[1], builder.extract_value(array.shape, 1))
+        fetch_line(builder, builder.gep(array.data, [builder.add(place, arguments[2])]))
         return context.get_dummy_value()
 
-    return types.void(array, types.intp), generate
-
-
-@kernel
-def prefetch(row):
-    """Start loading all of a contiguous row."""
-    line = 64 // row.itemsize
-    for i in range(0, row.shape[0], line):
-        _prefetch(row, i)
+    return types.void(matrix, types.intp, types.intp), generate

@@ -7,129 +7,11 @@ of one float type.
 
 import numpy as np
 
-from .jit import as_number, from_magnitude, kernel, magnitude, prefetch, reordering_kernel, zero_magnitude
+from .jit import kernel, magnitude, part, prefetch, reordering_kernel, uncounted
+from .residual import find, largest, subtract_atoms, take_out
 
 _NEAR_BYTES = 2**19
 """A Gram matrix of this size stays in the second-level cache."""
-
-
-@kernel
-def _largest(p):
-    """Magnitude of the largest absolute value in ``p``."""
-    best = magnitude(p[0])
-    for i in range(p.shape[0]):
-        best = max(best, magnitude(p[i]))
-    return best
-
-
-@kernel
-def _find(p, best):
-    """First index at which ``|p|`` has the magnitude ``best``; without a branch."""
-    last = np.int32(p.shape[0])
-    found = last
-    for i in range(last):
-        found = min(found, np.int32(i) if magnitude(p[i]) == best else last)
-    return found
-
-
-@kernel
-def _less1(p, q, g0, x0):
-    """Set ``q`` to ``p`` less one atom's correlations; returns the largest magnitude."""
-    best = zero_magnitude(x0)
-    for i in range(p.shape[0]):
-        value = p[i] - x0 * as_number(g0[i], x0)
-        q[i] = value
-        best = max(best, magnitude(value))
-    return best
-
-
-@kernel
-def _less2(p, q, g0, g1, x0, x1):
-    best = zero_magnitude(x0)
-    for i in range(p.shape[0]):
-        value = p[i] - x0 * as_number(g0[i], x0) - x1 * as_number(g1[i], x1)
-        q[i] = value
-        best = max(best, magnitude(value))
-    return best
-
-
-@kernel
-def _less3(p, q, g0, g1, g2, x0, x1, x2):
-    best = zero_magnitude(x0)
-    for i in range(p.shape[0]):
-        value = p[i] - x0 * as_number(g0[i], x0) - x1 * as_number(g1[i], x1) - x2 * as_number(g2[i], x2)
-        q[i] = value
-        best = max(best, magnitude(value))
-    return best
-
-
-@kernel
-def _less4(p, q, g0, g1, g2, g3, x0, x1, x2, x3):
-    best = zero_magnitude(x0)
-    for i in range(p.shape[0]):
-        value = (
-            p[i]
-            - x0 * as_number(g0[i], x0)
-            - x1 * as_number(g1[i], x1)
-            - x2 * as_number(g2[i], x2)
-            - x3 * as_number(g3[i], x3)
-        )
-        q[i] = value
-        best = max(best, magnitude(value))
-    return best
-
-
-@kernel
-def _less1_more(q, g0, x0):
-    """The same in place. With one array for both, LLVM need not fear overlaps."""
-    best = zero_magnitude(x0)
-    for i in range(q.shape[0]):
-        value = q[i] - x0 * as_number(g0[i], x0)
-        q[i] = value
-        best = max(best, magnitude(value))
-    return best
-
-
-@kernel
-def _less4_more(q, g0, g1, g2, g3, x0, x1, x2, x3):
-    best = zero_magnitude(x0)
-    for i in range(q.shape[0]):
-        value = (
-            q[i]
-            - x0 * as_number(g0[i], x0)
-            - x1 * as_number(g1[i], x1)
-            - x2 * as_number(g2[i], x2)
-            - x3 * as_number(g3[i], x3)
-        )
-        q[i] = value
-        best = max(best, magnitude(value))
-    return best
-
-
-@kernel
-def _correlate(p, q, gram, support, x, size):
-    """Correlations of a residual, ``q = p - x gram[support]``.
-
-    Four atoms at a time, which is what the registers and the loads of a core
-    bear. Returns the largest magnitude in ``q``.
-    """
-    g = gram[support[0]]
-    s = (size - 1) % 4 + 1
-    if s == 1:
-        best = _less1(p, q, g, x[0])
-    elif s == 2:
-        best = _less2(p, q, g, gram[support[1]], x[0], x[1])
-    elif s == 3:
-        best = _less3(p, q, g, gram[support[1]], gram[support[2]], x[0], x[1], x[2])
-    else:
-        g1, g2, g3 = gram[support[1]], gram[support[2]], gram[support[3]]
-        best = _less4(p, q, g, g1, g2, g3, x[0], x[1], x[2], x[3])
-    while s < size:
-        g, g1 = gram[support[s]], gram[support[s + 1]]
-        g2, g3 = gram[support[s + 2]], gram[support[s + 3]]
-        best = _less4_more(q, g, g1, g2, g3, x[s], x[s + 1], x[s + 2], x[s + 3])
-        s += 4
-    return best
 
 
 @reordering_kernel
@@ -142,19 +24,28 @@ def _dot(a, b):
 
 @reordering_kernel
 def _product(a, b):
-    total = a[0] * 0
+    total = a.dtype.type(0)
     for i in range(a.shape[0]):
         total += a[i] * b[i]
     return total
 
 
 @kernel
-def _find_true(p, q, best, doubt, y, dictionary, gram, ahead):
+def _left_of(correlation, atom, inner_products, support, x, size):
+    """Correlation of an atom with the residual, from that with the row."""
+    for s in range(size):
+        correlation -= x[s] * inner_products[atom, support[s]]
+    return correlation
+
+
+@kernel
+def _find_true(p, q, tops, first, doubt, y, dictionary, inner_products, support, x, size):
     """The atom of the largest correlation where ``p``, and with it ``q``, is rounded.
 
-    Atoms whose ``|q|`` is at most ``doubt`` under the largest are looked at
-    once more in full precision; of a row of which 1 % or less is left, only
-    those of at least half the largest, or it would be all atoms.
+    Atoms whose ``|q|`` is at most ``doubt`` under that of ``first``, the
+    largest, are looked at once more in full precision; of a row of which 1 %
+    or less is left, only those of at least half the largest, or it would be
+    all atoms.
 
     Returns
     -------
@@ -162,29 +53,59 @@ def _find_true(p, q, best, doubt, y, dictionary, gram, ahead):
     correlation : float
         Of the atom and the row ``y``, in full precision.
     """
-    top = from_magnitude(best, doubt)
-    bound = magnitude(top - min(doubt, top * q.dtype.type(0.5)))
-    first = np.int64(_find(q, best))
-    prefetch(dictionary[first])
-    if ahead:
-        prefetch(gram[first])
     value = q[first]
-    q[first] = 0
-    second = _largest(q)
+    top = np.abs(value)
+    bound = magnitude(top - min(doubt, top * q.dtype.type(0.5)))
+    take_out(q, tops, first)
+    second = largest(tops)
     q[first] = value
     chosen = first
-    correlation = _product(y, dictionary[first])
+    correlation = _product(y, part(dictionary, first))
     if second >= bound:
+        near = inner_products.shape[0] > 0
         most = np.abs(value + (correlation - p[first]))
+        if near:
+            most = np.abs(_left_of(correlation, first, inner_products, support, x, size))
         for i in range(q.shape[0]):
             if i != first and magnitude(q[i]) >= bound:
-                product = _product(y, dictionary[i])
+                product = _product(y, part(dictionary, i))
                 true = np.abs(q[i] + (product - p[i]))
+                if near:
+                    true = np.abs(_left_of(product, i, inner_products, support, x, size))
                 if true > most:
                     most = true
                     chosen = i
                     correlation = product
     return chosen, correlation
+
+
+@kernel
+def _extend(factor, inner, size, pivot):
+    """Add a row to the Cholesky factor of a support's Gram matrix, but for its diagonal.
+
+    Parameters
+    ----------
+    factor : (k, k) float array
+        Its diagonal holds reciprocals.
+    inner : (k,) float array
+        Inner products of the new atom with the ``size`` others.
+    size : int
+    pivot : float
+        Squared norm of the new atom.
+
+    Returns
+    -------
+    float
+        Squared distance of the new atom from the span of the others.
+    """
+    for s in range(size):
+        c = inner[s]
+        for e in range(s):
+            c -= factor[size, e] * factor[s, e]
+        c *= factor[s, s]
+        factor[size, s] = c
+        pivot -= c * c
+    return pivot
 
 
 @kernel
@@ -208,9 +129,15 @@ def _store(row, support, x, size, indices, values):
 
 
 @kernel
+def _nothing(rounding, energy, q):
+    """Magnitude under which a correlation may be rounding alone."""
+    return magnitude(q.dtype.type(rounding * np.sqrt(energy)))
+
+
+@kernel
 def omp(
-    P, gram, scale, dictionary, rows, doubts, energy, floor, rounding, pivot_min, residual, indices, values,
-    explained,
+    P, gram, scale, inner_products, dictionary, rows, doubts, energy, floor, rounding, pivot_min, residual,
+    tops, indices, values, explained,
 ):  # fmt: skip
     """Orthogonal matching pursuit with a growing Cholesky factor (Batch-OMP).
 
@@ -228,9 +155,11 @@ def omp(
         Inner products of the atoms, divided by ``scale``.
     scale : float
         1, or the unit of rounded inner products. Those only choose atoms.
+    inner_products : (m, m) float array
+        The same in full precision; empty where there are too many.
     dictionary : (m, d) float array
         Atoms, from which the inner products within a support are taken where
-        ``scale`` is not 1, and those with the rows where ``P`` is rounded.
+        ``inner_products`` are empty, and those with the rows where ``P`` is rounded.
     rows : (n, d) float array
         Rows; not looked at where ``P`` is not rounded.
     doubts : (n,) float array
@@ -246,8 +175,10 @@ def omp(
         more than ``rounding`` times its norm.
     pivot_min : float
         Least squared distance of a new atom from the span of the support.
-    residual : (m,) float array
-        Work space: correlations of the residual.
+    residual : (2, m) float array
+        Work space: correlations of two residuals.
+    tops : (2, m / 4) integer array
+        Work space of `subtract_atoms`.
     indices, values : (n, k) integer and float arrays
         Filled with supports (-1 where unused) and coefficients.
     explained : (n,) float64 array
@@ -255,77 +186,96 @@ def omp(
     """
     n, k = indices.shape
     one = scale / scale  # of the float type
-    exact = scale == one
+    inner_products, dictionary = uncounted(inner_products), uncounted(dictionary)
+    near = inner_products.shape[0] > 0
     rounded = doubts.shape[0] > 0
     far = gram.size * gram.itemsize > _NEAR_BYTES
     inner = np.empty(k, P.dtype)
-    scaled = np.empty(k, P.dtype)
-    z = np.empty(k, P.dtype)
-    x = np.empty(k, P.dtype)
-    factor = np.empty((k, k), P.dtype)
-    support = np.empty(k, np.int64)
-    for row in range(n):
-        p = P[row]
-        q = p
-        best = _largest(p)
-        captured = 0.0
-        enough = (1.0 - floor) * energy[row]
-        size = 0
-        z[0] = rounding * np.sqrt(energy[row])
-        nothing = magnitude(z[0])
-        while size < k and best > nothing and captured < enough:
+    factors = np.empty((2, k, k), P.dtype)
+    zs = np.empty((2, k), P.dtype)
+    xs = np.empty((2, k), P.dtype)
+    weights = np.empty((2, k), P.dtype)
+    supports = np.empty((2, k), np.int64)
+    # Two rows in turn: while the residual of one is made, the other's next atom is fetched.
+    current = np.full(2, -1)
+    sizes = np.zeros(2, np.int64)
+    firsts = np.full(2, -1)
+    captured = np.zeros(2)
+    following = 0
+    turn = 0
+    while following < n or current[0] >= 0 or current[1] >= 0:
+        turn = 1 - turn
+        row, size = current[turn], sizes[turn]
+        factor, support = part(factors, turn), part(supports, turn)
+        z, x, weight = part(zs, turn), part(xs, turn), part(weights, turn)
+        q, top = part(residual, turn), part(tops, turn)
+        stopped = True
+        if row >= 0:
+            p = part(P, row)
+            j = firsts[turn]
+            whole = p[j]
             if rounded:
                 j, whole = _find_true(
-                    p, q, best, doubts[row], rows[row], dictionary, gram, far and size + 1 < k
+                    p, q, top, j, doubts[row], part(rows, row), dictionary, inner_products, support, x, size
                 )
-            else:
-                j = np.int64(_find(q, best))
-                whole = p[j]
-            g = gram[j]
-            if size + 1 < k and far and not rounded:
-                prefetch(g)
-            correlation = q[j] + (whole - p[j])
             pivot = one
-            if exact:
-                pivot = as_number(g[j], one)
+            if near:
+                pivot = inner_products[j, j]
                 for s in range(size):
-                    inner[s] = as_number(g[support[s]], one)
+                    inner[s] = inner_products[j, support[s]]
             else:
+                for s in range(size):
+                    inner[s] = _dot(part(dictionary, j), part(dictionary, support[s]))
+            correlation = q[j] + (whole - p[j])
+            if scale != one:
                 correlation = whole
                 for s in range(size):
-                    inner[s] = _dot(dictionary[j], dictionary[support[s]])
                     correlation -= x[s] * inner[s]
-            if rounded and magnitude(correlation) <= nothing:
+            pivot = _extend(factor, inner, size, pivot)
+            stopped = magnitude(correlation) <= _nothing(rounding, energy[row], q) or pivot < pivot_min
+            if not stopped:
+                factor[size, size] = one / np.sqrt(pivot)
+                z[size] = correlation * factor[size, size]
+                support[size] = j
+                captured[turn] += np.float64(z[size]) * np.float64(z[size])
+                size += 1
+                _back_substitute(factor, z, size, x)
+                for s in range(size):
+                    weight[s] = scale * x[s]
+                stopped = size == k
+        next_atom = next_row = -1
+        if far and current[1 - turn] >= 0:
+            j = firsts[1 - turn]
+            if rounded or not near:
+                next_atom = j
+            if sizes[1 - turn] + 1 < k:
+                next_row = j
+            if near:
+                for s in range(sizes[1 - turn]):
+                    prefetch(inner_products, j, supports[1 - turn, s])
+        while True:
+            if stopped:
+                if row >= 0:
+                    _store(row, support, x, size, indices, values)
+                    explained[row] = captured[turn]
+                if following == n:
+                    row = -1
+                    break
+                row, size = following, 0
+                captured[turn] = 0
+                following += 1
+            subtract_atoms(part(P, row), q, gram, support, weight, size, top, dictionary, next_atom, next_row)
+            best = largest(top)
+            stopped = best <= _nothing(rounding, energy[row], q)
+            stopped |= not captured[turn] < (1.0 - floor) * energy[row]
+            if not stopped:
+                firsts[turn] = find(q, top, best)
                 break
-            for s in range(size):
-                c = inner[s]
-                for e in range(s):
-                    c -= factor[size, e] * factor[s, e]
-                c *= factor[s, s]
-                factor[size, s] = c
-                pivot -= c * c
-            if pivot < pivot_min:
-                break
-            factor[size, size] = one / np.sqrt(pivot)
-            z[size] = correlation * factor[size, size]
-            support[size] = j
-            captured += np.float64(z[size]) * np.float64(z[size])
-            size += 1
-            _back_substitute(factor, z, size, x)
-            if size < k:
-                q = residual
-                weights = x
-                if not exact:
-                    weights = scaled
-                    for s in range(size):
-                        scaled[s] = scale * x[s]
-                best = _correlate(p, q, gram, support, weights, size)
-        _store(row, support, x, size, indices, values)
-        explained[row] = captured
+        current[turn], sizes[turn] = row, size
 
 
 @kernel
-def mp(P, gram, energy, floor, rounding, pivot_min, steps, indices, values, explained):
+def mp(P, gram, energy, floor, rounding, pivot_min, steps, tops, indices, values, explained):
     """Matching pursuit with the coefficients refitted on the support.
 
     Plain matching pursuit (Mallat, Zhang 1993) picks atoms until it has k
@@ -337,11 +287,14 @@ def mp(P, gram, energy, floor, rounding, pivot_min, steps, indices, values, expl
     z = np.empty(k, P.dtype)
     x = np.empty(k, P.dtype)
     first = np.empty(k, P.dtype)
+    last = np.empty(1, np.int64)
+    step = np.empty(1, P.dtype)
     factor = np.empty((k, k), P.dtype)
     support = np.empty(k, np.int64)
     for row in range(n):
         p = P[row]
-        best = _largest(p)
+        subtract_atoms(p, p, gram, last, step, 0, tops, gram, -1, -1)
+        best = largest(tops)
         left = energy[row]
         target = floor * energy[row]
         size = 0
@@ -350,8 +303,8 @@ def mp(P, gram, energy, floor, rounding, pivot_min, steps, indices, values, expl
         for _ in range(steps):
             if best <= nothing or left <= target:
                 break
-            j = _find(p, best)
-            step = p[j] / gram[j, j]
+            j = find(p, tops, best)
+            last[0], step[0] = j, p[j] / gram[j, j]
             known = False
             for a in range(size):
                 known |= support[a] == j
@@ -368,9 +321,10 @@ def mp(P, gram, energy, floor, rounding, pivot_min, steps, indices, values, expl
                 size += 1
             for a in range(size):
                 if support[a] == j:
-                    z[a] += step
-            left -= np.float64(step) * np.float64(p[j])
-            best = _less1_more(p, gram[j], step)
+                    z[a] += step[0]
+            left -= np.float64(step[0]) * np.float64(p[j])
+            subtract_atoms(p, p, gram, last, step, 1, tops, gram, -1, -1)
+            best = largest(tops)
         # least squares on the support; atoms that depend on others drop out
         kept = 0
         captured = 0.0

@@ -72,6 +72,15 @@ def round_rows(rows, out):
             target[f] = 0
 
 
+@kernel
+def round_products(products, factor, out):
+    """Round numbers (n, m) times ``factor`` to 16 bits; they must not be too large for those."""
+    for row in range(products.shape[0]):
+        source, target = products[row], out[row]
+        for i in range(source.shape[0]):
+            target[i] = np.int16(np.rint(source[i] * source.dtype.type(factor)))
+
+
 def pair_shape(n, d):
     """Shape of rows of whole pairs."""
     return n, d + d % 2

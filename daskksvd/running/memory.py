@@ -29,7 +29,7 @@ def coder_bytes(m, d, itemsize):
     """Memory that a process needs for a dictionary, its Gram matrix and its rounded atoms."""
     atoms = m * d * (itemsize + 2)
     if m <= FLOAT_GRAM_ATOMS:
-        return m * m * itemsize + atoms
+        return m * m * (itemsize + 2) + atoms
     return 2 * m * m + 2 * GRAM_BLOCK * m * itemsize + atoms
 
 
