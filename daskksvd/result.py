@@ -12,7 +12,7 @@ from .coding.coder import Stopping
 from .coding.store import code_rows, write_codes
 from .constants import UNIT_TOLERANCE
 from .files import absolute, exists, written_whole
-from .rows import Preprocessing, as_rows, cut_jobs, cut_pieces
+from .rows import Preprocessing, as_rows
 
 FORMAT = "daskksvd.result"
 VERSION = 1
@@ -186,7 +186,7 @@ class Result:
             ``array`` unexplained), ``mean_nonzeros``, ``used_atoms``, ``n_samples``.
         """
         from .learning.moments import MOMENTS, Wanted
-        from .learning.schedule import reading_task_rows
+        from .learning.schedule import reading_jobs
         from .rows.survey import run_survey
         from .running import Once, given, make_runner
 
@@ -196,8 +196,7 @@ class Result:
         runner = make_runner(client)
         try:
             rows.prepare(runner)
-            pieces = cut_pieces(rows.chunk_rows, max(rows.chunk_rows))
-            jobs = [rows.job(job) for job in cut_jobs(pieces, reading_task_rows(rows.chunk_rows))]
+            jobs = [rows.job(pieces) for pieces in reading_jobs(rows.chunk_rows)]
             survey = run_survey(runner, rows, jobs, np.empty(0, np.int64), False)
             survey.check_finite()
             found = runner.reduce(MOMENTS, rows, jobs, coder, mapping, wanted)

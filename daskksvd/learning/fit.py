@@ -16,7 +16,7 @@ from ..constants import (
     ZERO_VARIANCE,
 )
 from ..result import Result
-from ..rows import Preprocessing, as_rows, cut_jobs, cut_pieces, preprocess, run_survey
+from ..rows import Preprocessing, as_rows, cut_pieces, preprocess, run_survey
 from ..running import make_runner
 from ..running.blas import blas_for
 from ..running.memory import check_memory, coder_bytes, task_bytes
@@ -24,7 +24,7 @@ from ..tracking import Checkpointer, HistoryRecorder, ProgressBar, load_checkpoi
 from .engine import Engine
 from .initial import check_init, initial_dictionary, sample_size
 from .moments import COUPLED
-from .schedule import FULL, WAVE, plan_schedule, reading_task_rows, statistics
+from .schedule import FULL, WAVE, plan_schedule, reading_jobs, statistics
 from .settings import callables, check_settings, check_shape, integer
 from .state import State
 
@@ -328,8 +328,7 @@ def begin(runner, rows, settings, schedule, seed):
 def _begin(runner, rows, settings, schedule, seed):
     rng = np.random.default_rng([seed, 0, 0])
     index = _sample_index(schedule, sample_size(settings, schedule.n_samples), rng)
-    pieces = cut_pieces(rows.chunk_rows, max(rows.chunk_rows))
-    jobs = [rows.job(job) for job in cut_jobs(pieces, reading_task_rows(rows.chunk_rows))]
+    jobs = [rows.job(pieces) for pieces in reading_jobs(rows.chunk_rows)]
     survey = run_survey(runner, rows, jobs, index, settings.whiten is not None)
     check_data(survey, settings)
     preprocessing = preprocess(survey, settings.center, settings.scale, settings.whiten)

@@ -128,9 +128,10 @@ def rows_per_task(m, d, width):
     return int(np.clip(TASK_SECONDS * TASK_FLOPS / flops, *TASK_ROWS))
 
 
-def reading_task_rows(chunk_rows):
-    """Rows of a task of a pass over all rows outside of learning: whole chunks."""
-    return max(TASK_ROWS[1], max(chunk_rows), sum(chunk_rows) // (4 * MOST_TASKS))
+def reading_jobs(chunk_rows):
+    """Jobs of a pass over all rows outside of learning: whole chunks, each read once."""
+    most = max(TASK_ROWS[1], max(chunk_rows), sum(chunk_rows) // (4 * MOST_TASKS))
+    return cut_jobs(cut_pieces(chunk_rows, max(chunk_rows)), most, split=False)
 
 
 def plan_schedule(settings, chunk_rows, d):

@@ -17,8 +17,8 @@ from ..learning.initial import sample_size
 from ..learning.ksvd import count_blocks
 from ..learning.moments import Wanted
 from ..learning.replacement import most_replaced
-from ..learning.schedule import KSVD, WAVE, reading_task_rows, rows_per_task, statistics
-from ..rows import Job, Rows, cut_jobs, cut_pieces
+from ..learning.schedule import KSVD, WAVE, reading_jobs, rows_per_task, statistics
+from ..rows import Job, Rows, cut_pieces
 from ..rows.graph import take_apart
 from ..rows.source import MEMORY_CHUNK_BYTES
 from ..running.threads import usable_cores
@@ -160,8 +160,7 @@ def rows_to_read(runner, rows, readers):
 
 def work_of(rows, settings, schedule, request, measured, keeps):
     """The `Work` of every kind of round that there is."""
-    survey = cut_jobs(cut_pieces(rows.chunk_rows, max(rows.chunk_rows)), reading_task_rows(rows.chunk_rows))
-    rounds = {"survey": [survey]}
+    rounds = {"survey": [reading_jobs(rows.chunk_rows)]}
     for kind in kinds_of(schedule):
         found = schedule.rounds(0, kind, 0)
         rounds |= {"code": found, "block": found * request.n_blocks} if kind == KSVD else {kind: found}

@@ -104,11 +104,12 @@ def split_holdout(chunk_rows, share):
     return kept
 
 
-def cut_jobs(pieces, most, multiple=1):
+def cut_jobs(pieces, most, multiple=1, split=True):
     """Group consecutive pieces into jobs of about ``most`` rows.
 
     Jobs are of equal size, so that threads that share them end together.
-    Pieces are split for that, but for small ones. Depends on the pieces only.
+    Pieces are split for that, but for small ones, unless ``split`` is off.
+    Depends on the pieces only.
 
     Parameters
     ----------
@@ -117,6 +118,8 @@ def cut_jobs(pieces, most, multiple=1):
         Rows a job, about.
     multiple : int
         The number of jobs is a multiple of this, while jobs have any rows.
+    split : bool
+        Whether pieces may be split. A chunk is read once for each part of it.
 
     Returns
     -------
@@ -128,7 +131,7 @@ def cut_jobs(pieces, most, multiple=1):
     done = 0
     for piece in pieces:
         parts = [piece]
-        if _SMALL_PIECE * piece.n_rows * count > total:
+        if split and _SMALL_PIECE * piece.n_rows * count > total:
             ends = {done, done + piece.n_rows}
             first, last = done * count // total, -(-(done + piece.n_rows) * count // total)
             ends.update(min(max(total * i // count, min(ends)), max(ends)) for i in range(first, last + 1))

@@ -129,9 +129,11 @@ def as_rows(array, name="array"):
     if hasattr(getattr(array, "_meta", array), "todense"):  # SciPy's, or sparse.COO, alone or in Dask
         raise TypeError(f"{name} is sparse; it must be dense (call todense(), or map_blocks with it)")
     if _is(array, "zarr", "Array"):
+        from .zarr_rows import ZarrRows
+
         _check(array, name)
         array, local_path = _with_absolute_path(array)
-        array = da.from_array(array, chunks=_zarr_chunks(array), inline_array=True)
+        array = da.from_array(ZarrRows(array), chunks=_zarr_chunks(array), inline_array=True)
     elif isinstance(array, NpyFile):
         _check(array, name)
         local_path = array.path

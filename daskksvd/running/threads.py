@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import dask.threaded
 
 from .base import Runner
+from .lending import lender
 from .memory import available_bytes
 
 
@@ -59,6 +60,7 @@ class ThreadRunner(Runner):
 
     def close(self):
         self._pool.shutdown(wait=False, cancel_futures=True)
+        lender.forget()
 
 
 def usable_cores():
