@@ -151,6 +151,8 @@ class Totals:
         residual, indices, values = map(np.concatenate, zip(*self._parts, strict=True))
         self._parts = []
         top = np.argsort(-residual, kind="stable")[: self.n_worst]
+        if len(self.worst[1]) == self.n_worst:  # only what is worse than the best of those
+            top = top[residual[top] > self.worst[1][-1]]
         rows = self.preprocessing.apply(raw[top], self.coder.dictionary.dtype)
         left = rows.copy()
         subtract_reconstruction(left, self.coder.dictionary, indices[top], values[top])

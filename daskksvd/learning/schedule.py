@@ -106,6 +106,13 @@ class Schedule(NamedTuple):
         tasks = max(_ROUND_TASKS, -(-len(jobs) // _ROUNDS))
         return [jobs[i : i + tasks] for i in range(0, len(jobs), tasks)]
 
+    @property
+    def wave_job_rows(self):
+        """Rows of each task of a wave, about."""
+        rows = self.n_samples // self.n_waves
+        tasks = max(1, round(rows / (self.wave_task_rows * self.wave_tasks))) * self.wave_tasks
+        return max(1, rows // tasks)
+
     def held_jobs(self):
         """The jobs that code the rows held out."""
         return cut_jobs(self.held, self.task_rows)

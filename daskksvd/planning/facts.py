@@ -100,7 +100,7 @@ def request_for(rows, settings, schedule, places):
         stopping,
         wanted,
         rows.d,
-        min(schedule.wave_task_rows, max(1, n_rows // 2)),
+        min(schedule.wave_job_rows, max(1, n_rows // 2)),
         n_rows,
         schedule.task_rows,
         sample_size(settings, schedule.n_samples),

@@ -183,16 +183,17 @@ def measure_tasks(job, inputs, request):
 
 
 def _read(job, inputs, request):
-    """Seconds of reading one chunk, the first time and later, and rows for one task."""
+    """Seconds of reading one chunk, the first time and later, and rows for one task or more."""
     if job is None:
         rng = np.random.default_rng(0)
-        return (0.0, 0.0), rng.standard_normal((request.n_rows, request.d), request.settings.dtype)
+        return (0.0, 0.0), rng.standard_normal((2 * request.n_rows, request.d), request.settings.dtype)
     inputs = dict(zip(job.needs, inputs, strict=True))
 
     def timed(chunk):
         began = time.perf_counter()
         rows = chunk.read(inputs)
-        return time.perf_counter() - began, rows
+        seconds = time.perf_counter() - began
+        return seconds, rows[: request.n_rows].copy()  # its memory is lent again
 
     first, *others = job.chunks
     _, found = timed(first)  # opens files and loads what reads them
@@ -205,9 +206,9 @@ def _read(job, inputs, request):
         stays = request.n_samples * found.shape[1] * found.itemsize <= available_bytes() / 2
         seconds = once, min(once, later) if stays else once
         parts += [rows for _, rows in read]
-    rows = np.concatenate([part[: request.n_rows] for part in parts])
+    rows = np.concatenate(parts)
     # the same again where there are too few
-    return seconds, rows[np.arange(request.n_rows) % len(rows)]
+    return seconds, rows[np.arange(max(len(rows), request.n_rows)) % len(rows)]
 
 
 class _Enough(Exception):
@@ -219,7 +220,8 @@ class _Bench:
 
     def __init__(self, runner, raw, request):
         self.runner = runner
-        self.raw = raw
+        self.raw, self.others = raw[: request.n_rows], raw[request.n_rows :]
+        raw = self.raw
         self.request = request
         self.rows = Rows(da.from_array(raw, chunks=raw.shape, name=False)).prepare(runner)
         self.n_jobs = max(TREE_FAN_IN, runner.n_threads)
@@ -237,9 +239,10 @@ class _Bench:
         preprocessing = preprocess(survey, settings.center, settings.scale, settings.whiten)
         seconds = time.perf_counter() - began
         size = min(request.sample_size, max(len(self.raw), settings.n_components))
-        # rolled, rows are distinct without being new; none is an atom itself, of which nothing would be left
-        parts = [np.roll(self.raw, i + 1, axis=1) for i in range(-(-size // len(self.raw)))]
-        sample = np.concatenate(parts)[:size]
+        # no row is an atom itself, of which nothing would be left; rolled, rows are distinct, if not new
+        rolls = -(-max(0, size - len(self.others)) // len(self.raw))
+        parts = [np.roll(self.raw, i + 1, axis=1) for i in range(rolls)]
+        sample = np.concatenate([self.others, *parts])[:size]
         prepared = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of few distinct rows: a fit has more
@@ -297,12 +300,12 @@ class _Bench:
         adds = runner.take("add")
         result = round_(self.jobs(n_rows, max(2, runner.n_threads)))
         tasks = runner.take("task")
-        many, more = _median(tasks), n_rows - few_rows
-        row = many / n_rows
-        if more and many > few:
-            row = min(row, (many - few) / more)
+        many, more = min(call.seconds for call in tasks), n_rows - few_rows
+        row = few / few_rows
+        if more:  # no task is for nothing, no row either: a straight line through the few, who are many tasks
+            row = min(row, max(0.0, many - few) / more or row)
         cost = Cost(
-            task=max(0.0, many - row * n_rows),
+            task=few - row * few_rows,
             row=row,
             share=min((call.seconds for call in runner.take("share")), default=0.0),
             add=_per_part(adds),
