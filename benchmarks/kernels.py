@@ -96,6 +96,7 @@ def statistics_step(rows, codes, atoms):
 
 def update_step(atoms, XX, XY):
     """A call that fades statistics, in which all atoms are used, and updates the dictionary."""
+    from daskksvd.learning.online import add_faded
     from daskksvd.learning.sweep import power_of, sweep
 
     m, scale = len(atoms), power_of(XX).max()
@@ -103,7 +104,7 @@ def update_step(atoms, XX, XY):
     B = XY + scale * atoms.astype(np.float64)
 
     def step():
-        sweep(atoms, 0.9 * A + XX, 0.9 * B + XY, 1)
+        sweep(atoms, add_faded(A, 0.9, XX), add_faded(B, 0.9, XY), 1)
 
     return step
 

@@ -24,6 +24,17 @@ kernel = numba.njit(**_OPTIONS)
 reordering_kernel = numba.njit(**{**_OPTIONS, "fastmath": {"contract", "reassoc"}})
 
 
+def read_only(array):
+    """A view that cannot be written to.
+
+    Arrays from another process are like that; with all of them so, a kernel is
+    compiled once.
+    """
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 @intrinsic
 def magnitude(typing_context, value):
     """Bits of ``|value|``, float32 or float64, as a signed integer of the same width.

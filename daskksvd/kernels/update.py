@@ -2,7 +2,41 @@
 
 import numpy as np
 
-from .jit import kernel
+from .jit import kernel, part, reordering_kernel
+
+
+@kernel
+def add_faded(old, fade, new, total):
+    """Set ``total`` to ``fade old + new``; flat arrays."""
+    for i in range(old.shape[0]):
+        total[i] = fade * old[i] + new[i]
+
+
+@reordering_kernel
+def normalise(directions, usable, atoms, out):
+    """Fill ``out`` with unit atoms of given directions.
+
+    Parameters
+    ----------
+    directions : (m, d) float array
+    usable : (m,) bool array
+        Atoms to replace; those of no direction stay as well.
+    atoms, out : (m, d) float arrays
+        Before and after.
+    """
+    m, d = directions.shape
+    for j in range(m):
+        direction, atom, target = part(directions, j), part(atoms, j), part(out, j)
+        energy = 0.0
+        for f in range(d):
+            energy += np.float64(direction[f]) * np.float64(direction[f])
+        if usable[j] and energy > 0:
+            factor = 1 / np.sqrt(energy)
+            for f in range(d):
+                target[f] = factor * direction[f]
+        else:
+            for f in range(d):
+                target[f] = atom[f]
 
 
 @kernel

@@ -10,8 +10,17 @@ from ..constants import (
     ONLINE_SWEEPS,
     WINDOW,
 )
+from ..kernels import update as kernel
+from ..kernels.jit import read_only
 from .replacement import checks_per_pass, find_redundant, most_replaced, replace
 from .sweep import power_of, sweep
+
+
+def add_faded(old, fade, new):
+    """``fade`` times statistics of earlier waves, and those of this one."""
+    total = np.empty(old.shape)
+    kernel.add_faded(read_only(old.reshape(-1)), fade, read_only(new.reshape(-1)), total.reshape(-1))
+    return total
 
 
 def update_after_wave(state, moments, n_waves, may_replace):
@@ -39,10 +48,7 @@ def update_after_wave(state, moments, n_waves, may_replace):
     """
     t = state.n_updates + 1
     fade = max(0.0, min((1 - 1 / t) ** 2, 1 - 1 / max(WINDOW * n_waves, 1)))
-    XX = np.multiply(state.XX, fade)
-    XX += moments.XX
-    XY = np.multiply(state.XY, fade)
-    XY += moments.XY
+    XX, XY = add_faded(state.XX, fade, moments.XX), add_faded(state.XY, fade, moments.XY)
     dictionary = state.dictionary
     expected = moments.nonzeros / len(dictionary)
     idle = np.where(moments.uses > 0, 0.0, state.idle + expected)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..kernels.rows import squared_norms
-from ..kernels.update import sweep_block
+from ..kernels.jit import read_only
+from ..kernels.update import normalise, sweep_block
 from ..running.blas import single_threaded_blas
 
 _BLOCK = 32
@@ -44,12 +44,8 @@ def sweep(dictionary, XX, XY, n_sweeps):
         return dictionary.copy()
     usable = power > np.finfo(dtype).eps ** 2 * largest
     if XX.ndim == 1:
-        energy = np.empty(len(XY))
-        squared_norms(XY, energy)
-        usable &= energy > 0
-        norms = np.sqrt(np.where(usable, energy, 1))
-        new = np.divide(XY, norms[:, None], out=np.empty_like(dictionary), casting="same_kind")
-        new[~usable] = dictionary[~usable]
+        new = np.empty_like(dictionary)
+        normalise(read_only(XY), usable, read_only(dictionary), new)
         return new
     dictionary = dictionary.copy()
     A = (XX / largest).astype(dtype)
