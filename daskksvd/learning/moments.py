@@ -64,6 +64,9 @@ WORST = ("worst", "worst_residual", "worst_left", "worst_used")
 """Fields of `Moments` with an entry for each worst row, the row itself first."""
 
 
+_ADDED = 2**16
+"""Numbers of each array that are added before the next: their sums stay near."""
+
 COUPLED, SEPARATE = "coupled", "separate"
 """Statistics for updates in which atoms see each other's change, or do not."""
 
@@ -90,8 +93,11 @@ def job_moments(job, inputs, coder, preprocessing, wanted):
     uses = np.zeros(m, np.int64)
     XX = XY = None
     if wanted.statistics is not None:
-        XX = np.zeros((m, m) if wanted.statistics == COUPLED else m, dtype)
-        XY = np.zeros((m, d), dtype)
+        # filled, not np.zeros: NumPy asks for large pages only of memory that need not be zero
+        XX = np.empty((m, m) if wanted.statistics == COUPLED else m, dtype)
+        XY = np.empty((m, d), dtype)
+        XX.fill(0)
+        XY.fill(0)
     total = Totals(wanted.n_worst, coder, preprocessing)
     for _, raw in job.read(inputs):
         for block in code_blocks(raw, coder, preprocessing):
@@ -210,9 +216,13 @@ def add_all(parts):
 def _add_arrays(arrays):
     if arrays[0] is None:
         return None
-    total = arrays[0].astype(np.float64)
-    for array in arrays[1:]:
-        total += array
+    total = np.empty(arrays[0].shape)
+    flat, arrays = total.reshape(-1), [array.reshape(-1) for array in arrays]
+    for start in range(0, len(flat), _ADDED):
+        block = slice(start, start + _ADDED)
+        flat[block] = arrays[0][block]
+        for array in arrays[1:]:
+            flat[block] += array[block]
     return total
 
 
