@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .jit import kernel
+from .jit import kernel, part
 
 
 @kernel
@@ -38,13 +38,35 @@ def _by_atom(indices, m):
 
 
 @kernel
-def _add_gram(indices, values, XX):
+def _add_rows(rows, values, ends, places, XY, uses):
+    """Add ``X'Y`` and the use counts, atom by atom, two samples of each at a time."""
+    k, d = values.shape[1], rows.shape[1]
+    place = 0
+    for i in range(len(XY)):
+        to = part(XY, i)
+        uses[i] += ends[i] - place
+        if (ends[i] - place) % 2:
+            row = places[place] // k
+            x, y = values[row, places[place] - row * k], part(rows, row)
+            for f in range(d):
+                to[f] += x * y[f]
+            place += 1
+        while place < ends[i]:
+            row, other = places[place] // k, places[place + 1] // k
+            x, y = values[row, places[place] - row * k], part(rows, row)
+            w, z = values[other, places[place + 1] - other * k], part(rows, other)
+            for f in range(d):
+                to[f] += x * y[f] + w * z[f]
+            place += 2
+
+
+@kernel
+def _add_gram(indices, values, ends, places, XX):
     """Add ``X'X``, atom by atom: its rows lie far apart, and each is fetched once."""
     k = indices.shape[1]
-    ends, places = _by_atom(indices, len(XX))
     place = 0
     for i in range(len(XX)):
-        line = XX[i]
+        line = part(XX, i)
         while place < ends[i]:
             row = places[place] // k
             x = values[row, places[place] - row * k]
@@ -69,20 +91,9 @@ def add_moments(rows, indices, values, XX, XY, uses):
     XY : (m, d) float array
     uses : (m,) int64 array
     """
-    n, d = rows.shape
-    k = indices.shape[1]
-    for row in range(n):
-        y = rows[row]
-        for a in range(k):
-            i = indices[row, a]
-            if i < 0:
-                break
-            x = values[row, a]
-            uses[i] += 1
-            to = XY[i]
-            for f in range(d):
-                to[f] += x * y[f]
-    _add_gram(indices, values, XX)
+    ends, places = _by_atom(indices, len(XY))
+    _add_rows(rows, values, ends, places, XY, uses)
+    _add_gram(indices, values, ends, places, XX)
 
 
 @kernel
@@ -99,20 +110,14 @@ def add_residual_moments(residuals, indices, values, power, XR, uses):
     XR : (m, d) float array
     uses : (m,) int64 array
     """
-    n, d = residuals.shape
-    k = indices.shape[1]
-    for row in range(n):
-        r = residuals[row]
-        for a in range(k):
+    ends, places = _by_atom(indices, len(XR))
+    _add_rows(residuals, values, ends, places, XR, uses)
+    for row in range(len(indices)):
+        for a in range(indices.shape[1]):
             i = indices[row, a]
             if i < 0:
                 break
-            x = values[row, a]
-            uses[i] += 1
-            power[i] += x * x
-            to = XR[i]
-            for f in range(d):
-                to[f] += x * r[f]
+            power[i] += values[row, a] * values[row, a]
 
 
 @kernel
