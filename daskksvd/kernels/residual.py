@@ -1,8 +1,8 @@
 """Correlations of a residual with all atoms, and the largest of them.
 
 What matching pursuit does at every step. It is written in LLVM's vectors,
-since what LLVM makes of Numba's loops takes twice as long. They have 64 bytes;
-on processors with smaller registers LLVM takes several for each.
+since what LLVM makes of Numba's loops takes half as long again. They have 64
+bytes; on processors with smaller registers LLVM takes several for each.
 """
 
 from llvmlite import ir
