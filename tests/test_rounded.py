@@ -22,7 +22,7 @@ def both(atoms, stopping):
     coder = make_coder(atoms, stopping)
     assert coder.packed is not None
     full = coder._replace(packed=None, doubt=None)
-    return coder, full if coder.inner is None else full._replace(gram=coder.inner, scale=1.0)
+    return coder, full._replace(gram=coder.inner, scale=1.0) if coder.inner.size else full
 
 
 def sparse_rows(rng, atoms, n, k, noise):

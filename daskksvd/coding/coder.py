@@ -54,8 +54,8 @@ class Coder(NamedTuple):
         Inner products of the padded atoms, divided by ``scale``.
     scale : float
         1, or the unit of inner products rounded to 16 bits.
-    inner : (p, p) float array or None
-        Inner products in full precision; None of too many atoms.
+    inner : (p, p) float array
+        Inner products in full precision; empty where there are too many atoms.
     n_components : int
         Number of real atoms.
     stopping : Stopping
@@ -69,7 +69,7 @@ class Coder(NamedTuple):
     dictionary: np.ndarray
     gram: np.ndarray
     scale: float
-    inner: np.ndarray | None
+    inner: np.ndarray
     n_components: int
     stopping: Stopping
     packed: np.ndarray | None = None
@@ -107,13 +107,13 @@ def make_coder(dictionary, stopping):
     rounded = ()
     if single and m * d >= ROUNDED_WORK * stopping.width and supported():
         rounded = (pack(padded, aligned), ROUNDED_DOUBT**2 * np.square(dictionary).mean(axis=0))
-    inner = None
+    inner = np.empty((0, 0), padded.dtype)
     if p <= FLOAT_GRAM_ATOMS or stopping.pursuit == "mp":
         inner = np.matmul(padded, padded.T, out=aligned((p, p), padded.dtype))
         if not rounded:
             return freeze(Coder(padded, inner, 1.0, inner, m, stopping))
     gram = aligned((p, p), np.int16)
-    if inner is not None:
+    if inner.size:
         round_products(inner, 1 / GRAM_UNIT, gram)
     else:
         for start in range(0, p, GRAM_BLOCK):
@@ -187,9 +187,7 @@ def code_block(rows, coder, space=None):
     tops = space.array("tops", (2, tops_size(p)), f"i{dtype.itemsize}")
     if coder.stopping.pursuit == "omp":
         pursuit, extra = omp, space.array("residual", (2, p), dtype)
-        inner = np.empty((0, 0), dtype) if coder.inner is None else coder.inner
-        inner.flags.writeable = False
-        atoms = (coder.gram, dtype.type(coder.scale), inner, coder.dictionary, rows, doubts)
+        atoms = (coder.gram, dtype.type(coder.scale), coder.inner, coder.dictionary, rows, doubts)
     else:
         tops = tops[0]
         pursuit, extra, atoms = mp, width * MP_STEPS_PER_COEF, (coder.gram,)

@@ -26,7 +26,7 @@ from ..constants import (
     WAVES,
     WAVES_WANTED,
 )
-from ..rows import cut_jobs, cut_pieces, cut_waves, split_holdout
+from ..rows import count_jobs, cut_jobs, cut_pieces, cut_waves, split_holdout
 from .moments import COUPLED, SEPARATE
 
 WAVE, FULL, KSVD = "wave", "full", "ksvd"
@@ -110,8 +110,7 @@ class Schedule(NamedTuple):
     def wave_job_rows(self):
         """Rows of each task of a wave, about."""
         rows = self.n_samples // self.n_waves
-        tasks = max(1, round(rows / (self.wave_task_rows * self.wave_tasks))) * self.wave_tasks
-        return max(1, rows // tasks)
+        return max(1, rows // count_jobs(rows, self.wave_task_rows, self.wave_tasks))
 
     def held_jobs(self):
         """The jobs that code the rows held out."""

@@ -221,9 +221,8 @@ class _Bench:
     def __init__(self, runner, raw, request):
         self.runner = runner
         self.raw, self.others = raw[: request.n_rows], raw[request.n_rows :]
-        raw = self.raw
         self.request = request
-        self.rows = Rows(da.from_array(raw, chunks=raw.shape, name=False)).prepare(runner)
+        self.rows = Rows(da.from_array(self.raw, chunks=self.raw.shape, name=False)).prepare(runner)
         self.n_jobs = max(TREE_FAN_IN, runner.n_threads)
 
     def jobs(self, n_rows, count=None):
@@ -302,8 +301,8 @@ class _Bench:
         tasks = runner.take("task")
         many, more = min(call.seconds for call in tasks), n_rows - few_rows
         row = few / few_rows
-        if more:  # no task is for nothing, no row either: a straight line through the few, who are many tasks
-            row = min(row, max(0.0, many - few) / more or row)
+        if more and many > few:  # a straight line through the few rows, of which more tasks were timed
+            row = min(row, (many - few) / more)
         cost = Cost(
             task=few - row * few_rows,
             row=row,

@@ -1,6 +1,6 @@
 """Arrays of any kind as rows that tasks can read, chunk by chunk."""
 
-from .jobs import Job, Piece, cut_jobs, cut_pieces, cut_waves, split_holdout
+from .jobs import Job, Piece, count_jobs, cut_jobs, cut_pieces, cut_waves, split_holdout
 from .preprocessing import Preprocessing, preprocess
 from .source import Rows, as_rows
 from .survey import Survey, run_survey
@@ -12,6 +12,7 @@ __all__ = [
     "Rows",
     "Survey",
     "as_rows",
+    "count_jobs",
     "cut_jobs",
     "cut_pieces",
     "cut_waves",

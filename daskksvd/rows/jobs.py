@@ -104,6 +104,11 @@ def split_holdout(chunk_rows, share):
     return kept
 
 
+def count_jobs(n_rows, most, multiple=1):
+    """How many jobs of about ``most`` rows; arguments as for `cut_jobs`."""
+    return max(1, round(n_rows / (most * multiple))) * multiple
+
+
 def cut_jobs(pieces, most, multiple=1, split=True):
     """Group consecutive pieces into jobs of about ``most`` rows.
 
@@ -126,7 +131,7 @@ def cut_jobs(pieces, most, multiple=1, split=True):
     list of tuple of Piece
     """
     total = sum(piece.n_rows for piece in pieces)
-    count = max(1, round(total / (most * multiple))) * multiple
+    count = count_jobs(total, most, multiple)
     jobs = [[] for _ in range(count)]
     done = 0
     for piece in pieces:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..constants import EIGENVALUE_FLOOR, ZERO_VARIANCE
+from ..kernels.jit import read_only
 from ..kernels.rows import widen
 
 
@@ -86,9 +87,7 @@ class Preprocessing(NamedTuple):
 def copy_rows(rows, work):
     """Copy rows into an array of another dtype, half precision fast."""
     if rows.dtype == np.float16 and work.dtype == np.float32 and rows.flags.c_contiguous:
-        bits = rows.view(np.uint16)
-        bits.flags.writeable = False  # as on a cluster: the kernel is compiled for one type
-        widen(bits, work)
+        widen(read_only(rows.view(np.uint16)), work)
     else:
         np.copyto(work, rows, casting="unsafe")
     return work

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels.jit import read_only
 from ..kernels.rows import survey as survey_kernel
 from ..running import Blueprint, given
 from .preprocessing import copy_rows
@@ -106,7 +107,7 @@ def _survey_block(rows, offset, request):
         values = copy_rows(rows, np.empty(rows.shape, np.float32))
     else:
         values = np.ascontiguousarray(rows, rows.dtype if rows.dtype.name in _FLOATS else np.float64)
-    values.flags.writeable = False  # as on a cluster: the kernel is compiled for one type
+    values = read_only(values)
     bad = np.empty(n, bool)
     mean, scatter = np.empty(rows.shape[1]), np.empty(rows.shape[1])
     n_zero, largest = survey_kernel(values, np.finfo(values.dtype).max, bad, mean, scatter)

@@ -26,8 +26,7 @@ class _LentStore(WrapperStore):
 def _read_file(path):
     with open(path, "rb") as file:
         content = lender.array((path.stat().st_size,), "B")
-        file.readinto(content)
-    return content
+        return content[: file.readinto(content)]  # what a file lacks must not be found in lent memory
 
 
 class ZarrRows:
