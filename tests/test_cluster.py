@@ -1,5 +1,6 @@
 """On a cluster: the same bits as on threads, whatever happens to workers."""
 
+import itertools
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ from distributed import Client, LocalCluster
 
 import daskksvd
 from daskksvd.datasets import make_planted
+from daskksvd.running.cluster import ClusterRunner
 from daskksvd.tracking import WaveFinished
 
 SIZE = {"n_components": 64, "n_nonzero_coefs": 3, "random_state": 5, "max_passes": 2}
@@ -84,6 +86,14 @@ def test_number_of_workers_does_not_matter(store):
     expected = daskksvd.fit(store, n_threads=1, **SIZE).dictionary.values
     np.testing.assert_array_equal(found[0], expected)
     np.testing.assert_array_equal(found[1], expected)
+
+
+@pytest.mark.parametrize(("count", "shares"), [(2, [1, 1]), (3, [2, 1]), (8, [4, 4]), (52, [26, 26])])
+def test_neighbours_run_on_the_same_worker(client, count, shares):
+    """In equal shares; so that most of what they return is added up where it is."""
+    places = ClusterRunner(client).places(count)
+    assert [len(list(run)) for _, run in itertools.groupby(places)] == shares
+    assert set(places) == set(client.nthreads())
 
 
 @pytest.mark.parametrize("update", ["online", "ksvd"])

@@ -5,7 +5,6 @@ import math
 from collections import Counter
 from typing import NamedTuple
 
-from ..constants import TREE_FAN_IN
 from ..running.base import Runner
 
 WORTH = 0.1
@@ -181,32 +180,54 @@ class Tree(NamedTuple):
     leaves, sums : int
         Partial results and sums that are added one after the other on the way
         from the last leaf to the root.
+    far_leaves, far_sums : int
+        Those of them that come from another worker.
+    moved_leaves, moved_sums : int
+        As many of the whole tree.
     """
 
     calls: int
     leaves: int
     sums: int
+    far_leaves: int
+    far_sums: int
+    moved_leaves: int
+    moved_sums: int
+
+
+class _Result(NamedTuple):
+    """A handle of `_Counter`: where it is made, and what was added on the longest way to it."""
+
+    worker: int
+    is_leaf: bool
+    added: tuple = (0, 0, 0, 0)
 
 
 class _Counter:
-    """Stands in for a runner: a handle is the path that leads to it."""
+    """Stands in for a runner, on workers that add up what most of is theirs."""
 
     def __init__(self):
-        self.calls = 0
+        self.calls = self.moved_leaves = self.moved_sums = 0
 
     def submit(self, function, group):
         self.calls += 1
-        leaves = sum(path is None for path in group)
-        before = max((path for path in group if path), key=sum, default=(0, 0))
-        return before[0] + leaves, before[1] + len(group) - leaves
+        (worker, _) = Counter(result.worker for result in group).most_common(1)[0]
+        leaves = sum(result.is_leaf for result in group)
+        far = [result.is_leaf for result in group if result.worker != worker]
+        here = leaves, len(group) - leaves, sum(far), len(far) - sum(far)
+        self.moved_leaves += here[2]
+        self.moved_sums += here[3]
+        before = max((result.added for result in group), key=lambda added: added[0] + added[1])
+        return _Result(worker, False, tuple(map(sum, zip(before, here, strict=True))))
 
 
 @functools.cache
-def tree_of(tasks):
-    """The `Tree` of so many tasks."""
+def tree_of(tasks, n_workers=1):
+    """The `Tree` of so many tasks, of which neighbours run on the same worker."""
     counter = _Counter()
-    leaves, sums = Runner.tree(counter, None, [None] * tasks)
-    return Tree(counter.calls, leaves, sums)
+    leaves = [_Result(number * n_workers // tasks, True) for number in range(tasks)]
+    root = Runner.tree(counter, None, leaves)
+    return Tree(counter.calls, *root.added, counter.moved_leaves, counter.moved_sums)
 
 
 def predict(work, cost, network, n_workers, n_threads):
@@ -243,7 +264,7 @@ def round_seconds(round_, work, cost, network, n_workers, n_threads):
     turns = math.ceil(round_.tasks / slots)
     reading = turns * round_.reads / round_.tasks * cost.read
     coding = turns * (cost.task + round_.rows / round_.tasks * cost.row)
-    tree = tree_of(round_.tasks)
+    tree = tree_of(round_.tasks, n_workers)
     # of all additions, those that nothing is left to do beside
     last = tree.leaves + tree.sums
     beside = (round_.tasks + tree.calls - 1 - last) * cost.add / slots
@@ -253,8 +274,7 @@ def round_seconds(round_, work, cost, network, n_workers, n_threads):
         moving = network.latency
         moving += work.sent / network.bandwidth * (1 + math.ceil(math.log2(n_workers)))
         moving += work.result / network.bandwidth
-        far = _far(n_workers)
-        moving += far * (tree.leaves * work.partial + tree.sums * work.total) / network.bandwidth
+        moving += (tree.far_leaves * work.partial + tree.far_sums * work.total) / network.bandwidth
         # tasks are sent, and partial results travel, while others are coded
         busy = reading + coding + beside
         sent = (round_.tasks + tree.calls) * network.dispatch
@@ -268,17 +288,9 @@ def round_seconds(round_, work, cost, network, n_workers, n_threads):
 
 def traffic(round_, work, n_workers):
     """`Traffic` of one round between so many workers and the driver."""
-    tree = tree_of(round_.tasks)
-    between = round_.tasks * work.partial + (tree.calls - 1) * work.total
-    return Traffic(n_workers * work.sent, round(_far(n_workers) * between), work.result)
-
-
-def _far(n_workers):
-    """Share of what is added up that comes from another worker.
-
-    Tasks go to the workers in turn, and their results to one that made some of them.
-    """
-    return 1 - 1 / min(n_workers, TREE_FAN_IN)
+    tree = tree_of(round_.tasks, n_workers)
+    between = tree.moved_leaves * work.partial + tree.moved_sums * work.total
+    return Traffic(n_workers * work.sent, between, work.result)
 
 
 def where_scaling_stops(seconds_of):

@@ -77,10 +77,10 @@ class ClusterRunner(Runner):
 
     def places(self, count):
         # The scheduler puts tasks where the dictionary is, and so too many of
-        # the few tasks of a wave on one worker.
-        threads = self.client.nthreads()
-        slots = sorted((slot, worker) for worker, number in threads.items() for slot in range(number))
-        return [slots[i % len(slots)][1] if slots else None for i in range(count)]
+        # the few tasks of a wave on one worker. Neighbours go to the same one:
+        # what they return is added up there.
+        slots = sorted(worker for worker, number in self.client.nthreads().items() for _ in range(number))
+        return [slots[i * len(slots) // count] if slots else None for i in range(count)]
 
     def gather(self, handles):
         with self._lost_workers_named():
