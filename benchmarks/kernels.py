@@ -28,6 +28,7 @@ from daskksvd.datasets import make_planted
 from daskksvd.learning.schedule import plan_schedule
 from daskksvd.learning.settings import Settings, check_settings
 from daskksvd.rows import Preprocessing
+from daskksvd.running.blas import blas_for
 
 SHAPES = ("768,1536,10", "768,1536,5", "768,6144,10", "128,256,5")
 BLOCKS = 8
@@ -205,7 +206,7 @@ def measure(d, m, k, dtype, rounds, large):
         for block in blocks:
             correlate_rounded(block, coders["omp"], correlations, space)
 
-    with ThreadPoolExecutor(2) as pool:
+    with blas_for(m, d), ThreadPoolExecutor(2) as pool:  # as a fit
         steps = {
             "large": lambda: np.matmul(square, square, out=out),
             "product": product,

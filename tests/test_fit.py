@@ -440,6 +440,21 @@ def test_a_planted_dictionary_is_found(seed, options):
     assert result.evaluate(rows)["relative_error"] < 1.05 * floor
 
 
+def test_rows_to_replace_atoms_by_are_at_hand_whenever_atoms_are_replaced(monkeypatch):
+    """An unused atom is given up as soon as it is found, one of two equal ones at the next look."""
+    planted = make_planted(8000, 32, 64, 3, random_state=3)
+    Y = np.concatenate([planted.array.compute(), np.zeros((8000, 1), np.float32)], axis=1)
+    init = np.concatenate([planted.dictionary, np.zeros((64, 1))], axis=1)
+    init[7] = np.eye(33)[32]
+    init[9] = init[3]
+    arguments = {"n_components": 64, "n_nonzero_coefs": 3, "init": init, "random_state": 0}
+    found = daskksvd.fit(Y, **arguments)
+    assert found.history.replaced_atoms.sum() >= 2
+    monkeypatch.setattr("daskksvd.learning.engine.may_find", lambda state, n_nonzero, n_waves: True)
+    always = daskksvd.fit(Y, **arguments)
+    assert_same_bits(found, always)
+
+
 def test_large_dictionaries_need_no_matrix_of_atoms_by_atoms(monkeypatch):
     planted = make_planted(6_000, 16, 40, 2, random_state=4)
     arguments = {"n_components": 40, "n_nonzero_coefs": 2, "random_state": 5}

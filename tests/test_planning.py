@@ -200,9 +200,9 @@ def test_schedule_is_that_of_the_fit(options, monkeypatch):
     assert first.read_bytes == (first.chunk_reads + held) * row_bytes
 
 
-def moments_bytes(m, d, k, itemsize, sums):
-    """Of the fields of `Moments` after enough rows: 64 worst of them are kept."""
-    worst = 64 * (2 * d * itemsize + 8 + 4 * k)
+def moments_bytes(m, d, k, itemsize, sums, n_worst=0):
+    """Of the fields of `Moments` after enough rows."""
+    worst = n_worst * (2 * d * itemsize + 8 + 4 * k)
     return 8 * m + (m * m + m * d) * sums + worst
 
 
@@ -219,6 +219,9 @@ def test_bytes_are_those_of_the_arrays():
     assert 0 < partials < tasks
     assert found.full.traffic.back == back
     assert found.survey.traffic.out == 0
+    # with these, atoms are replaced after a pass, and 64 of the worst rows come back for it
+    found = plan((20_000, d), n_threads=None, n_workers=3, update="batch")
+    assert found.full.traffic.back == moments_bytes(m, d, k, 4, 4, n_worst=64)
 
 
 def test_nothing_moves_between_threads():

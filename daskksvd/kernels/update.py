@@ -12,6 +12,13 @@ def add_faded(old, fade, new, total):
         total[i] = fade * old[i] + new[i]
 
 
+@kernel
+def multiply(array, factor, product):
+    """Set ``product`` to ``factor array``; flat arrays, maybe of different types."""
+    for i in range(array.shape[0]):
+        product[i] = factor * array[i]
+
+
 @reordering_kernel
 def normalise(directions, usable, atoms, out):
     """Fill ``out`` with unit atoms of given directions.
@@ -98,7 +105,7 @@ def replace_coefficients(residuals, indices, values, slots, before, after):
             values[row, a] = y
 
 
-@kernel
+@reordering_kernel
 def sweep_block(S, A, atoms, usable):
     """Gauss-Seidel over one block of atoms, at fixed codes.
 
@@ -108,7 +115,7 @@ def sweep_block(S, A, atoms, usable):
     Parameters
     ----------
     S : (b, d) float array
-        ``B - A D`` for the block's rows; kept up to date, overwritten.
+        ``B - A D`` for the block's rows, overwritten; rows to come are kept up to date.
     A : (b, b) float array
         The block's part of ``X'X``.
     atoms : (b, d) float array
@@ -135,7 +142,7 @@ def sweep_block(S, A, atoms, usable):
             value = change[f] * factor
             change[f] = value - atoms[j, f]
             atoms[j, f] = value
-        for i in range(b):
+        for i in range(j + 1, b):
             c = A[i, j]
             if c != 0:
                 for f in range(d):

@@ -29,7 +29,7 @@ from ..tracking import (
 )
 from .ksvd import count_blocks, ksvd_pass
 from .moments import MOMENTS, Wanted, add_all
-from .online import update_after_wave
+from .online import may_find, update_after_wave
 from .replacement import find_redundant, most_replaced, replace
 from .schedule import DONE, FULL, KSVD, WAVE, statistics
 from .sweep import error_at_fixed_codes, power_of, sweep
@@ -147,9 +147,12 @@ class Engine:
 
     def one_round(self, index, number, kind, jobs, may_replace):
         """Code the rows of a round; after a wave, update the dictionary."""
-        wanted = Wanted(statistics(kind, self.settings.n_components), self.n_worst)
-        moments = self.moments(jobs, wanted, self.stopping_now())
-        state = self.state
+        state, stopping = self.state, self.stopping_now()
+        if kind == WAVE and may_replace:
+            rows = sum(piece.n_rows for job in jobs for piece in job)
+            may_replace = may_find(state, rows * stopping.width, self.schedule.n_waves)
+        wanted = Wanted(statistics(kind, self.settings.n_components), self.n_worst if may_replace else 0)
+        moments = self.moments(jobs, wanted, stopping)
         replaced = []
         if kind == WAVE:
             state, replaced = update_after_wave(state, moments, self.schedule.n_waves, may_replace)
@@ -165,7 +168,7 @@ class Engine:
         """Update the dictionary after all rows were coded with it."""
         state, totals = self.state, self.state.totals
         dictionary, XX, XY, replaced = state.dictionary, totals.XX, totals.XY, []
-        if self.settings.update == "batch" and self.may_replace(index, FULL):
+        if self.may_replace(index, FULL):
             atoms = self.surplus(dictionary, totals.uses, power_of(XX))
             dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, totals)
         dictionary = sweep(dictionary, XX, XY, BATCH_SWEEPS)
@@ -211,14 +214,15 @@ class Engine:
                 self.state.dictionary,
                 self.stopping,
                 self.mapping,
-                self.n_worst,
+                self.n_worst if may_replace else 0,
                 self.n_blocks,
                 block_done,
             )
 
+        may_replace = self.may_replace(index, KSVD)
         dictionary, moments = self.runner.retrying(iteration, self.rows)
         replaced = []
-        if self.may_replace(index, KSVD):
+        if may_replace:
             atoms = self.surplus(dictionary, moments.uses, moments.uses.astype(float))
             dictionary, _, _, replaced = replace(dictionary, None, None, atoms, moments)
         self.succeed(
@@ -342,6 +346,8 @@ class Engine:
         if kind == WAVE:
             settled = self.state.n_updates >= REPLACE_AFTER
             return settled and (index < limit - 1 or progress < 0.75)
+        if self.settings.update == "online":
+            return False  # that was for the waves
         return 0 < index < min(max(2, limit // 2), limit - 1)
 
     def announce_round(self, index, number, kind, moments, replaced):

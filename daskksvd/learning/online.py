@@ -23,6 +23,26 @@ def add_faded(old, fade, new):
     return total
 
 
+def may_find(state, n_nonzero, n_waves):
+    """Whether the update after a wave may find atoms to replace.
+
+    Parameters
+    ----------
+    state : State
+    n_nonzero : int
+        Nonzeros in the codes of that wave, at most.
+    n_waves : int
+        Waves a pass.
+    """
+    idle = state.idle.max() + n_nonzero / len(state.dictionary)
+    return idle >= DEAD_USES or _looks(state.n_updates + 1, n_waves, len(state.dictionary))
+
+
+def _looks(t, n_waves, n_components):
+    """Whether the t-th update looks for redundant atoms."""
+    return t % max(1, n_waves // checks_per_pass(n_components)) == 0
+
+
 def update_after_wave(state, moments, n_waves, may_replace):
     """The state after a wave whose rows gave ``moments``.
 
@@ -55,8 +75,7 @@ def update_after_wave(state, moments, n_waves, may_replace):
     replaced = []
     if may_replace:
         atoms = [int(atom) for atom in np.flatnonzero(idle >= DEAD_USES)]
-        every = max(1, n_waves // checks_per_pass(len(dictionary)))
-        if t % every == 0:
+        if _looks(t, n_waves, len(dictionary)):
             redundant = find_redundant(dictionary, power_of(XX), t > IDLE_AFTER * n_waves)
             atoms += [atom for atom in redundant if atom not in set(atoms)]
         atoms = atoms[: most_replaced(len(dictionary))]

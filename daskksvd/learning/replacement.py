@@ -176,13 +176,13 @@ def replace(dictionary, XX, XY, atoms, moments):
     replaced : list of int
         Atoms that were replaced, mixtures included.
     """
+    if not atoms:
+        return dictionary, XX, XY, []
     left = np.linalg.norm(moments.worst_left, axis=1)
     bad = left > REPRESENTED * np.linalg.norm(moments.worst, axis=1)
     rows = (row / np.linalg.norm(row) for row in moments.worst[bad])
-    mixtures = []
-    if atoms:
-        found = find_mixtures(dictionary, moments.worst_left[bad], moments.worst_used[bad])
-        mixtures = [(j, halves) for j, halves in found if j not in set(atoms)]
+    found = find_mixtures(dictionary, moments.worst_left[bad], moments.worst_used[bad])
+    mixtures = [(j, halves) for j, halves in found if j not in set(atoms)]
     new = {}
     for atom in atoms:
         if mixtures:

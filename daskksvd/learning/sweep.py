@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..kernels.jit import read_only
-from ..kernels.update import normalise, sweep_block
+from ..kernels.update import multiply, normalise, sweep_block
 from ..running.blas import single_threaded_blas
 
 _BLOCK = 32
@@ -48,8 +48,7 @@ def sweep(dictionary, XX, XY, n_sweeps):
         normalise(read_only(XY), usable, read_only(dictionary), new)
         return new
     dictionary = dictionary.copy()
-    A = (XX / largest).astype(dtype)
-    B = (XY / largest).astype(dtype)
+    A, B = (_times(1 / max(largest, np.finfo(float).tiny), sums, dtype) for sums in (XX, XY))
     # products this thin gain nothing from more threads, and waking them beside
     # busy workers made a sweep five times slower
     with single_threaded_blas():
@@ -59,6 +58,12 @@ def sweep(dictionary, XX, XY, n_sweeps):
                 S = B[block] - A[block] @ dictionary
                 sweep_block(S, np.ascontiguousarray(A[block, block]), dictionary[block], usable[block])
     return dictionary
+
+
+def _times(factor, array, dtype):
+    product = np.empty(array.shape, dtype)
+    multiply(read_only(array.reshape(-1)), factor, product.reshape(-1))
+    return product
 
 
 def power_of(XX):
