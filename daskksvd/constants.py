@@ -37,8 +37,11 @@ GRAM_UNIT = 2.0**-14
 """Unit of rounded inner products of unit atoms, so the error is 3e-5 at most. It
 can only swap atoms that a row correlates with as closely as that."""
 
-GRAM_BLOCK = 1024
-"""Columns of a rounded Gram matrix made by one matrix product."""
+GRAM_ROWS = (64, 256)
+"""Least and most rows of a Gram matrix made by one matrix product."""
+
+GRAM_BYTES = 2**22
+"""Size of such a product, and as many are made at a time as threads."""
 
 BLOCK_BYTES = 6 * 2**20
 """Size aimed at for one block's correlations (rows x atoms): a compromise
@@ -72,9 +75,9 @@ TASK_ROWS = (256, 8192)
 """Least and most rows in one task, whatever the estimate says."""
 
 THREADED_PRODUCT = 2**28
-"""Multiplications of a product of atoms with atoms from which on the driver's BLAS
-may use more threads. At less, 3 ms, they gain little; on a busy machine waking them
-for each made a fit of 10,000 rows to 256 atoms eight times slower."""
+"""Multiplications of a product of atoms with atoms from which on more threads are
+worth waking. At less, 3 ms, they gain little; on a busy machine waking BLAS's for each
+made a fit of 10,000 rows to 256 atoms eight times slower."""
 
 READ_AGAIN = 4
 """A chunk is shared by at most about this many tasks of a full pass, each of

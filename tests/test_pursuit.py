@@ -352,7 +352,8 @@ def test_rounded_inner_products_only_choose_atoms(monkeypatch, dtype, rtol):
     stopping = Stopping(6, rtol, "omp")
     exact, _, explained = code_block(Y, make_coder(atoms, stopping))
     monkeypatch.setattr("daskksvd.coding.coder.FLOAT_GRAM_ATOMS", 100)
-    monkeypatch.setattr("daskksvd.coding.coder.GRAM_BLOCK", 64)
+    monkeypatch.setattr("daskksvd.coding.coder.GRAM_ROWS", (64, 64))
+    monkeypatch.setattr("daskksvd.coding.coder.THREADED_PRODUCT", 0)  # cut into three, the last of 64 rows
     coder = make_coder(atoms, stopping)
     assert coder.gram.dtype == np.int16
     assert_allclose(coder.gram[:150, :150] * coder.scale, atoms @ atoms.T, atol=2.0**-15 + 1e-6)
@@ -369,6 +370,22 @@ def test_rounded_inner_products_only_choose_atoms(monkeypatch, dtype, rtol):
         assert_allclose(values[: len(used)], expected, atol=20 * tolerance)
     # matching pursuit moves along inner products, so it keeps them exact
     assert make_coder(atoms, stopping._replace(pursuit="mp")).gram.dtype == dtype
+
+
+@pytest.mark.parametrize("most_in_full", [0, 2048])
+@pytest.mark.parametrize("pursuit", ["omp", "mp"])
+def test_threads_share_a_gram_matrix_and_change_no_bit_of_it(monkeypatch, most_in_full, pursuit):
+    monkeypatch.setattr("daskksvd.coding.coder.FLOAT_GRAM_ATOMS", most_in_full)
+    atoms = reference.unit_atoms(np.random.default_rng(4), 1000, 300).astype(np.float32)
+    one, three = (make_coder(atoms, Stopping(5, 0.0, pursuit), n_threads) for n_threads in (1, 3))
+    assert_array_equal(one.gram, three.gram)
+    assert_array_equal(one.inner, three.inner)
+    products = np.zeros((1024, 1024))
+    products[:1000, :1000] = atoms.astype(np.float64) @ atoms.T
+    assert_allclose(one.gram * one.scale, products, atol=one.scale / 2 + 1e-6 if one.scale < 1 else 1e-6)
+    assert_array_equal(one.gram, one.gram.T)
+    if one.inner.size:
+        assert_allclose(one.inner, products, atol=1e-6)
 
 
 def test_half_precision_is_widened_exactly():

@@ -3,8 +3,10 @@
 import threading
 
 import pytest
+import threadpoolctl
 
 from daskksvd.running import Blueprint, ThreadRunner, given
+from daskksvd.running.blas import single_threaded_blas
 
 
 @pytest.fixture
@@ -106,3 +108,36 @@ def test_cancelled_calls_are_not_made(runner):
     with pytest.raises(BaseException):  # noqa: B017  # CancelledError is no Exception
         runner.gather([total])
     assert made == []
+
+
+def blas_threads():
+    return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_blas_has_one_thread_while_any_task_runs_and_all_again_after():
+    """Although another thread leaves last than came first, whose settings threadpoolctl ignores."""
+    second_is_in, first_is_out = threading.Event(), threading.Event()
+    seen = []
+
+    def first():
+        with single_threaded_blas():
+            seen.append(blas_threads())
+            second_is_in.wait(60)
+        first_is_out.set()
+
+    def second():
+        with single_threaded_blas():
+            second_is_in.set()
+            first_is_out.wait(60)
+            seen.append(blas_threads())
+
+    before = blas_threads()
+    for _ in range(3):
+        second_is_in.clear(), first_is_out.clear()
+        threads = [threading.Thread(target=task) for task in (first, second)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert seen.pop() == seen.pop() == {1}
+        assert blas_threads() == before

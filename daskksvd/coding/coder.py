@@ -9,18 +9,22 @@ from ..constants import (
     BLOCK_BYTES,
     BLOCK_ROWS,
     FLOAT_GRAM_ATOMS,
-    GRAM_BLOCK,
+    GRAM_BYTES,
+    GRAM_ROWS,
     GRAM_UNIT,
     MP_STEPS_PER_COEF,
     PIVOT_MIN,
     ROUNDED_DOUBT,
     ROUNDED_WORK,
     ROUNDING,
+    THREADED_PRODUCT,
 )
 from ..kernels.pursuit import mp, omp
 from ..kernels.residual import tops_size
 from ..kernels.rounded import correlate, pack, pair_shape, round_products, round_rows, supported
 from ..kernels.rows import squared_norms, weighted_norms
+from ..running.blas import single_threaded_blas
+from ..running.threads import spread_over
 from .space import Space, aligned, kept_space
 
 
@@ -91,13 +95,15 @@ class Codes(NamedTuple):
     values: np.ndarray
 
 
-def make_coder(dictionary, stopping):
+def make_coder(dictionary, stopping, n_threads=1):
     """Pad a dictionary (m, d') and take its Gram matrix.
 
     Orthogonal matching pursuit may choose atoms by rounded numbers: by
     correlations of rounded rows and atoms, where the processor is faster at
     those, and by inner products of 16 bits, so that fewer bytes of them come
     from far. Of a large dictionary there are no others.
+
+    ``n_threads`` may be used for it.
     """
     m, d = dictionary.shape
     p = -(-m // ATOM_PAD) * ATOM_PAD
@@ -109,18 +115,39 @@ def make_coder(dictionary, stopping):
         rounded = (pack(padded, aligned), ROUNDED_DOUBT**2 * np.square(dictionary).mean(axis=0))
     inner = np.empty((0, 0), padded.dtype)
     if p <= FLOAT_GRAM_ATOMS or stopping.pursuit == "mp":
-        inner = np.matmul(padded, padded.T, out=aligned((p, p), padded.dtype))
-        if not rounded:
-            return freeze(Coder(padded, inner, 1.0, inner, m, stopping))
+        inner = aligned((p, p), padded.dtype)
+    if inner.size and not rounded:
+        _fill_gram(padded, inner, None, n_threads)
+        return freeze(Coder(padded, inner, 1.0, inner, m, stopping))
     gram = aligned((p, p), np.int16)
-    if inner.size:
-        round_products(inner, 1 / GRAM_UNIT, gram)
-    else:
-        for start in range(0, p, GRAM_BLOCK):
-            block = slice(start, start + GRAM_BLOCK)
-            round_products(padded[start:] @ padded[block].T, 1 / GRAM_UNIT, gram[start:, block])
-            gram[block, start:] = gram[start:, block].T
+    _fill_gram(padded, inner, gram, n_threads)
     return freeze(Coder(padded, gram, GRAM_UNIT, inner, m, stopping, *rounded))
+
+
+def _fill_gram(atoms, inner, rounded, n_threads):
+    """Fill two matrices with inner products of atoms; the first may be empty, the second None.
+
+    A large one by some rows up to the diagonal, on several threads, and mirrored:
+    cut alike for any number of threads, so that no bit depends on that. They are
+    not BLAS's own threads, which keep cores busy for a while after.
+    """
+    p, d = atoms.shape
+    most = int(np.clip(GRAM_BYTES // (p * atoms.itemsize), *GRAM_ROWS))
+    if p * p * d < THREADED_PRODUCT:
+        most, n_threads = p, 1
+
+    def fill(start):
+        stop = min(start + most, p)
+        products = inner[start:stop, :stop] if inner.size else np.empty((stop - start, stop), atoms.dtype)
+        np.matmul(atoms[start:stop], atoms[:stop].T, out=products)
+        if rounded is not None:
+            round_products(products, 1 / GRAM_UNIT, rounded[start:stop, :stop])
+        for matrix in (inner, rounded):
+            if matrix is not None and matrix.size:
+                matrix[:start, start:stop] = matrix[start:stop, :start].T
+
+    with single_threaded_blas(), spread_over(n_threads) as spread:
+        list(spread(fill, range(0, p, most)[::-1]))  # the longest first
 
 
 def freeze(coder):

@@ -16,7 +16,7 @@ from ..constants import (
     WORST_ROWS,
 )
 from ..running import Once, given
-from ..running.blas import blas_for
+from ..running.blas import blas_for, single_threaded_blas
 from ..tracking import (
     AtomsReplaced,
     CheckpointWritten,
@@ -135,7 +135,9 @@ class Engine:
             self.notify(PassStarted(index, kind, len(rounds), self.state.round_index))
             for number in range(self.state.round_index, len(rounds)):
                 may_replace = self.may_replace(index, kind, number / len(rounds))
-                self.one_round(index, number, kind, rounds[number], may_replace)
+                # more BLAS threads than one keep cores busy for a while after a product here
+                with single_threaded_blas():
+                    self.one_round(index, number, kind, rounds[number], may_replace)
                 if self.out_of_time() and number + 1 < len(rounds):
                     return "max_time"
                 if (number + 1) % self.checkpoint_every == 0 and number + 1 < len(rounds):

@@ -4,10 +4,12 @@ import numpy as np
 
 from ..kernels.jit import read_only
 from ..kernels.update import multiply, normalise, sweep_block
-from ..running.blas import single_threaded_blas
+
+_OUTER = 128
+"""Atoms between two products with the whole dictionary, and"""
 
 _BLOCK = 32
-"""Atoms between two matrix products; inside, changes pass from atom to atom."""
+"""between two with those gone over since; inside, changes pass from atom to atom."""
 
 
 def sweep(dictionary, XX, XY, n_sweeps):
@@ -49,15 +51,23 @@ def sweep(dictionary, XX, XY, n_sweeps):
         return new
     dictionary = dictionary.copy()
     A, B = (_times(1 / max(largest, np.finfo(float).tiny), sums, dtype) for sums in (XX, XY))
-    # products this thin gain nothing from more threads, and waking them beside
-    # busy workers made a sweep five times slower
-    with single_threaded_blas():
-        for _ in range(n_sweeps):
-            for start in range(0, len(dictionary), _BLOCK):
-                block = slice(start, start + _BLOCK)
-                S = B[block] - A[block] @ dictionary
-                sweep_block(S, np.ascontiguousarray(A[block, block]), dictionary[block], usable[block])
+    for _ in range(n_sweeps):
+        for first in range(0, len(dictionary), _OUTER):
+            _sweep_atoms(dictionary, A, B, usable, slice(first, min(first + _OUTER, len(dictionary))))
     return dictionary
+
+
+def _sweep_atoms(dictionary, A, B, usable, atoms):
+    """Go over some atoms that follow each other; the dictionary is changed in place."""
+    before = dictionary[atoms].copy()
+    left = B[atoms] - A[atoms] @ dictionary
+    for start in range(0, len(before), _BLOCK):
+        block = slice(start, min(start + _BLOCK, len(before)))
+        here = slice(atoms.start + block.start, atoms.start + block.stop)
+        done = slice(atoms.start, here.start)
+        if start:
+            left[block] -= A[here, done] @ (dictionary[done] - before[:start])
+        sweep_block(left[block], np.ascontiguousarray(A[here, here]), dictionary[here], usable[here])
 
 
 def _times(factor, array, dtype):

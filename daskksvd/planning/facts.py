@@ -111,7 +111,6 @@ def request_for(rows, settings, schedule, places):
         count_blocks(settings, rows.d),
         places.n_threads * (places.n_workers or 1),
         places.n_threads,
-        places.n_workers is not None,
     )
 
 

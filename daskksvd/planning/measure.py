@@ -1,6 +1,7 @@
 """What the steps of a fit cost here: the code of a fit itself, run on a few rows."""
 
 import contextlib
+import functools
 import statistics
 import time
 import warnings
@@ -25,7 +26,6 @@ from ..learning.sweep import power_of, sweep
 from ..rows import Piece, Preprocessing, Rows, preprocess, run_survey
 from ..running import Once, ThreadRunner, given
 from ..running.base import run_job
-from ..running.blas import single_threaded_blas
 from ..running.memory import available_bytes
 from ..running.threads import usable_cores
 from .model import Cost
@@ -53,9 +53,8 @@ class Request(NamedTuple):
     n_worst, n_blocks : int
         Worst rows kept, and blocks of atoms of K-SVD.
     side_by_side, readers : int
-        Threads that code at once, and that read at once.
-    on_workers : bool
-        Whether the coder is made by a worker, with one BLAS thread.
+        Threads that code at once, and those of one process: they read at once,
+        and make its coder.
     """
 
     settings: Settings
@@ -71,7 +70,6 @@ class Request(NamedTuple):
     n_blocks: int
     side_by_side: int
     readers: int
-    on_workers: bool
 
 
 class Measured(NamedTuple):
@@ -115,17 +113,16 @@ class Call(NamedTuple):
 class Recorder(ThreadRunner):
     """Threads that note how long every call takes, and the size of what it returns."""
 
-    def __init__(self, n_threads, on_workers):
+    def __init__(self, n_threads, in_process):
         super().__init__(n_threads)
         self.n_threads = n_threads
         self.calls = []
-        self._blas = single_threaded_blas if on_workers else contextlib.nullcontext
+        self._in_process = in_process
 
     def share(self, function, arguments, everywhere=False):
-        if function is not make_coder:
+        if not everywhere:
             return super().share(function, arguments)
-        with self._blas():
-            return self._note("share", function, *arguments)
+        return self._note("share", functools.partial(function, n_threads=self._in_process), *arguments)
 
     def submit(self, function, *arguments, place=None):
         kind = function.__name__
@@ -175,7 +172,7 @@ def measure_tasks(job, inputs, request):
     Measured
     """
     read, rows = _read(job, inputs, request)
-    runner = Recorder(min(request.side_by_side, usable_cores()), request.on_workers)
+    runner = Recorder(*(min(number, usable_cores()) for number in (request.side_by_side, request.readers)))
     try:
         return _Bench(runner, rows, request).measured(read)
     finally:

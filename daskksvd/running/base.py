@@ -36,7 +36,8 @@ class Once(NamedTuple):
     arguments : tuple
     everywhere : bool
         Make it once in every process instead: the result is larger than the
-        arguments, and made sooner than sent.
+        arguments, and made sooner than sent. The function then takes
+        ``n_threads``, of how many it may make use meanwhile.
     """
 
     function: Callable[..., Any]
@@ -210,9 +211,12 @@ def made_here(value):
     """A shared value; what is to be made once in every process is made, or was."""
     if not (type(value) is tuple and value[:1] == (_TO_MAKE,)):
         return value
+    from distributed import get_worker
+
     _, token, function, arguments = value
     with _making:  # others that need it wait
         if token not in _made:
             _made.clear()  # those of earlier rounds
-            _made[token] = function(*arguments)
+            # what else the worker has to do waits for it
+            _made[token] = function(*arguments, n_threads=get_worker().state.nthreads)
         return _made[token]

@@ -10,7 +10,7 @@ from ..constants import THREADED_PRODUCT
 
 _lock = threading.Lock()
 _inside = 0
-_limiter = None
+_holder = None
 
 
 @functools.cache
@@ -25,10 +25,10 @@ def single_threaded_blas():
     The limit is the process's, not the thread's, so the first task in sets
     it and the last one out lifts it. Between tasks the driver has all cores.
     """
-    global _inside, _limiter
+    global _inside, _holder
     with _lock:
         if _inside == 0:
-            _limiter = _controller().limit(limits=1)
+            _holder = _Holder()
         _inside += 1
     try:
         yield
@@ -36,8 +36,35 @@ def single_threaded_blas():
         with _lock:
             _inside -= 1
             if _inside == 0:
-                _limiter.restore_original_limits()
-                _limiter = None
+                _holder.release()
+                _holder = None
+
+
+class _Holder(threading.Thread):
+    """Sets the limit, and lifts it when released.
+
+    threadpoolctl lets only the thread that set OpenBLAS's limit change it again,
+    and passes over others without a word: so the first task in and the last one
+    out, mostly of different threads, cannot do it themselves.
+    """
+
+    def __init__(self):
+        super().__init__(name="daskksvd-blas", daemon=True)
+        self._held, self._done = threading.Event(), threading.Event()
+        self.start()
+        self._held.wait()
+
+    def run(self):
+        try:
+            limits = _controller().limit(limits=1)
+        finally:
+            self._held.set()
+        with limits:
+            self._done.wait()
+
+    def release(self):
+        self._done.set()
+        self.join()
 
 
 def blas_for(m, d):

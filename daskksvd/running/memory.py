@@ -2,7 +2,7 @@
 
 import psutil
 
-from ..constants import BLOCK_BYTES, BLOCK_ROWS, FLOAT_GRAM_ATOMS, GRAM_BLOCK, MEMORY_SHARE, PROCESS_BYTES
+from ..constants import BLOCK_BYTES, BLOCK_ROWS, FLOAT_GRAM_ATOMS, MEMORY_SHARE, PROCESS_BYTES
 
 
 def task_bytes(m, itemsize, chunk_bytes, block_row_bytes, statistics):
@@ -26,11 +26,14 @@ def task_bytes(m, itemsize, chunk_bytes, block_row_bytes, statistics):
 
 
 def coder_bytes(m, d, itemsize):
-    """Memory that a process needs for a dictionary, its Gram matrix and its rounded atoms."""
+    """Memory that a process needs for a dictionary, its Gram matrix and its rounded atoms.
+
+    Products that the matrix is filled from take less in every thread than its task later.
+    """
     atoms = m * d * (itemsize + 2)
     if m <= FLOAT_GRAM_ATOMS:
         return m * m * (itemsize + 2) + atoms
-    return 2 * m * m + 2 * GRAM_BLOCK * m * itemsize + atoms
+    return 2 * m * m + atoms
 
 
 def check_memory(runner, per_task, per_process, advice):

@@ -1,5 +1,6 @@
 """Tasks on threads of this process."""
 
+import contextlib
 import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +20,7 @@ class ThreadRunner(Runner):
         self._pool = ThreadPoolExecutor(self._n_threads, "daskksvd")
 
     def share(self, function, arguments, everywhere=False):
-        return function(*arguments)
+        return function(*arguments, n_threads=self._n_threads) if everywhere else function(*arguments)
 
     def submit(self, function, *arguments, place=None):
         waiting = [handle for handle in _futures(arguments) if not handle.done()]
@@ -61,6 +62,16 @@ class ThreadRunner(Runner):
     def close(self):
         self._pool.shutdown(wait=False, cancel_futures=True)
         lender.forget()
+
+
+@contextlib.contextmanager
+def spread_over(n_threads):
+    """A `map` over the threads of a pool; the plain one for a single thread."""
+    if n_threads == 1:
+        yield map
+    else:
+        with ThreadPoolExecutor(n_threads, "daskksvd") as pool:
+            yield pool.map
 
 
 def usable_cores():
