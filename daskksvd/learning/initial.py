@@ -6,6 +6,9 @@ import numpy as np
 
 from ..constants import INIT_CANDIDATES
 
+_NORMS = 1024
+"""Rows in double precision at a time: all of them would take new memory, which is slow to get."""
+
 
 def sample_size(settings, n):
     """Rows that the survey should bring back for the initial dictionary."""
@@ -45,16 +48,23 @@ def initial_dictionary(settings, sample, preprocessing, d, rng):
         return normalised(atoms).astype(dtype)
     if settings.init == "random":
         return normalised(rng.standard_normal((m, d))).astype(dtype)
-    rows = preprocessing.cast(np.dtype(np.float64)).apply(sample, np.float64)
-    norms = np.linalg.norm(rows, axis=1)
-    rows = rows[norms > 1e-6 * max(norms.max(initial=0), np.finfo(float).tiny)]
+    mapping = preprocessing.cast(np.dtype(np.float64))
+
+    def prepared(rows):
+        return mapping.apply(rows, np.float64)
+
+    parts = (sample[start : start + _NORMS] for start in range(0, len(sample), _NORMS))
+    norms = np.concatenate([np.empty(0), *(np.linalg.norm(prepared(part), axis=1) for part in parts)])
+    sample = sample[norms > 1e-6 * max(norms.max(initial=0), np.finfo(float).tiny)]
     if settings.init == "k-means++":
-        atoms = _far_apart(_distinct(normalised(rows), len(rows)), m, rng)
+        atoms = _far_apart(_distinct(normalised(prepared(sample)), len(sample)), m, rng)
     else:
-        atoms = _distinct(normalised(rows), m)
+        atoms = _distinct(normalised(prepared(sample[: 2 * m])), m)
+        if len(atoms) < m:  # many are alike
+            atoms = _distinct(normalised(prepared(sample)), m)
     if len(atoms) < m:
         warnings.warn(
-            f"only {len(atoms)} of {len(sample)} sampled rows are distinct and not zero; the other "
+            f"only {len(atoms)} of {len(norms)} sampled rows are distinct and not zero; the other "
             f"{m - len(atoms)} of n_components={m} atoms start as random directions",
             stacklevel=4,
         )
