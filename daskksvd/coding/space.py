@@ -9,18 +9,24 @@ import numpy as np
 _LINE = 64
 """Bytes of a cache line, and of the widest vector register."""
 
+_PAGE = 2**21
+"""Bytes of a large page of memory."""
+
 _thread = threading.local()
 
 
 def aligned(shape, dtype):
-    """An uninitialised array that begins with a cache line.
+    """An uninitialised array that begins with a cache line, or with a large page if it fills one.
 
-    NumPy's large arrays begin 16 bytes after one, so that every vector load of
-    64 bytes takes two lines: pursuit of 1,536 atoms took a fifth longer.
+    NumPy's large arrays begin 16 bytes after a line, so that every vector load of
+    64 bytes takes two: pursuit of 1,536 atoms took a fifth longer. NumPy asks for
+    large pages where they fit in, which was in half of an inner product matrix:
+    pursuit took 7 % longer than with all of it in them.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(size + _LINE, np.uint8)
-    start = -memory.ctypes.data % _LINE
+    whole = _LINE if size < _PAGE else _PAGE
+    memory = np.empty(-(-size // whole) * whole + whole, np.uint8)
+    start = -memory.ctypes.data % whole
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
