@@ -25,7 +25,9 @@ from daskksvd.coding import Stopping, code_block, code_blocks, codes_to_coo, ite
 from daskksvd.coding.coder import correlate_rounded
 from daskksvd.coding.space import Space, aligned
 from daskksvd.datasets import make_planted
-from daskksvd.learning.schedule import plan_schedule
+from daskksvd.kernels.moments import add_moments, add_residual_moments, subtract_reconstruction
+from daskksvd.learning.moments import COUPLED
+from daskksvd.learning.schedule import WAVE, plan_schedule, statistics
 from daskksvd.learning.settings import Settings, check_settings
 from daskksvd.rows import Preprocessing
 from daskksvd.running.blas import blas_for
@@ -65,32 +67,27 @@ product: rows times atoms alone, in blocks as coding cuts them. rounded: the sam
 bfloat16, where omp chooses atoms by those. omp, mp: coding with everything in it, from float16 rows to
 codes. roofline: time of 2 m d operations at the better of the two measured rates of full products, over
 that of coding. 2 threads: rows a second of two threads that code side by side, over those of one.
-cast, centre: preparing float16 rows, without and with a mean. statistics: those that a wave gathers.
-update: fading them and updating all atoms, shared out among the rows of a wave when {fit_rows} are
-learned from. share: both over coding. COO: codes to sparse arrays."""
+cast, centre: preparing float16 rows, without and with a mean. statistics: what gathering those of a wave
+adds to coding, block after block as in a task. update: fading them and updating all atoms, shared out
+among the rows of a wave when {fit_rows} are learned from. share: both over coding. COO: codes to sparse
+arrays."""
 
 
-def statistics_step(rows, codes, atoms):
-    """A call that adds the statistics which a wave gathers of coded rows, and the sums."""
-    from daskksvd.kernels.moments import add_moments, add_residual_moments, subtract_reconstruction
-    from daskksvd.learning.moments import COUPLED
-    from daskksvd.learning.schedule import WAVE, statistics
-
-    m, d = atoms.shape
+def learning_step(rows, coder):
+    """A call that codes rows as a task does and adds the statistics which a wave gathers, and the sums."""
+    m, d = coder.n_components, rows.shape[1]
     coupled = statistics(WAVE, m) == COUPLED
-    XX, XY, uses = (
-        np.zeros((m, m) if coupled else m, rows.dtype),
-        np.zeros((m, d), rows.dtype),
-        np.zeros(m, int),
-    )
-    left = rows.copy()
+    dtype = coder.dictionary.dtype
+    XX, XY, uses = np.zeros((m, m) if coupled else m, dtype), np.zeros((m, d), dtype), np.zeros(m, int)
+    plain = Preprocessing(None, None, None)
 
     def step():
-        if coupled:
-            add_moments(rows, codes.indices, codes.values, XX, XY, uses)
-        else:
-            subtract_reconstruction(left, atoms, codes.indices, codes.values)
-            add_residual_moments(left, codes.indices, codes.values, XX, XY, uses)
+        for block in code_blocks(rows, coder, plain):
+            if coupled:
+                add_moments(block.rows, *block.codes, XX, XY, uses)
+            else:
+                subtract_reconstruction(block.rows, coder.dictionary, *block.codes)
+                add_residual_moments(block.rows, *block.codes, XX, XY, uses)
 
     return step, XX, XY
 
@@ -191,8 +188,8 @@ def measure(d, m, k, dtype, rounds, large):
     plain = Preprocessing(None, None, None)
     centred = Preprocessing(rows.mean(axis=0, dtype=np.float64), None, None)
     codes, _, _ = code_block(rows, coders["omp"])
-    add_up, XX, XY = statistics_step(rows, codes, atoms)
-    add_up()
+    learning, XX, XY = learning_step(half, coders["omp"])
+    learning()
     square = np.random.default_rng(0).standard_normal((large, large)).astype(dtype)
     out = np.empty_like(square)
 
@@ -212,7 +209,6 @@ def measure(d, m, k, dtype, rounds, large):
             "product": product,
             "cast": lambda: plain.apply(half, dtype),
             "centre": lambda: centred.apply(half, dtype),
-            "statistics": add_up,
             "update": update_step(atoms, XX, XY),
             "coo": lambda: codes_to_coo(codes, m),
         }
@@ -220,6 +216,8 @@ def measure(d, m, k, dtype, rounds, large):
             steps["rounded"] = rounded
         for pursuit, coder in coders.items():
             steps[pursuit] = coding_step(half, coder)
+            if pursuit == "omp":
+                steps["learning"] = learning
             both = [coding_step(half, coder), coding_step(other_half, coder)]
             steps[f"{pursuit}_two"] = side_by_side(pool, both)
         seconds = least_seconds(steps, rounds)
@@ -235,9 +233,10 @@ def summary(seconds, d, m, k, padded, n, n_block, wave, large):
     row |= {"block_gflops": block_rate / 1e9, "large_gflops": large_rate / 1e9}
     row |= {
         name: seconds[name] / n * 1e6
-        for name in ("product", "rounded", "omp", "mp", "cast", "centre", "statistics", "coo")
+        for name in ("product", "rounded", "omp", "mp", "cast", "centre", "coo")
         if name in seconds
     }
+    row["statistics"] = (seconds["learning"] - seconds["omp"]) / n * 1e6
     row["update"] = seconds["update"] / wave * 1e6
     row["update_seconds"] = seconds["update"]
     row["learning_share"] = (row["statistics"] + row["update"]) / row["omp"]
