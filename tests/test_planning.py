@@ -214,9 +214,9 @@ def test_bytes_are_those_of_the_arrays():
     assert out == 3 * (m * d * 4 + d * (8 + 4))  # dictionary, mean in float64, scales
     assert back == moments_bytes(m, d, k, 4, 4)
     partial, total = moments_bytes(m, d, k, 4, 4), moments_bytes(m, d, k, 4, 8)
-    _, _, _, _, _, partials, totals = tree_of(tasks, 3)
-    assert tree == partials * partial + totals * total
-    assert 0 < partials < tasks
+    moved = tree_of(tasks, 3)
+    assert tree == moved.moved_leaves * partial + moved.moved_sums * total
+    assert 0 < moved.moved_leaves < tasks
     assert found.full.traffic.back == back
     assert found.survey.traffic.out == 0
     # with these, atoms are replaced after a pass, and 64 of the worst rows come back for it

@@ -116,16 +116,15 @@ def make_coder(dictionary, stopping, n_threads=1):
     inner = np.empty((0, 0), padded.dtype)
     if p <= FLOAT_GRAM_ATOMS or stopping.pursuit == "mp":
         inner = aligned((p, p), padded.dtype)
-    if inner.size and not rounded:
-        _fill_gram(padded, inner, None, n_threads)
-        return freeze(Coder(padded, inner, 1.0, inner, m, stopping))
-    gram = aligned((p, p), np.int16)
+    gram, unit = inner, 1.0
+    if rounded or not inner.size:
+        gram, unit = aligned((p, p), np.int16), GRAM_UNIT
     _fill_gram(padded, inner, gram, n_threads)
-    return freeze(Coder(padded, gram, GRAM_UNIT, inner, m, stopping, *rounded))
+    return freeze(Coder(padded, gram, unit, inner, m, stopping, *rounded))
 
 
-def _fill_gram(atoms, inner, rounded, n_threads):
-    """Fill two matrices with inner products of atoms; the first may be empty, the second None.
+def _fill_gram(atoms, inner, gram, n_threads):
+    """Fill ``inner``, unless empty, and ``gram``, unless the same, with inner products of atoms.
 
     A large one by some rows up to the diagonal, on several threads, and mirrored:
     cut alike for any number of threads, so that no bit depends on that. They are
@@ -140,11 +139,11 @@ def _fill_gram(atoms, inner, rounded, n_threads):
         stop = min(start + most, p)
         products = inner[start:stop, :stop] if inner.size else np.empty((stop - start, stop), atoms.dtype)
         np.matmul(atoms[start:stop], atoms[:stop].T, out=products)
-        if rounded is not None:
-            round_products(products, 1 / GRAM_UNIT, rounded[start:stop, :stop])
-        for matrix in (inner, rounded):
-            if matrix is not None and matrix.size:
-                matrix[:start, start:stop] = matrix[start:stop, :start].T
+        if inner.size:
+            inner[:start, start:stop] = products[:, :start].T
+        if gram is not inner:
+            round_products(products, 1 / GRAM_UNIT, gram[start:stop, :stop])
+            gram[:start, start:stop] = gram[start:stop, :start].T
 
     with single_threaded_blas(), spread_over(n_threads) as spread:
         list(spread(fill, range(0, p, most)[::-1]))  # the longest first

@@ -92,7 +92,8 @@ def request_for(rows, settings, schedule, places):
     n_worst = max(WORST_ROWS, most_replaced(m))
     n_rows = min(schedule.task_rows, max(rows_per_task(m, rows.d, stopping.width), schedule.wave_task_rows))
     kinds = [kind for kind in kinds_of(schedule) if kind != KSVD]
-    # worst rows come back where atoms may be replaced: in some of the waves, and half of the batches
+    # worst rows come back where atoms may be replaced: in few waves, which is not counted, and half of
+    # the full passes with update="batch"
     gathered = n_worst if settings.update == "batch" and settings.replace_atoms else 0
     wanted = {kind: Wanted(statistics(kind, m), gathered) for kind in kinds}
     if schedule.held:
