@@ -23,7 +23,7 @@ import numpy as np
 import daskksvd
 from daskksvd.coding import Stopping, code_block, code_blocks, codes_to_coo, iterate_blocks, make_coder
 from daskksvd.coding.coder import correlate_rounded
-from daskksvd.coding.space import Space, aligned
+from daskksvd.coding.space import Space
 from daskksvd.datasets import make_planted
 from daskksvd.kernels.moments import add_moments, add_residual_moments, subtract_reconstruction
 from daskksvd.learning.moments import COUPLED
@@ -31,6 +31,7 @@ from daskksvd.learning.schedule import WAVE, plan_schedule, statistics
 from daskksvd.learning.settings import Settings, check_settings
 from daskksvd.rows import Preprocessing
 from daskksvd.running.blas import blas_for
+from daskksvd.running.lending import aligned
 
 SHAPES = ("768,1536,10", "768,1536,5", "768,6144,10", "128,256,5")
 BLOCKS = 8

@@ -4,6 +4,9 @@ import itertools
 import os
 import signal
 import threading
+import time
+import typing
+import weakref
 
 import dask.array as da
 import numpy as np
@@ -13,7 +16,9 @@ from distributed import Client, LocalCluster
 
 import daskksvd
 from daskksvd.datasets import make_planted
+from daskksvd.running import Blueprint, base
 from daskksvd.running.cluster import ClusterRunner
+from daskksvd.running.lending import lender
 from daskksvd.tracking import WaveFinished
 
 SIZE = {"n_components": 64, "n_nonzero_coefs": 3, "random_state": 5, "max_passes": 2}
@@ -152,3 +157,57 @@ def test_relative_path_means_the_same_to_workers(client, store, monkeypatch):
     found = daskksvd.fit("samples.zarr", client=client, **SIZE)
     expected = daskksvd.fit(store, **SIZE)
     np.testing.assert_array_equal(found.dictionary.values, expected.dictionary.values)
+
+
+class _Part:
+    """A partial result that tells how many others there are."""
+
+    alive: typing.ClassVar = weakref.WeakSet()
+    most = 0
+
+    def __init__(self, parts):
+        self.sum = sum(parts)
+        self.alive.add(self)
+        _Part.most = max(self.most, len(self.alive))
+
+
+def _part(job, inputs):
+    time.sleep(0.02)  # for the messages that tell what is no longer needed
+    return _Part([job])
+
+
+def _add_parts(parts):
+    return _Part([part.sum for part in parts])
+
+
+class _NoRows:
+    def inputs(self, job):
+        return []
+
+
+def test_partial_results_are_let_go_once_they_are_added(monkeypatch):
+    monkeypatch.setattr(_Part, "most", 0)
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        runner = ClusterRunner(client)
+        total = runner.reduce(Blueprint(_part, _add_parts), _NoRows(), range(64))
+        runner.close()
+    assert total.sum == sum(range(64))
+    assert _Part.most <= 32  # of the 64, and 15 sums
+
+
+def test_workers_keep_no_memory_after_a_fit(store):
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        freed = []
+        kept = lambda: len(lender._free) + len(base._made)  # noqa: E731
+        daskksvd.fit(store, client=client, callbacks=[lambda event: freed.append(kept())], **SIZE)
+        assert max(freed) > 0
+        end = time.monotonic() + 10
+        while kept() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not kept()

@@ -470,7 +470,7 @@ def test_large_dictionaries_need_no_matrix_of_atoms_by_atoms(monkeypatch):
         sizes.extend(part.XX.shape for part in parts if part.XX is not None)
         return add_all(parts)
 
-    monkeypatch.setattr("daskksvd.learning.engine.MOMENTS", moments.MOMENTS._replace(finish=recorded))
+    monkeypatch.setattr("daskksvd.learning.engine.MOMENTS", moments.MOMENTS._replace(combine=recorded))
     result = daskksvd.fit(planted.array, **arguments)
     assert set(sizes) == {(40,)}
     assert recovered_atoms(result.dictionary, planted.dictionary) == 1

@@ -51,7 +51,7 @@ def plan(array, **options):
 
 @pytest.mark.parametrize(
     ("tasks", "calls", "leaves", "sums"),
-    [(1, 1, 1, 0), (8, 2, 8, 1), (9, 2, 9, 1), (10, 2, 10, 1), (64, 10, 8, 9), (65, 10, 9, 9)],
+    [(1, 1, 1, 0), (8, 1, 8, 0), (9, 3, 5, 2), (10, 3, 5, 2), (64, 15, 8, 6), (65, 17, 8, 6)],
 )
 def test_tree(tasks, calls, leaves, sums):
     """As counted by hand; and as many additions as the runner makes."""
@@ -65,7 +65,7 @@ def test_tree(tasks, calls, leaves, sums):
         return sum(parts)
 
     runner = ThreadRunner(1)
-    root = runner.tree(combine, [runner.submit(int, 1) for _ in range(tasks)])
+    root = runner.tree(combine, [runner.submit(int, 1) for _ in range(tasks)], tasks)
     assert runner.gather([root]) == [tasks]
     runner.close()
     assert len(added) == calls
@@ -77,14 +77,14 @@ WORK = Work((Round(10, 1000, 20),) * 3, sent=1000, partial=100, total=200, resul
 
 
 def test_round_on_threads_by_hand():
-    """Ten tasks on four threads take three turns; the last eleven additions wait for each other."""
+    """Ten tasks on four threads take three turns; the last seven additions wait for each other."""
     found = round_seconds(WORK.rounds[0], WORK, COST, None, 1, 4)
     assert found == pytest.approx(
         Seconds(
             reading=3 * 2 * 0.02,
             coding=3 * (0.1 + 100 * 0.001),
             preparing=0.5,
-            adding=11 * 0.01 + 0.3,
+            adding=(12 - 7) / 4 * 0.01 + 7 * 0.01 + 0.3,
             driver=0.7,
         )
     )
@@ -92,25 +92,24 @@ def test_round_on_threads_by_hand():
 
 
 def test_additions_beside_the_coding():
-    """Of 64 tasks' 73 additions, 17 are on the way from the last task to the end."""
+    """Of 64 tasks' 78 additions, 14 are on the way from the last task to the end."""
     work, cost = Work((Round(64, 64, 0),)), Cost(add=1.0)
     found = round_seconds(work.rounds[0], work, cost, None, 1, 4)
-    assert found.adding == pytest.approx((73 - 17) / 4 + 17)
+    assert found.adding == pytest.approx((78 - 14) / 4 + 14)
 
 
 def test_round_on_workers_by_hand():
     network = Network(latency=0.04, bandwidth=1e4, dispatch=0.001)
     found = round_seconds(WORK.rounds[0], WORK, COST, network, 2, 2)
-    # dictionary: to the first worker, and from there to the other. Of the first eight tasks five ran on
-    # one worker, and three on the other, which has both of the rest: so the sum moves there
-    moved = 0.04 + 2 * 1000 / 1e4 + 150 / 1e4 + (3 * 100 + 1 * 200) / 1e4
+    # dictionary: to the first worker, and from there to the other. Each adds up its five tasks
+    moved = 0.04 + 2 * 1000 / 1e4 + 150 / 1e4 + 200 / 1e4
     assert found.network == pytest.approx(moved)
     assert found.sending == 0  # done beside the coding
     slow = round_seconds(WORK.rounds[0], WORK, COST, network._replace(dispatch=1.0), 2, 2)
-    assert slow.sending == pytest.approx(12 * 1.0 - slow.reading - slow.coding)
-    assert traffic(WORK.rounds[0], WORK, 2) == Traffic(2000, 500, 150)
+    assert slow.sending == pytest.approx(13 * 1.0 - slow.reading - slow.coding - 5 / 4 * 0.01)
+    assert traffic(WORK.rounds[0], WORK, 2) == Traffic(2000, 200, 150)
     assert traffic(WORK.rounds[0], WORK, 1) == Traffic(1000, 0, 150)
-    assert traffic(WORK.rounds[0], WORK, 100) == Traffic(100_000, 900, 150)
+    assert traffic(WORK.rounds[0], WORK, 100) == Traffic(100_000, 1000, 150)
 
 
 def test_slow_network_is_waited_for():
@@ -118,8 +117,8 @@ def test_slow_network_is_waited_for():
     network = Network(latency=0.0, bandwidth=10.0, dispatch=0.0)
     work = Work((Round(64, 64, 0),), partial=100, total=100)
     found = round_seconds(work.rounds[0], work, Cost(task=0.1), network, 16, 1)
-    # four tasks a worker: half of each group of eight moves, and seven sums to where the eighth is
-    tail = (4 + 7) * 100 / 10
+    # four tasks a worker: half of each group of eight moves, and of each two sums one
+    tail = (4 + 3) * 100 / 10
     stream = (8 * 4 + 7) * 100 / 16 / 10
     assert found.network == pytest.approx(tail + stream - 4 * 0.1)
 
@@ -200,10 +199,10 @@ def test_schedule_is_that_of_the_fit(options, monkeypatch):
     assert first.read_bytes == (first.chunk_reads + held) * row_bytes
 
 
-def moments_bytes(m, d, k, itemsize, sums, n_worst=0):
+def moments_bytes(m, d, k, itemsize, n_worst=0):
     """Of the fields of `Moments` after enough rows."""
     worst = n_worst * (2 * d * itemsize + 8 + 4 * k)
-    return 8 * m + (m * m + m * d) * sums + worst
+    return 8 * m + (m * m + m * d) * itemsize + worst
 
 
 def test_bytes_are_those_of_the_arrays():
@@ -212,16 +211,16 @@ def test_bytes_are_those_of_the_arrays():
     tasks = found.wave.tasks_per_round
     out, tree, back = found.wave.traffic
     assert out == 3 * (m * d * 4 + d * (8 + 4))  # dictionary, mean in float64, scales
-    assert back == moments_bytes(m, d, k, 4, 4)
-    partial, total = moments_bytes(m, d, k, 4, 4), moments_bytes(m, d, k, 4, 8)
+    assert back == moments_bytes(m, d, k, 4)
+    each = moments_bytes(m, d, k, 4)
     moved = tree_of(tasks, 3)
-    assert tree == moved.moved_leaves * partial + moved.moved_sums * total
+    assert tree == (moved.moved_leaves + moved.moved_sums) * each
     assert 0 < moved.moved_leaves < tasks
     assert found.full.traffic.back == back
     assert found.survey.traffic.out == 0
     # with these, atoms are replaced after a pass, and 64 of the worst rows come back for it
     found = plan((20_000, d), n_threads=None, n_workers=3, update="batch")
-    assert found.full.traffic.back == moments_bytes(m, d, k, 4, 4, n_worst=64)
+    assert found.full.traffic.back == moments_bytes(m, d, k, 4, n_worst=64)
 
 
 def test_nothing_moves_between_threads():

@@ -32,17 +32,12 @@ def test_a_single_job_runs_where_it_is_asked_for_and_ends_like_several(runner):
 
     def combine(parts):
         threads = set.union(*[part["threads"] for part in parts])
-        return {"sum": sum(part["sum"] for part in parts), "threads": threads}
+        return {"sum": sum(part["sum"] for part in parts), "threads": threads, "combined": True}
 
-    def finish(parts):
-        return combine(parts) | {"finished": True}
-
-    one, two = (
-        runner.reduce(Blueprint(chunk, combine, finish), Rows(), jobs, given(10)) for jobs in ([1], [1, 2])
-    )
+    one, two = (runner.reduce(Blueprint(chunk, combine), Rows(), jobs, given(10)) for jobs in ([1], [1, 2]))
     here = threading.current_thread().name
-    assert one == {"sum": 16, "threads": {here}, "finished": True}
-    assert two["sum"] == 33 and two["finished"] and here not in two["threads"]
+    assert one == {"sum": 16, "threads": {here}, "combined": True}
+    assert two["sum"] == 33 and two["combined"] and here not in two["threads"]
 
 
 def test_no_thread_waits_for_an_argument(runner):

@@ -24,8 +24,9 @@ from ..kernels.residual import tops_size
 from ..kernels.rounded import correlate, pack, pair_shape, round_products, round_rows, supported
 from ..kernels.rows import squared_norms, weighted_norms
 from ..running.blas import single_threaded_blas
+from ..running.lending import aligned
 from ..running.threads import spread_over
-from .space import Space, aligned, kept_space
+from .space import Space, kept_space
 
 
 class Stopping(NamedTuple):

@@ -1,4 +1,4 @@
-"""Memory for kernels: aligned, and kept from one task to the next."""
+"""Memory for kernels, kept from one task to the next."""
 
 import contextlib
 import math
@@ -6,28 +6,9 @@ import threading
 
 import numpy as np
 
-_LINE = 64
-"""Bytes of a cache line, and of the widest vector register."""
-
-_PAGE = 2**21
-"""Bytes of a large page of memory."""
+from ..running.lending import aligned
 
 _thread = threading.local()
-
-
-def aligned(shape, dtype):
-    """An uninitialised array that begins with a cache line, or with a large page if it fills one.
-
-    NumPy's large arrays begin 16 bytes after a line, so that every vector load of
-    64 bytes takes two: pursuit of 1,536 atoms took a fifth longer. NumPy asks for
-    large pages where they fit in, which was in half of an inner product matrix:
-    pursuit took 7 % longer than with all of it in them.
-    """
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    whole = _LINE if size < _PAGE else _PAGE
-    memory = np.empty(-(-size // whole) * whole + whole, np.uint8)
-    start = -memory.ctypes.data % whole
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 class Space:

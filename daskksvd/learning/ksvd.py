@@ -102,7 +102,7 @@ def ksvd_pass(runner, rows, jobs, dictionary, stopping, preprocessing, n_worst, 
     jobs = [(job, rows.inputs(job)) for job in jobs]
     coded = [runner.submit(run_job, _code_job, job, inputs, shared, mapping, n_worst) for job, inputs in jobs]
     codes = [runner.submit(_first, pair) for pair in coded]
-    root = runner.tree(add_all, (runner.submit(_second, pair) for pair in coded))
+    root = runner.tree(add_all, (runner.submit(_second, pair) for pair in coded), len(jobs))
     [moments] = runner.gather([root])
     del coded, root
     change = None
@@ -113,7 +113,7 @@ def ksvd_pass(runner, rows, jobs, dictionary, stopping, preprocessing, n_worst, 
             for (job, inputs), old in zip(jobs, codes, strict=True)
         ]
         codes = [runner.submit(_first, pair) for pair in updated]
-        spread = runner.tree(add_spreads, (runner.submit(_second, pair) for pair in updated))
+        spread = runner.tree(add_spreads, (runner.submit(_second, pair) for pair in updated), len(jobs))
         [after] = runner.gather([runner.submit(dominant_directions, spread, dictionary[atoms])])
         del updated, spread
         change = _Change(dictionary, atoms, after)

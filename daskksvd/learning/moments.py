@@ -7,10 +7,11 @@ import numpy as np
 from ..coding import code_blocks
 from ..kernels.moments import add_moments, add_residual_moments, subtract_reconstruction
 from ..running import Blueprint
+from ..running.lending import aligned
 
 
 class Moments(NamedTuple):
-    """Sums over coded rows. Partials are in the computation's dtype, totals in float64.
+    """Sums over coded rows, the statistics in the computation's dtype.
 
     Attributes
     ----------
@@ -93,9 +94,8 @@ def job_moments(job, inputs, coder, preprocessing, wanted):
     uses = np.zeros(m, np.int64)
     XX = XY = None
     if wanted.statistics is not None:
-        # filled, not np.zeros: NumPy asks for large pages only of memory that need not be zero
-        XX = np.empty((m, m) if wanted.statistics == COUPLED else m, dtype)
-        XY = np.empty((m, d), dtype)
+        XX = aligned((m, m) if wanted.statistics == COUPLED else (m,), dtype)
+        XY = aligned((m, d), dtype)
         XX.fill(0)
         XY.fill(0)
     total = Totals(wanted.n_worst, coder, preprocessing)
@@ -195,7 +195,7 @@ def merge_worst(parts, most):
 
 
 def add_all(parts):
-    """Add a list of `Moments`, statistics in float64."""
+    """Add a list of `Moments`; statistics in double precision, and rounded once."""
     worst = [tuple(getattr(part, name) for name in WORST) for part in parts]
     n_worst = max(part.n_worst for part in parts)
     return Moments(
@@ -216,23 +216,17 @@ def add_all(parts):
 def _add_arrays(arrays):
     if arrays[0] is None:
         return None
-    total = np.empty(arrays[0].shape)
+    total = aligned(arrays[0].shape, arrays[0].dtype)
     flat, arrays = total.reshape(-1), [array.reshape(-1) for array in arrays]
+    sums = np.empty(min(_ADDED, len(flat)))
     for start in range(0, len(flat), _ADDED):
         block = slice(start, start + _ADDED)
-        flat[block] = arrays[0][block]
+        here = sums[: len(flat[block])]
+        here[:] = arrays[0][block]
         for array in arrays[1:]:
-            flat[block] += array[block]
+            here += array[block]
+        flat[block] = here
     return total
 
 
-def add_up(parts):
-    """`add_all` for the last time: back in the computation's dtype, half as much to send."""
-    total = add_all(parts)
-    if total.XX is None:
-        return total
-    dtype = total.worst.dtype
-    return total._replace(XX=total.XX.astype(dtype), XY=total.XY.astype(dtype))
-
-
-MOMENTS = Blueprint(job_moments, add_all, add_up)
+MOMENTS = Blueprint(job_moments, add_all)

@@ -198,12 +198,12 @@ def memory_of(rows, settings, request, work, places, keeps):
     waiting = state = 0
     for kind, part in work.items():
         tasks = max(round_.tasks for round_ in part.rounds)
-        # what one addition takes together, at the first level of the tree and higher up
-        held = min(tasks, TREE_FAN_IN) * part.partial
-        held += min(math.ceil(tasks / TREE_FAN_IN), TREE_FAN_IN) * part.total if tasks > TREE_FAN_IN else 0
-        waiting = max(waiting, held)
+        # a group to be added, and a sum at every level of the tree above
+        levels = math.ceil(math.log2(max(1, tasks / TREE_FAN_IN)))
+        waiting = max(waiting, min(tasks, TREE_FAN_IN) * part.partial + levels * part.total)
         if kind != "block":
-            state = max(state, 4 * part.total)  # faded and new, of this pass and of the round
+            # faded and new in double precision, of this pass and of the round
+            state = max(state, (16 // settings.dtype.itemsize + 2) * part.total)
     kept = bytes_of(rows) if keeps else 0
     if settings.update == "ksvd":
         codes = request.n_samples * request.stopping.width * (4 + settings.dtype.itemsize)

@@ -310,7 +310,7 @@ class _Bench:
             share=min((call.seconds for call in runner.take("share")), default=0.0),
             add=_per_part(adds),
         )
-        return cost, (tasks[-1].size, adds[-2].size, adds[-1].size), result
+        return cost, (tasks[-1].size, adds[0].size, adds[-1].size), result
 
     def ksvd(self, dictionary, mapping):
         """Costs and sizes of the two kinds of rounds of K-SVD proper: coding, and blocks of atoms."""

@@ -226,7 +226,7 @@ def tree_of(tasks, n_workers=1):
     """The `Tree` of so many tasks, of which neighbours run on the same worker."""
     counter = _Counter()
     leaves = [_Result(number * n_workers // tasks, True) for number in range(tasks)]
-    root = Runner.tree(counter, None, leaves)
+    root = Runner.tree(counter, None, leaves, tasks)
     return Tree(counter.calls, *root.added, counter.moved_leaves, counter.moved_sums)
 
 

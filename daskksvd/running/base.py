@@ -1,12 +1,14 @@
 """What a runner offers, and the reduction tree that all of them share."""
 
 import abc
+import itertools
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..constants import ATTEMPTS, TREE_FAN_IN
 from .blas import single_threaded_blas
+from .lending import lender
 
 
 class Blueprint(NamedTuple):
@@ -18,13 +20,10 @@ class Blueprint(NamedTuple):
         ``chunk(job, inputs, *shared) -> partial``: what one task returns.
     combine : callable
         ``combine(partials) -> partial``: adds a list of them, one or more.
-    finish : callable, optional
-        The same for the last list, if that is different.
     """
 
     chunk: Callable[..., Any]
     combine: Callable[[list], Any]
-    finish: Callable[[list], Any] | None = None
 
 
 class Once(NamedTuple):
@@ -134,7 +133,7 @@ class Runner(abc.ABC):
             if self.runs_here and len(jobs) == 1:
                 # to wake a thread for one small task, and to be woken, takes half as long as the task
                 part = run_job(blueprint.chunk, jobs[0], self.gather(rows.inputs(jobs[0])), *handles)
-                return (blueprint.finish or blueprint.combine)([part])
+                return blueprint.combine([part])
             places = self.places(len(jobs))
             root = self.tree(
                 blueprint.combine,
@@ -142,7 +141,7 @@ class Runner(abc.ABC):
                     self.submit(run_job, blueprint.chunk, job, rows.inputs(job), *handles, place=place)
                     for job, place in zip(jobs, places, strict=True)
                 ),
-                blueprint.finish,
+                len(jobs),
             )
             return self.gather([root])[0]
 
@@ -163,32 +162,21 @@ class Runner(abc.ABC):
                 self.recover()
                 rows.place()
 
-    def tree(self, combine, handles, finish=None):
-        """Reduce an iterable of handles in a tree.
+    def tree(self, combine, handles, count):
+        """Reduce an iterable of ``count`` handles in a tree, each half of them for itself.
 
-        Inner nodes are submitted as soon as their leaves are, so that first
-        come, first served keeps few partial results alive.
+        Workers that run neighbouring leaves so have sums of all of theirs, and
+        pass on only those. Inner nodes are submitted as soon as their leaves
+        are, so that first come, first served keeps few partial results alive.
         """
-        levels = [[]]
+        handles = iter(handles)
 
-        def push(handle, level):
-            if level == len(levels):
-                levels.append([])
-            levels[level].append(handle)
-            if len(levels[level]) == TREE_FAN_IN:
-                group, levels[level] = levels[level], []
-                push(self.submit(combine, group), level + 1)
+        def node(count):
+            if count <= TREE_FAN_IN:
+                return self.submit(combine, list(itertools.islice(handles, count)))
+            return self.submit(combine, [node(count // 2), node(count - count // 2)])
 
-        for handle in handles:
-            push(handle, 0)
-        rest = []
-        for level in levels:
-            rest = level + rest
-        while len(rest) > TREE_FAN_IN:
-            group, rest = rest[:TREE_FAN_IN], rest[TREE_FAN_IN:]
-            rest = [self.submit(combine, group), *rest]
-        # even of a single leaf, so that it is finished like any other
-        return self.submit(finish or combine, rest)
+        return node(count)
 
 
 def run_job(function, job, inputs, *shared):
@@ -205,6 +193,13 @@ _making = threading.Lock()
 def to_make(token, function, arguments):
     """What `made_here` turns into ``function(*arguments)``, once in a process."""
     return (_TO_MAKE, token, function, arguments)
+
+
+def let_go():
+    """Forget what is kept for later tasks: they will make it again."""
+    with _making:
+        _made.clear()
+    lender.forget()
 
 
 def made_here(value):

@@ -2,11 +2,12 @@
 
 import os
 import uuid
+import weakref
 
 import dask
 from dask.sizeof import sizeof
 
-from .base import Runner, WorkersLost, same, to_make
+from .base import Runner, WorkersLost, let_go, same, to_make
 
 RETRIES = 3
 """Times the scheduler gives a task to another worker when one dies under it."""
@@ -37,7 +38,8 @@ class ClusterRunner(Runner):
         self.client = client
         self._name = f"daskksvd-{uuid.uuid4().hex[:8]}"
         self._count = 0
-        self._pending = []
+        # only those that somebody waits for: workers keep what a handle refers to
+        self._pending = weakref.WeakSet()
         self.recover()
 
     def memory(self):
@@ -72,7 +74,7 @@ class ClusterRunner(Runner):
             workers=place,
             allow_other_workers=place is not None,
         )
-        self._pending.append(handle)
+        self._pending.add(handle)
         return handle
 
     def places(self, count):
@@ -89,7 +91,7 @@ class ClusterRunner(Runner):
         return values
 
     def cancel(self):
-        self.client.cancel(self._pending, force=True)
+        self.client.cancel(list(self._pending), force=True)
         self._pending.clear()
 
     def hold(self, graph, keys):
@@ -127,6 +129,8 @@ class ClusterRunner(Runner):
 
     def close(self):
         self.forget()
+        if self.client.status == "running":
+            self.client.run(let_go, on_error="ignore")
 
     def _lost_workers_named(self):
         return _LostWorkersNamed(self)
