@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -104,3 +105,17 @@ def test_a_fit_keeps_no_memory(tmp_path):
     lender.forget()
     del first
     assert not lender._free
+
+
+def test_what_is_forgotten_is_gone_while_something_is_still_lent():
+    lending = Lender()
+    still = lending.array((100, 8), np.float32)
+    other = lending.array((100, 8), np.float32)
+    memory = weakref.ref(other.base.base.obj)  # an array over the bytes
+    gone = weakref.ref(lending.array((100, 8), np.float32).base.base.obj)
+    assert len(lending._free) == 1 and gone() is not None
+    lending.forget()
+    assert gone() is None
+    del other
+    assert memory() is None
+    assert still.shape == (100, 8)

@@ -52,6 +52,7 @@ class Lender:
     """
 
     def __init__(self):
+        self._free = collections.deque()
         self.forget()
 
     def array(self, shape, dtype):
@@ -62,13 +63,18 @@ class Lender:
         # only, and the memory would come back while the view is in use.
         lent = np.frombuffer(memory.data, np.uint8)
         if size <= _MOST_BYTES:
-            weakref.finalize(lent, self._free.append, memory).atexit = False
+            weakref.finalize(lent, self._give_back, memory, self._free).atexit = False
         return lent.view(dtype).reshape(shape)
 
     def forget(self):
         """Let go of what is not lent now, and of what is when it comes back."""
         # no lock: memory may come back in the midst of anything, by the garbage collector
-        self._free = collections.deque(maxlen=_KEPT + 4 * os.cpu_count())
+        before, self._free = self._free, collections.deque(maxlen=_KEPT + 4 * os.cpu_count())
+        before.clear()
+
+    def _give_back(self, memory, free):
+        if free is self._free:  # not forgotten since
+            free.append(memory)
 
     def _take(self, size):
         free = self._free
