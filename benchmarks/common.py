@@ -1,7 +1,9 @@
 """What the benchmarks share: pinned threads, facts about the machine, tables."""
 
+import concurrent.futures
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import platform
 import sys
@@ -245,6 +247,13 @@ class MemoryTrace:
 
     def _sample(self):
         self.samples.append([process.memory_info().rss for process in self.processes])
+
+
+def alone(function, *arguments):
+    """Call a function of a script in a new process; returns what it returns."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def worker_pid():

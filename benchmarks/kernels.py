@@ -24,10 +24,11 @@ import daskksvd
 from daskksvd.coding import Stopping, code_block, code_blocks, codes_to_coo, iterate_blocks, make_coder
 from daskksvd.coding.coder import correlate_rounded
 from daskksvd.coding.space import Space
+from daskksvd.constants import BATCH_SWEEPS
 from daskksvd.datasets import make_planted
 from daskksvd.kernels.moments import add_moments, add_residual_moments, subtract_reconstruction
 from daskksvd.learning.moments import COUPLED
-from daskksvd.learning.schedule import WAVE, plan_schedule, statistics
+from daskksvd.learning.schedule import FULL, WAVE, plan_schedule, statistics
 from daskksvd.learning.settings import Settings, check_settings
 from daskksvd.rows import Preprocessing
 from daskksvd.running.blas import blas_for
@@ -59,7 +60,10 @@ TABLE = common.Table(
     ("centre", "centre", ">6", ".2f"),
     ("statistics", "statistics", ">8", ".2f"),
     ("update", "update", ">8", ".2f"),
-    ("learning_share", "share", ">6", ".1%"),
+    ("share", "share", ">6", ".1%"),
+    ("full_statistics", "full: statistics", ">8", ".2f"),
+    ("full_update", "update", ">8", ".2f"),
+    ("full_share", "share", ">6", ".1%"),
     ("coo", "COO", ">6", ".2f"),
 )
 
@@ -70,14 +74,14 @@ codes. roofline: time of 2 m d operations at the better of the two measured rate
 that of coding. 2 threads: rows a second of two threads that code side by side, over those of one.
 cast, centre: preparing float16 rows, without and with a mean. statistics: what gathering those of a wave
 adds to coding, block after block as in a task. update: fading them and updating all atoms, shared out
-among the rows of a wave when {fit_rows} are learned from. share: both over coding. COO: codes to sparse
-arrays."""
+among the rows of a wave when {fit_rows} are learned from. share: both over coding. full: the same of full
+passes, with one update after all {fit_rows} rows. COO: codes to sparse arrays."""
 
 
-def learning_step(rows, coder):
-    """A call that codes rows as a task does and adds the statistics which a wave gathers, and the sums."""
+def learning_step(rows, coder, kind):
+    """A call that codes rows as a task does and adds the statistics which a pass gathers, and the sums."""
     m, d = coder.n_components, rows.shape[1]
-    coupled = statistics(WAVE, m) == COUPLED
+    coupled = statistics(kind, m) == COUPLED
     dtype = coder.dictionary.dtype
     XX, XY, uses = np.zeros((m, m) if coupled else m, dtype), np.zeros((m, d), dtype), np.zeros(m, int)
     plain = Preprocessing(None, None, None)
@@ -106,6 +110,16 @@ def update_step(atoms, XX, XY):
         sweep(atoms, add_faded(A, 0.9, XX), add_faded(B, 0.9, XY), 1)
 
     return step
+
+
+def full_update_step(atoms, XX, XY):
+    """A call that updates the dictionary after a full pass, in which all atoms are used."""
+    from daskksvd.learning.sweep import power_of, sweep
+
+    scale = power_of(XX).max()
+    A = XX + scale * np.eye(len(atoms), dtype=XX.dtype) if XX.ndim == 2 else XX + scale
+    B = XY + scale * atoms
+    return lambda: sweep(atoms, A, B, BATCH_SWEEPS)
 
 
 def coding_step(rows, coder):
@@ -189,8 +203,9 @@ def measure(d, m, k, dtype, rounds, large):
     plain = Preprocessing(None, None, None)
     centred = Preprocessing(rows.mean(axis=0, dtype=np.float64), None, None)
     codes, _, _ = code_block(rows, coders["omp"])
-    learning, XX, XY = learning_step(half, coders["omp"])
-    learning()
+    learning, full_learning = (learning_step(half, coders["omp"], kind) for kind in (WAVE, FULL))
+    for step, _, _ in (learning, full_learning):
+        step()
     square = np.random.default_rng(0).standard_normal((large, large)).astype(dtype)
     out = np.empty_like(square)
 
@@ -210,7 +225,8 @@ def measure(d, m, k, dtype, rounds, large):
             "product": product,
             "cast": lambda: plain.apply(half, dtype),
             "centre": lambda: centred.apply(half, dtype),
-            "update": update_step(atoms, XX, XY),
+            "update": update_step(atoms, *learning[1:]),
+            "full_update": full_update_step(atoms, *full_learning[1:]),
             "coo": lambda: codes_to_coo(codes, m),
         }
         if coders["omp"].packed is not None:
@@ -218,7 +234,7 @@ def measure(d, m, k, dtype, rounds, large):
         for pursuit, coder in coders.items():
             steps[pursuit] = coding_step(half, coder)
             if pursuit == "omp":
-                steps["learning"] = learning
+                steps["learning"], steps["full_learning"] = learning[0], full_learning[0]
             both = [coding_step(half, coder), coding_step(other_half, coder)]
             steps[f"{pursuit}_two"] = side_by_side(pool, both)
         seconds = least_seconds(steps, rounds)
@@ -237,10 +253,11 @@ def summary(seconds, d, m, k, padded, n, n_block, wave, large):
         for name in ("product", "rounded", "omp", "mp", "cast", "centre", "coo")
         if name in seconds
     }
-    row["statistics"] = (seconds["learning"] - seconds["omp"]) / n * 1e6
-    row["update"] = seconds["update"] / wave * 1e6
-    row["update_seconds"] = seconds["update"]
-    row["learning_share"] = (row["statistics"] + row["update"]) / row["omp"]
+    for kind, rows in (("", wave), ("full_", FIT_ROWS)):
+        row[f"{kind}statistics"] = (seconds[f"{kind}learning"] - seconds["omp"]) / n * 1e6
+        row[f"{kind}update"] = seconds[f"{kind}update"] / rows * 1e6
+        row[f"{kind}update_seconds"] = seconds[f"{kind}update"]
+        row[f"{kind}share"] = (row[f"{kind}statistics"] + row[f"{kind}update"]) / row["omp"]
     for pursuit in ("omp", "mp"):
         row[f"{pursuit}_share"] = bound / (seconds[pursuit] / n)
         row[f"{pursuit}_scaling"] = 2 * seconds[pursuit] / seconds[f"{pursuit}_two"]

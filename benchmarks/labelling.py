@@ -11,8 +11,6 @@ atoms that get a name all the same is printed beside, and should be about 0.
 """
 
 import argparse
-import concurrent.futures
-import multiprocessing
 import os
 import pathlib
 import tempfile
@@ -153,9 +151,7 @@ def main():
             folder = pathlib.Path(temporary) / f"{n}-{n_words}"
             if not folder.exists():
                 make_data(folder, n, n_words, options)
-            context = multiprocessing.get_context("spawn")
-            with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-                record = pool.submit(run_label, folder, on, number).result()
+            record = common.alone(run_label, folder, on, number)
             records.append({**record, "on": f"{number} {on if number > 1 else on.rstrip('s')}"})
             print(TABLE.line(records[-1]), flush=True)
     sizes = {"m": options.atoms, "k": options.nonzeros, "length": options.length}

@@ -11,8 +11,6 @@ compiles before its clock starts. ``--store`` keeps the rows for another time.
 """
 
 import argparse
-import concurrent.futures
-import multiprocessing
 import os
 import pathlib
 import tempfile
@@ -96,13 +94,6 @@ def run_encode(path, options, threads, dictionary, target):
     return time.perf_counter() - began
 
 
-def alone(function, *arguments):
-    """Call a function in a new process."""
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *arguments).result()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--samples", type=int, default=800_000)
@@ -136,7 +127,7 @@ def main():
         ]
         records, goal = [], None
         for name, settings in runs:
-            record, dictionary = alone(run_fit, str(path), options, options.threads, settings)
+            record, dictionary = common.alone(run_fit, str(path), options, options.threads, settings)
             record |= {
                 "run": name,
                 "heldout_error": judged_error(held, dictionary, k),
@@ -148,7 +139,7 @@ def main():
             records.append(record)
             print(TABLE.line(record), flush=True)
         target = str(pathlib.Path(folder) / "codes.zarr")
-        seconds = alone(run_encode, str(path), options, options.threads, dictionary, target)
+        seconds = common.alone(run_encode, str(path), options, options.threads, dictionary, target)
     each = seconds * options.threads / n * 1e6
     line = f"Codes of all rows to a store: {seconds:.1f} s, {each:.1f} us a row a thread."
     print(f"\n{line}")

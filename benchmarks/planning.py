@@ -10,8 +10,6 @@ new processes, which fit a few rows first, so that kernels are loaded.
 """
 
 import argparse
-import concurrent.futures
-import multiprocessing
 import os
 import pathlib
 import tempfile
@@ -159,7 +157,6 @@ def main():
     )
     print("\n".join([*common.describe(facts), "", notes, "", TABLE.header()]), flush=True)
     rows = []
-    context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="planning-") as folder:
         path = pathlib.Path(folder) / "samples.zarr"
         few = max(2 * options.atoms, 4096)
@@ -175,8 +172,7 @@ def main():
         runs += [(on_workers, count) for count in options.workers]
         for run, count in runs:
             for kind in options.kinds:
-                with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as process:
-                    rows.append(process.submit(run, path, options, kind, count).result())
+                rows.append(common.alone(run, path, options, kind, count))
                 print(TABLE.line(rows[-1]), flush=True)
     parts = ["# Predicted and measured", "\n".join(f"- {line}" for line in common.describe(facts))]
     parts += [notes, TABLE.markdown(rows)]

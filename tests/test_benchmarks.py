@@ -118,6 +118,30 @@ def test_kernels_smoke(tmp_path):
     assert (tmp_path / "kernels-float32.md").exists()
 
 
+def test_scaling_smoke(tmp_path):
+    sizes = ["--samples", 3000, "--features", 16, "--atoms", 32, "--nonzeros", 3, "--chunk-rows", 500]
+    runs = ["--passes", 1, "--counts", 1, "--rounds", 1, "--places", "workers, quiet"]
+    start("scaling.py", *sizes, *runs, "--out", tmp_path)
+    [row] = json.loads((tmp_path / "scaling.json").read_text())["summary"]
+    assert row["seconds"] > row["pass_seconds"] > 0 and row["core_seconds"] > 0
+    assert row["fit_scaling"] == row["pass_scaling"] == 1
+    assert "workers, quiet" in (tmp_path / "scaling.md").read_text()
+
+
+def test_scaling_is_the_median_of_the_ratios_of_rounds(module):
+    seconds = [(8.0, 5.0), (10.0, 5.0), (9.0, 3.0)]
+    rounds = [
+        {
+            ("threads", count): {"seconds": t, "pass_seconds": t / 2}
+            for count, t in zip((1, 2), pair, strict=True)
+        }
+        for pair in seconds
+    ]
+    one, two = module("scaling").summary(rounds)
+    assert (one["seconds"], one["fit_scaling"], one["pass_scaling"]) == (9.0, 1.0, 1.0)
+    assert (two["seconds"], two["fit_scaling"], two["pass_scaling"]) == (5.0, 2.0, 2.0)
+
+
 def test_judge_agrees_with_scikit_learn(module):
     from sklearn.linear_model import orthogonal_mp
 
