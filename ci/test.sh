@@ -15,4 +15,5 @@ if ! command -v chromium > /dev/null && command -v apt-get > /dev/null && [ "$(i
 fi
 ruff check .
 ruff format --check .
-python -m pytest "$@"
+# two files at a time: much of a test is waiting for browsers, clusters and new processes
+python -m pytest --numprocesses 2 --dist loadfile "$@"
