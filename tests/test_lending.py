@@ -119,3 +119,19 @@ def test_what_is_forgotten_is_gone_while_something_is_still_lent():
     del other
     assert memory() is None
     assert still.shape == (100, 8)
+
+
+def test_no_more_is_kept_than_was_lent_at_one_time():
+    """Files of compressed chunks are all of different sizes."""
+    lending = Lender()
+    for size in np.random.default_rng(0).integers(1_000_000, 9_000_000, 60):
+        pair = [lending.array((size,), "B"), lending.array((size // 2,), "B")]
+        del pair
+    kept = sum(memory.nbytes for memory in lending._free)
+    assert 1_000_000 < kept <= 2 * 1.25 * 13_500_000  # what was kept, and the last loans
+
+
+def test_nearly_equal_sizes_share_memory():
+    lending = Lender()
+    places = {address(lending.array((size,), "B")) for size in range(9_000_000, 9_400_000, 50_000)}
+    assert len(places) == 1

@@ -196,9 +196,8 @@ def to_make(token, function, arguments):
 
 
 def let_go():
-    """Forget what is kept for later tasks: they will make it again."""
-    with _making:
-        _made.clear()
+    """Forget what is kept for later tasks: they make it again."""
+    _made.clear()
     lender.forget()
 
 
@@ -210,8 +209,8 @@ def made_here(value):
 
     _, token, function, arguments = value
     with _making:  # others that need it wait
-        if token not in _made:
+        if (made := _made.get(token)) is None:  # not there, or let go of this moment
             _made.clear()  # those of earlier rounds
             # what else the worker has to do waits for it
-            _made[token] = function(*arguments, n_threads=get_worker().state.nthreads)
-        return _made[token]
+            made = _made[token] = function(*arguments, n_threads=get_worker().state.nthreads)
+        return made
