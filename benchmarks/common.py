@@ -217,6 +217,15 @@ def make_store(path, n_samples, n_features, n_components, n_nonzero_coefs, chunk
     return planted.dictionary
 
 
+def add_sizes(parser, samples, chunk_rows):
+    """Give a parser the options of planted rows to fit, with these defaults."""
+    parser.add_argument("--samples", type=int, default=samples)
+    parser.add_argument("--features", type=int, default=768)
+    parser.add_argument("--atoms", type=int, default=1536)
+    parser.add_argument("--nonzeros", type=int, default=10)
+    parser.add_argument("--chunk-rows", type=int, default=chunk_rows)
+
+
 class MemoryTrace:
     """Samples the resident memory of some processes, ten times a second.
 

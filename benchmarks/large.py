@@ -96,11 +96,7 @@ def run_encode(path, options, threads, dictionary, target):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--samples", type=int, default=800_000)
-    parser.add_argument("--features", type=int, default=768)
-    parser.add_argument("--atoms", type=int, default=1536)
-    parser.add_argument("--nonzeros", type=int, default=10)
-    parser.add_argument("--chunk-rows", type=int, default=8192)
+    common.add_sizes(parser, samples=800_000, chunk_rows=8192)
     parser.add_argument("--full-passes", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--store", type=pathlib.Path, help="where the rows are, or are to be kept")

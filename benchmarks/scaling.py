@@ -124,11 +124,7 @@ def summary(rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--samples", type=int, default=800_000)
-    parser.add_argument("--features", type=int, default=768)
-    parser.add_argument("--atoms", type=int, default=1536)
-    parser.add_argument("--nonzeros", type=int, default=10)
-    parser.add_argument("--chunk-rows", type=int, default=8192)
+    common.add_sizes(parser, samples=800_000, chunk_rows=8192)
     parser.add_argument("--passes", type=int, default=2)
     parser.add_argument("--counts", nargs="+", type=int, default=[1, 2], help="threads, and workers")
     parser.add_argument("--places", nargs="+", choices=list(PLACES), default=list(PLACES))

@@ -114,10 +114,7 @@ def test_kernels_smoke(tmp_path):
     results = json.loads((tmp_path / "kernels-float32.json").read_text())
     [row] = results["records"]
     assert (row["d"], row["m"], row["k"]) == (16, 32, 3)
-    assert all(map(math.isfinite, row.values()))
-    # differences between times this short, and what is made of them, are noise
-    differences = {f"{kind}{name}" for kind in ("", "full_") for name in ("statistics", "share")}
-    assert all(value > 0 for name, value in row.items() if name not in differences)
+    assert all(math.isfinite(value) and value > 0 for value in row.values())
     assert (tmp_path / "kernels-float32.md").exists()
 
 
