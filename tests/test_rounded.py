@@ -87,6 +87,23 @@ def test_atoms_that_rounding_cannot_tell_apart():
     assert np.mean(code_block(rows, blind)[0].indices[:, 0] == expected) < 0.97
 
 
+@pytest.mark.parametrize("k", [10, 40])
+def test_atoms_that_are_all_alike(monkeypatch, k):
+    """What rounding of inner products does wrong is carried from direction to direction."""
+    rng = np.random.default_rng(8)
+    atoms = rng.standard_normal((1024, 256)) + 3 * rng.standard_normal(256)
+    atoms = (atoms / np.linalg.norm(atoms, axis=1, keepdims=True)).astype(np.float32)
+    rows = (rng.standard_normal((500, 256)) + 50 * atoms.mean(axis=0)).astype(np.float32)
+    monkeypatch.setattr(coding, "ROUNDED_WORK", 0)
+    coder, full = both(atoms, Stopping(k, 0.0, "omp"))
+    found, energy, explained = code_block(rows, coder)
+    expected, _, same = code_block(rows, full)
+    assert np.mean((np.sort(found.indices, 1) == np.sort(expected.indices, 1)).all(axis=1)) > 0.98
+    assert abs(np.mean((explained - same) / energy)) < 5e-6  # no worse on average
+    left = rows - reference.dense(found, 1024) @ atoms.astype(np.float64)
+    assert_allclose(explained / energy, 1 - (left**2).sum(axis=1) / energy, atol=2e-5)
+
+
 def test_features_that_outshine_the_rest():
     """As some features of transformers do; the doubt knows which features the atoms live on."""
     rng = np.random.default_rng(1)

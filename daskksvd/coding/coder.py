@@ -20,7 +20,6 @@ from ..constants import (
     THREADED_PRODUCT,
 )
 from ..kernels.pursuit import mp, omp
-from ..kernels.residual import tops_size
 from ..kernels.rounded import correlate, pack, pair_shape, round_products, round_rows, supported
 from ..kernels.rows import squared_norms, weighted_norms
 from ..running.blas import single_threaded_blas
@@ -211,12 +210,10 @@ def code_block(rows, coder, space=None):
     squared_norms(rows, energy)
     codes = Codes(np.empty((n, width), np.int32), np.empty((n, width), dtype))
     explained = np.empty(n)
-    tops = space.array("tops", (2, tops_size(p)), f"i{dtype.itemsize}")
     if coder.stopping.pursuit == "omp":
-        pursuit, extra = omp, space.array("residual", (2, p), dtype)
+        pursuit, extra = omp, space.array("bases", (2, width, p), coder.gram.dtype)
         atoms = (coder.gram, dtype.type(coder.scale), coder.inner, coder.dictionary, rows, doubts)
     else:
-        tops = tops[0]
         pursuit, extra, atoms = mp, width * MP_STEPS_PER_COEF, (coder.gram,)
     pursuit(
         correlations,
@@ -226,7 +223,6 @@ def code_block(rows, coder, space=None):
         ROUNDING * np.finfo(dtype).eps,
         PIVOT_MIN,
         extra,
-        tops,
         codes.indices,
         codes.values,
         explained,

@@ -7,8 +7,8 @@ of one float type.
 
 import numpy as np
 
-from .jit import kernel, magnitude, part, prefetch, reordering_kernel, uncounted
-from .residual import find, largest, subtract_atoms, take_out
+from .jit import kernel, magnitude, part, prefetch, reordering_kernel, uncounted, zero_magnitude
+from .residual import largest, next_close, subtract_atom, subtract_direction
 
 _NEAR_BYTES = 2**19
 """A Gram matrix of this size stays in the second-level cache."""
@@ -31,16 +31,26 @@ def _product(a, b):
 
 
 @kernel
-def _left_of(correlation, atom, inner_products, support, x, size):
+def _left_of(product, atom, z, basis, scale, size):
     """Correlation of an atom with the residual, from that with the row."""
     for s in range(size):
-        correlation -= x[s] * inner_products[atom, support[s]]
-    return correlation
+        product -= z[s] * scale * basis[s, atom]
+    return product
 
 
 @kernel
-def _find_true(p, q, tops, first, doubt, y, dictionary, inner_products, support, x, size):
-    """The atom of the largest correlation where ``p``, and with it ``q``, is rounded.
+def _left_of_near(product, atom, inner_products, support, x, size):
+    """The same where the directions in ``basis`` are of rounded inner products."""
+    for s in range(size):
+        product -= x[s] * inner_products[atom, support[s]]
+    return product
+
+
+@kernel
+def _find_true(
+    q, first, second, doubt, y, dictionary, inner_products, support, factor, z, x, basis, scale, size
+):
+    """The atom of the largest correlation where ``q`` is rounded.
 
     Atoms whose ``|q|`` is at most ``doubt`` under that of ``first``, the
     largest, are looked at once more in full precision; of a row of which 1 %
@@ -50,54 +60,64 @@ def _find_true(p, q, tops, first, doubt, y, dictionary, inner_products, support,
     Returns
     -------
     atom : int
-    correlation : float
+    product : float
         Of the atom and the row ``y``, in full precision.
     """
-    value = q[first]
-    top = np.abs(value)
+    top = np.abs(q[first])
     bound = magnitude(top - min(doubt, top * q.dtype.type(0.5)))
-    take_out(q, tops, first)
-    second = largest(tops)
-    q[first] = value
-    chosen = first
-    correlation = _product(y, part(dictionary, first))
+    chosen, product = first, _product(y, part(dictionary, first))
     if second >= bound:
         near = inner_products.shape[0] > 0
-        most = np.abs(value + (correlation - p[first]))
         if near:
-            most = np.abs(_left_of(correlation, first, inner_products, support, x, size))
-        for i in range(q.shape[0]):
-            if i != first and magnitude(q[i]) >= bound:
-                product = _product(y, part(dictionary, i))
-                true = np.abs(q[i] + (product - p[i]))
-                if near:
-                    true = np.abs(_left_of(product, i, inner_products, support, x, size))
-                if true > most:
-                    most = true
-                    chosen = i
-                    correlation = product
-    return chosen, correlation
+            _back_substitute(factor, z, size, x)
+        most = zero_magnitude(q[0])
+        i = next_close(q, 0, bound)
+        while i < q.shape[0]:
+            candidate = _product(y, part(dictionary, i))
+            if near:
+                true = magnitude(_left_of_near(candidate, i, inner_products, support, x, size))
+            else:
+                true = magnitude(_left_of(candidate, i, z, basis, scale, size))
+            if true > most:
+                most = true
+                chosen, product = i, candidate
+            i = next_close(q, i + 1, bound)
+    return chosen, product
 
 
 @kernel
-def _extend(factor, inner, size, pivot):
+def _extend(factor, atom, support, size, inner_products, dictionary, inner):
     """Add a row to the Cholesky factor of a support's Gram matrix, but for its diagonal.
 
     Parameters
     ----------
     factor : (k, k) float array
         Its diagonal holds reciprocals.
-    inner : (k,) float array
-        Inner products of the new atom with the ``size`` others.
+    atom : int
+        The new atom.
+    support : (k,) int64 array
+        The ``size`` others.
     size : int
-    pivot : float
-        Squared norm of the new atom.
+    inner_products : (m, m) float array
+        Of atoms; they are taken from the ``dictionary`` where it is empty.
+    dictionary : (m, d) float array
+        Unit atoms.
+    inner : (k,) float array
+        Work space.
 
     Returns
     -------
     float
         Squared distance of the new atom from the span of the others.
     """
+    pivot = factor.dtype.type(1)
+    if inner_products.shape[0] > 0:
+        pivot = inner_products[atom, atom]
+        for s in range(size):
+            inner[s] = inner_products[atom, support[s]]
+    else:
+        for s in range(size):
+            inner[s] = _dot(part(dictionary, atom), part(dictionary, support[s]))
     for s in range(size):
         c = inner[s]
         for e in range(s):
@@ -136,32 +156,35 @@ def _nothing(rounding, energy, q):
 
 @kernel
 def omp(
-    P, gram, scale, inner_products, dictionary, rows, doubts, energy, floor, rounding, pivot_min, residual,
-    tops, indices, values, explained,
+    P, gram, scale, inner_products, dictionary, rows, doubts, energy, floor, rounding, pivot_min, bases,
+    indices, values, explained,
 ):  # fmt: skip
-    """Orthogonal matching pursuit with a growing Cholesky factor (Batch-OMP).
+    """Orthogonal matching pursuit with orthogonalised rows of the Gram matrix.
 
-    Each step takes the atom that correlates most with the residual, adds a
-    row to the Cholesky factor of the support's Gram matrix, and takes all
-    atoms so far out of the row's correlations again (Rubinstein, Zibulevsky,
-    Elad 2008, algorithm 1). The captured energy is the sum of the squared
-    steps along the directions that the factor stands for.
+    Each step takes the atom that correlates most with the residual, and makes
+    it orthogonal to those before. What all atoms have in common with that
+    direction is kept: it is what the residual's correlations lose by the step,
+    and entries of it are the next row of the Cholesky factor of the support's
+    Gram matrix, which gives the coefficients in the end. Supports and
+    coefficients are those of Batch-OMP (Rubinstein, Zibulevsky, Elad 2008,
+    algorithm 1); the recursion is that of Gharavi-Alkhansari and Huang (1998).
+    The captured energy is the sum of the squared steps.
 
     Parameters
     ----------
     P : (n, m) float array
-        Correlations of rows with atoms. Rounded ones only choose atoms.
+        Correlations of rows with atoms, overwritten. Rounded ones only choose atoms.
     gram : (m, m) float or int16 array
         Inner products of the atoms, divided by ``scale``.
     scale : float
         1, or the unit of rounded inner products. Those only choose atoms.
     inner_products : (m, m) float array
-        The same in full precision; empty where there are too many.
+        The same in full precision where they are rounded; empty where there are too many.
     dictionary : (m, d) float array
         Atoms, from which the inner products within a support are taken where
         ``inner_products`` are empty, and those with the rows where ``P`` is rounded.
     rows : (n, d) float array
-        Rows; not looked at where ``P`` is not rounded.
+        Rows; not looked at where nothing is rounded.
     doubts : (n,) float array
         How far two rounded correlations of each row may be wrong towards one
         another; empty where ``P`` is not rounded.
@@ -175,10 +198,8 @@ def omp(
         more than ``rounding`` times its norm.
     pivot_min : float
         Least squared distance of a new atom from the span of the support.
-    residual : (2, m) float array
-        Work space: correlations of two residuals.
-    tops : (2, m / 4) integer array
-        Work space of `subtract_atoms`.
+    bases : (2, k, m) float array
+        Work space: inner products of all atoms with the directions of two rows.
     indices, values : (n, k) integer and float arrays
         Filled with supports (-1 where unused) and coefficients.
     explained : (n,) float64 array
@@ -186,125 +207,115 @@ def omp(
     """
     n, k = indices.shape
     one = scale / scale  # of the float type
-    inner_products, dictionary = uncounted(inner_products), uncounted(dictionary)
+    inner_products, dictionary, gram = uncounted(inner_products), uncounted(dictionary), uncounted(gram)
     near = inner_products.shape[0] > 0
-    rounded = doubts.shape[0] > 0
+    exact, rounded = scale == one, doubts.shape[0] > 0
     far = gram.size * gram.itemsize > _NEAR_BYTES
     inner = np.empty(k, P.dtype)
+    x = np.empty(k, P.dtype)
+    weights = np.empty(k, P.dtype)
     factors = np.empty((2, k, k), P.dtype)
     zs = np.empty((2, k), P.dtype)
-    xs = np.empty((2, k), P.dtype)
-    weights = np.empty((2, k), P.dtype)
     supports = np.empty((2, k), np.int64)
     # Two rows in turn: while the residual of one is made, the other's next atom is fetched.
     current = np.full(2, -1)
     sizes = np.zeros(2, np.int64)
     firsts = np.full(2, -1)
+    seconds = np.full(2, zero_magnitude(one))
     captured = np.zeros(2)
     following = 0
     turn = 0
     while following < n or current[0] >= 0 or current[1] >= 0:
         turn = 1 - turn
-        row, size = current[turn], sizes[turn]
-        factor, support = part(factors, turn), part(supports, turn)
-        z, x, weight = part(zs, turn), part(xs, turn), part(weights, turn)
-        q, top = part(residual, turn), part(tops, turn)
-        stopped = True
-        if row >= 0:
-            p = part(P, row)
-            j = firsts[turn]
-            whole = p[j]
-            if rounded:
-                j, whole = _find_true(
-                    p, q, top, j, doubts[row], part(rows, row), dictionary, inner_products, support, x, size
-                )
-            pivot = one
+        row, size, j = current[turn], sizes[turn], firsts[turn]
+        factor, support, z = part(factors, turn), part(supports, turn), part(zs, turn)
+        basis = part(bases, turn)
+        next_atom = next_row = -1
+        if far and current[1 - turn] >= 0:
+            i = firsts[1 - turn]
+            if not exact:
+                next_atom = i
+            if sizes[1 - turn] + 1 < k:
+                next_row = i
             if near:
-                pivot = inner_products[j, j]
+                for s in range(sizes[1 - turn]):
+                    prefetch(inner_products, i, supports[1 - turn, s])
+        target = (1.0 - floor) * energy[row]
+        stopped = row < 0 or not captured[turn] < target
+        if not stopped:
+            q = part(P, row)
+            correlation = q[j]
+            if rounded:
+                j, correlation = _find_true(
+                    q, j, seconds[turn], doubts[row], part(rows, row), dictionary, inner_products, support,
+                    factor, z, x, basis, scale, size,
+                )  # fmt: skip
+            elif not exact:
+                correlation = _product(part(rows, row), part(dictionary, j))
+            if exact:
+                pivot = gram[j, j] * one
                 for s in range(size):
-                    inner[s] = inner_products[j, support[s]]
+                    factor[size, s] = basis[s, j]
+                    pivot -= basis[s, j] * basis[s, j]
             else:
+                pivot = _extend(factor, j, support, size, inner_products, dictionary, inner)
                 for s in range(size):
-                    inner[s] = _dot(part(dictionary, j), part(dictionary, support[s]))
-            correlation = q[j] + (whole - p[j])
-            if scale != one:
-                correlation = whole
-                for s in range(size):
-                    correlation -= x[s] * inner[s]
-            pivot = _extend(factor, inner, size, pivot)
+                    correlation -= z[s] * factor[size, s]
             stopped = magnitude(correlation) <= _nothing(rounding, energy[row], q) or pivot < pivot_min
             if not stopped:
                 factor[size, size] = one / np.sqrt(pivot)
                 z[size] = correlation * factor[size, size]
                 support[size] = j
                 captured[turn] += np.float64(z[size]) * np.float64(z[size])
+                stopped = size + 1 == k or not captured[turn] < target
+                if not stopped:
+                    for s in range(size):
+                        weights[s] = factor[size, size] * factor[size, s]
+                    firsts[turn], seconds[turn] = subtract_direction(
+                        q, gram, j, factor[size, size], basis, weights, size, scale * z[size], dictionary,
+                        next_atom, next_row,
+                    )  # fmt: skip
                 size += 1
+        if stopped:
+            if row >= 0:
                 _back_substitute(factor, z, size, x)
-                for s in range(size):
-                    weight[s] = scale * x[s]
-                stopped = size == k
-        next_atom = next_row = -1
-        if far and current[1 - turn] >= 0:
-            j = firsts[1 - turn]
-            if rounded or not near:
-                next_atom = j
-            if sizes[1 - turn] + 1 < k:
-                next_row = j
-            if near:
-                for s in range(sizes[1 - turn]):
-                    prefetch(inner_products, j, supports[1 - turn, s])
-        while True:
-            if stopped:
-                if row >= 0:
-                    _store(row, support, x, size, indices, values)
-                    explained[row] = captured[turn]
-                if following == n:
-                    row = -1
-                    break
-                row, size = following, 0
-                captured[turn] = 0
+                _store(row, support, x, size, indices, values)
+                explained[row] = captured[turn]
+            row, size = -1, 0
+            captured[turn] = 0
+            if following < n:
+                row = following
                 following += 1
-            subtract_atoms(part(P, row), q, gram, support, weight, size, top, dictionary, next_atom, next_row)
-            best = largest(top)
-            stopped = best <= _nothing(rounding, energy[row], q)
-            stopped |= not captured[turn] < (1.0 - floor) * energy[row]
-            if not stopped:
-                firsts[turn] = find(q, top, best)
-                break
+                firsts[turn], seconds[turn] = largest(part(P, row))
         current[turn], sizes[turn] = row, size
 
 
 @kernel
-def mp(P, gram, energy, floor, rounding, pivot_min, steps, tops, indices, values, explained):
+def mp(P, gram, energy, floor, rounding, pivot_min, steps, indices, values, explained):
     """Matching pursuit with the coefficients refitted on the support.
 
     Plain matching pursuit (Mallat, Zhang 1993) picks atoms until it has k
     distinct ones or has made ``steps`` steps; then the coefficients are
-    fitted to the row by least squares. Other arguments as for `omp`, but
-    ``P`` is overwritten.
+    fitted to the row by least squares. Other arguments as for `omp`.
     """
     n, k = indices.shape
     z = np.empty(k, P.dtype)
     x = np.empty(k, P.dtype)
     first = np.empty(k, P.dtype)
-    last = np.empty(1, np.int64)
-    step = np.empty(1, P.dtype)
     factor = np.empty((k, k), P.dtype)
     support = np.empty(k, np.int64)
     for row in range(n):
-        p = P[row]
-        subtract_atoms(p, p, gram, last, step, 0, tops, gram, -1, -1)
-        best = largest(tops)
+        p = part(P, row)
+        j, _ = largest(p)
         left = energy[row]
         target = floor * energy[row]
         size = 0
         z[0] = rounding * np.sqrt(energy[row])
         nothing = magnitude(z[0])
         for _ in range(steps):
-            if best <= nothing or left <= target:
+            if magnitude(p[j]) <= nothing or left <= target:
                 break
-            j = find(p, tops, best)
-            last[0], step[0] = j, p[j] / gram[j, j]
+            step = p[j] / gram[j, j]
             known = False
             for a in range(size):
                 known |= support[a] == j
@@ -321,10 +332,9 @@ def mp(P, gram, energy, floor, rounding, pivot_min, steps, tops, indices, values
                 size += 1
             for a in range(size):
                 if support[a] == j:
-                    z[a] += step[0]
-            left -= np.float64(step[0]) * np.float64(p[j])
-            subtract_atoms(p, p, gram, last, step, 1, tops, gram, -1, -1)
-            best = largest(tops)
+                    z[a] += step
+            left -= np.float64(step) * np.float64(p[j])
+            j, _ = subtract_atom(p, gram, j, step)
         # least squares on the support; atoms that depend on others drop out
         kept = 0
         captured = 0.0

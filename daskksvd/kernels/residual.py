@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .jit import fetch_line, kernel, magnitude
+from .jit import fetch_line
 
 _VECTOR_BYTES = 64
 
@@ -23,11 +23,6 @@ _FUSED = ("contract",)
 _LINE_BYTES = 64
 
 
-def tops_size(n_atoms):
-    """Length of the work space ``tops`` of `subtract_atoms`."""
-    return n_atoms // _VECTORS
-
-
 class _Vectors:
     """LLVM's types and operations for the float type of some correlations."""
 
@@ -36,8 +31,9 @@ class _Vectors:
         self.bits = element.bitwidth
         self.lanes = _VECTOR_BYTES * 8 // self.bits
         self.floats = ir.VectorType(context.get_data_type(element), self.lanes)
-        self.integers = ir.VectorType(ir.IntType(self.bits), self.lanes)
-        self._mask = ir.Constant(self.integers, [(1 << (self.bits - 1)) - 1] * self.lanes)
+        self.integer = ir.IntType(self.bits)
+        self.integers = ir.VectorType(self.integer, self.lanes)
+        self._mask = self.same((1 << (self.bits - 1)) - 1)
 
     def array(self, kind, value):
         return self.context.make_array(kind)(self.context, self.builder, value)
@@ -50,6 +46,11 @@ class _Vectors:
         pointer = self.builder.gep(data, [place])
         return pointer if kind is None else self.builder.bitcast(pointer, kind.as_pointer())
 
+    def row(self, matrix, row):
+        """Where a row of a matrix begins."""
+        n_columns = self.builder.extract_value(matrix.shape, 1)
+        return self.at(matrix.data, self.builder.mul(row, n_columns))
+
     def load(self, data, place, kind):
         align = kind.element.get_abi_size(self.context.target_data)
         return self.builder.load(self.at(data, place, kind), align=align)
@@ -57,6 +58,10 @@ class _Vectors:
     def store(self, value, data, place):
         align = value.type.element.get_abi_size(self.context.target_data)
         self.builder.store(value, self.at(data, place, value.type), align=align)
+
+    def same(self, number):
+        """Integers, one number in all lanes."""
+        return ir.Constant(self.integers, [number] * self.lanes)
 
     def spread(self, value):
         """A vector with ``value`` in all lanes."""
@@ -66,6 +71,11 @@ class _Vectors:
         one = self.builder.insert_element(unset, value, ir.IntType(32)(0))
         return self.builder.shuffle_vector(one, unset, places)
 
+    def take(self, value, weight, others):
+        """``value - weight others``, fused."""
+        taken = self.builder.fmul(weight, others, flags=_FUSED)
+        return self.builder.fsub(value, taken, flags=_FUSED)
+
     def magnitudes(self, floats):
         """As `jit.magnitude`."""
         return self.builder.and_(self.builder.bitcast(floats, self.integers), self._mask)
@@ -73,26 +83,14 @@ class _Vectors:
     def larger(self, a, b):
         return self.builder.select(self.builder.icmp_signed(">", a, b), a, b)
 
-    def equal(self, a, b):
-        """One bit a lane, as an integer."""
-        return self.builder.bitcast(self.builder.icmp_signed("==", a, b), ir.IntType(self.lanes))
+    def smaller(self, a, b):
+        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
 
-    def part_of_row(self, array, row, n_parts):
-        """Where a row of a matrix begins, and the cache lines of each of ``n_parts`` parts."""
-        builder = self.builder
-        n_columns = builder.extract_value(array.shape, 1)
-        number = n_columns.type
-        start = builder.bitcast(self.at(array.data, builder.mul(row, n_columns)), ir.IntType(8).as_pointer())
-        n_bytes = builder.mul(n_columns, builder.extract_value(array.strides, 1))
-        part_bytes = builder.mul(n_parts, number(_LINE_BYTES))
-        n_bytes = builder.add(n_bytes, builder.sub(part_bytes, number(1)))  # rounded up
-        return start, builder.sdiv(n_bytes, part_bytes)
-
-    def fetch(self, start, first, count):
-        """Fetch ``count`` cache lines of a row."""
-        with cgutils.for_range(self.builder, count) as loop:
-            place = self.builder.mul(self.builder.add(first, loop.index), count.type(_LINE_BYTES))
-            fetch_line(self.builder, self.at(start, place))
+    def reduce(self, name, integers):
+        """``smax`` or ``smin`` of all lanes."""
+        kind = ir.FunctionType(self.integer, [self.integers])
+        name = f"llvm.vector.reduce.{name}.v{self.lanes}i{self.bits}"
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [integers])
 
     def columns(self, block):
         """Where the vectors of a block of correlations begin."""
@@ -101,119 +99,247 @@ class _Vectors:
         return [self.builder.add(start, number(v * self.lanes)) for v in range(_VECTORS)]
 
 
-@intrinsic
-def subtract_atoms(typing_context, p, q, gram, support, x, size, tops, dictionary, next_atom, next_row):
-    """Set ``q`` to ``p - x gram[support]``, and ``tops`` to the magnitudes in it.
+class _Largest:
+    """The two largest magnitudes in each lane so far, and where the first is.
 
-    Each number of ``tops`` is the largest of four magnitudes in ``q``, which
-    lie a vector apart. Meanwhile what is needed next is fetched, a few cache
+    Which vector a magnitude lies in is kept beside it: to look for it
+    afterwards would end at a place that no processor can foresee.
+    """
+
+    def __init__(self, v):
+        self.v, self.builder = v, v.builder
+        self.first, self.second, self.vector = (
+            cgutils.alloca_once_value(self.builder, v.same(number)) for number in (-1, -1, 0)
+        )
+
+    def add(self, floats, column):
+        """Look at the correlations from ``column`` on, in ascending order."""
+        v, builder = self.v, self.builder
+        magnitudes = v.magnitudes(floats)
+        vector = builder.sdiv(column, column.type(v.lanes))
+        if v.bits < column.type.width:
+            vector = builder.trunc(vector, v.integer)
+        first, second = builder.load(self.first), builder.load(self.second)
+        more = builder.icmp_signed(">", magnitudes, first)
+        builder.store(v.larger(first, magnitudes), self.first)
+        builder.store(v.larger(second, v.smaller(first, magnitudes)), self.second)
+        builder.store(builder.select(more, v.spread(vector), builder.load(self.vector)), self.vector)
+
+    def found(self, number):
+        """The first index of the largest magnitude, and the second largest magnitude."""
+        v, builder = self.v, self.builder
+        first, vector = builder.load(self.first), builder.load(self.vector)
+        best = v.spread(v.reduce("smax", first))
+        lanes = ir.Constant(v.integers, list(range(v.lanes)))
+        indices = builder.add(builder.mul(vector, v.same(v.lanes)), lanes)
+        is_best = builder.icmp_signed("==", first, best)
+        index = v.reduce("smin", builder.select(is_best, indices, v.same((1 << (v.bits - 1)) - 1)))
+        here = builder.icmp_signed("==", indices, v.spread(index))
+        second = v.reduce("smax", builder.select(here, builder.load(self.second), first))
+        return builder.sext(index, number) if v.bits < number.width else index, second
+
+
+def _magnitude_type(kind):
+    return types.int32 if kind == types.float32 else types.int64
+
+
+def _walk(v, n_atoms, change, ahead=None):
+    """Code that goes over all correlations, a block of vectors at a time.
+
+    ``change(columns)`` gives the vectors of a block as they are to be looked
+    at, ``ahead(block, n_blocks)`` is called before.
+    """
+    builder, number = v.builder, n_atoms.type
+    n_blocks = builder.sdiv(n_atoms, number(v.lanes * _VECTORS))
+    largest = _Largest(v)
+    with cgutils.for_range(builder, n_blocks) as block:
+        if ahead is not None:
+            ahead(block.index, n_blocks)
+        columns = v.columns(block.index)
+        for vector, column in zip(change(columns), columns, strict=True):
+            largest.add(vector, column)
+    return largest.found(number)
+
+
+@intrinsic
+def largest(typing_context, p):
+    """The first index of the largest magnitude in ``p``, and the second largest magnitude.
+
+    Parameters
+    ----------
+    p : (m,) float array
+        m is a multiple of `ATOM_PAD`.
+    """
+    found = types.Tuple((types.intp, _magnitude_type(p.dtype)))
+
+    def generate(context, builder, signature, arguments):
+        kind = signature.args[0]
+        v = _Vectors(context, builder, kind.dtype)
+        p = v.array(kind, arguments[0])
+        result = _walk(v, v.length(p), lambda columns: [v.load(p.data, c, v.floats) for c in columns])
+        return context.make_tuple(builder, signature.return_type, result)
+
+    return found(p), generate
+
+
+@intrinsic
+def next_close(typing_context, p, start, bound):
+    """The first index from ``start`` on of a magnitude of at least ``bound``; m if there is none.
+
+    Parameters
+    ----------
+    p : (m,) float array
+    start : int
+    bound : int
+        As `jit.magnitude`.
+    """
+
+    def generate(context, builder, signature, arguments):
+        kind = signature.args[0]
+        v = _Vectors(context, builder, kind.dtype)
+        p, start, bound = v.array(kind, arguments[0]), arguments[1], v.spread(arguments[2])
+        n_atoms = v.length(p)
+        number = n_atoms.type
+        lanes = number(v.lanes)
+        found = cgutils.alloca_once_value(builder, n_atoms)
+        n_vectors, first = builder.sdiv(n_atoms, lanes), builder.sdiv(start, lanes)
+        with cgutils.for_range(builder, n_vectors, start=first) as loop:
+            begin = builder.mul(loop.index, lanes)
+            close = builder.icmp_signed(">=", v.magnitudes(v.load(p.data, begin, v.floats)), bound)
+            hits = builder.zext(builder.bitcast(close, ir.IntType(v.lanes)), number)
+            before = builder.sub(start, begin)  # lanes of the first vector that are not to be looked at
+            before = builder.select(builder.icmp_signed(">", before, number(0)), before, number(0))
+            hits = builder.and_(hits, builder.shl(number(-1), before))
+            with builder.if_then(builder.icmp_signed("!=", hits, number(0)), likely=False):
+                builder.store(builder.add(begin, builder.cttz(hits, ir.IntType(1)(0))), found)
+                loop.do_break()
+        return builder.load(found)
+
+    return types.intp(p, types.intp, bound), generate
+
+
+@intrinsic
+def subtract_atom(typing_context, p, gram, atom, step):
+    """Take ``step`` times a row of ``gram`` out of ``p``; returns what `largest` does."""
+    found = types.Tuple((types.intp, _magnitude_type(p.dtype)))
+
+    def generate(context, builder, signature, arguments):
+        kinds = signature.args
+        v = _Vectors(context, builder, kinds[0].dtype)
+        p, gram = (v.array(kinds[i], arguments[i]) for i in range(2))
+        row, step = v.row(gram, arguments[2]), v.spread(arguments[3])
+
+        def change(columns):
+            for column in columns:
+                left = v.take(v.load(p.data, column, v.floats), step, v.load(row, column, v.floats))
+                v.store(left, p.data, column)
+                yield left
+
+        return context.make_tuple(builder, signature.return_type, _walk(v, v.length(p), change))
+
+    return found(p, gram, types.intp, p.dtype), generate
+
+
+@intrinsic
+def subtract_direction(
+    typing_context, p, gram, atom, factor, basis, weights, size, step, dictionary, next_atom, next_row
+):
+    """Make an atom orthogonal to the support, and take it out of the residual.
+
+    Row ``size`` of ``basis`` becomes ``factor gram[atom] - weights basis[:size]``:
+    the inner products of all atoms with a new direction, where the rows above
+    hold those with the directions before. Then ``step`` times that row is
+    taken out of ``p``. Meanwhile what is needed next is fetched, a few cache
     lines at a time: more at once would have to wait.
 
     Parameters
     ----------
-    p, q : (m,) float array
-        May be one array. m is a multiple of `ATOM_PAD`.
+    p : (m,) float array
+        Correlations of all atoms with the residual. m is a multiple of `ATOM_PAD`.
     gram : (m, m) float or int16 array
-    support : (k,) int64 array
-    x : (k,) float array
+    atom : int
+    factor : float
+    basis : (k, m) float array
+    weights : (k,) float array
     size : int
-        How many atoms of ``support`` to subtract.
-    tops : (m / 4,) integer array
-        Of the width of the floats.
+    step : float
     dictionary : (m, d) float array
         Atoms.
     next_atom, next_row : int
         Of ``dictionary`` and of ``gram``, the row to fetch; -1 for none.
+
+    Returns
+    -------
+    index, second : int
+        As `largest`.
     """
-    signature = types.void(
-        p, q, gram, support, x, types.intp, tops, dictionary, types.intp, types.intp
+    found = types.Tuple((types.intp, _magnitude_type(p.dtype)))
+    signature = found(
+        p, gram, types.intp, p.dtype, basis, weights, types.intp, p.dtype, dictionary, types.intp, types.intp
     )  # fmt: skip
 
     def generate(context, builder, signature, arguments):
         kinds = signature.args
         v = _Vectors(context, builder, kinds[0].dtype)
-        p, q, gram, support, x = (v.array(kinds[i], arguments[i]) for i in range(5))
-        size, tops = arguments[5], v.array(kinds[6], arguments[6])
-        wanted = [(v.array(kinds[7], arguments[7]), arguments[8]), (gram, arguments[9])]
-        stored = ir.VectorType(context.get_data_type(kinds[2].dtype), v.lanes)
-        n_atoms = v.length(p)
-        n_blocks = builder.sdiv(n_atoms, n_atoms.type(v.lanes * _VECTORS))
-        sums = [cgutils.alloca_once(builder, v.floats) for _ in range(_VECTORS)]
-        parts = [(row, *v.part_of_row(matrix, row, n_blocks)) for matrix, row in wanted]
-        with cgutils.for_range(builder, n_blocks) as block:
-            for row, start, n_lines in parts:
-                with builder.if_then(builder.icmp_signed(">=", row, row.type(0))):
-                    v.fetch(start, builder.mul(block.index, n_lines), n_lines)
-            columns = v.columns(block.index)
-            for total, column in zip(sums, columns, strict=True):
-                builder.store(v.load(p.data, column, v.floats), total)
+        p, gram, basis, weights, dictionary = (v.array(kinds[i], arguments[i]) for i in (0, 1, 4, 5, 8))
+        row, factor, size = v.row(gram, arguments[2]), v.spread(arguments[3]), arguments[6]
+        target, step = v.row(basis, size), v.spread(arguments[7])
+        stored = ir.VectorType(context.get_data_type(kinds[1].dtype), v.lanes)
+        directions = [cgutils.alloca_once(builder, v.floats) for _ in range(_VECTORS)]
+        wanted = [
+            (v.row(matrix, i), matrix, i) for matrix, i in ((dictionary, arguments[9]), (gram, arguments[10]))
+        ]
+
+        integer = isinstance(kinds[1].dtype, types.Integer)
+
+        def load(row, column):
+            values = v.load(row, column, stored)
+            return builder.sitofp(values, v.floats) if integer else values
+
+        def save(values, column):
+            if integer:
+                kind = ir.FunctionType(v.floats, [v.floats])
+                rint = cgutils.get_or_insert_function(builder.module, kind, f"llvm.rint.v{v.lanes}f{v.bits}")
+                values = builder.fptosi(builder.call(rint, [values]), v.integers)
+                limits = v.same(-(2**15)), v.same(2**15 - 1)
+                values = v.larger(v.smaller(values, limits[1]), limits[0])
+                values = builder.trunc(values, stored)
+            v.store(values, target, column)
+
+        def ahead(block, n_blocks):
+            for start, matrix, i in wanted:
+                with builder.if_then(builder.icmp_signed(">=", i, i.type(0))):
+                    _fetch_part(v, start, matrix, block, n_blocks)
+
+        def change(columns):
+            for direction, column in zip(directions, columns, strict=True):
+                builder.store(builder.fmul(factor, load(row, column)), direction)
             with cgutils.for_range(builder, size) as loop:
-                atom = builder.load(v.at(support.data, loop.index))
-                row = v.at(gram.data, builder.mul(atom, n_atoms))
-                weight = v.spread(builder.load(v.at(x.data, loop.index)))
-                for total, column in zip(sums, columns, strict=True):
-                    values = v.load(row, column, stored)
-                    if isinstance(kinds[2].dtype, types.Integer):
-                        values = builder.sitofp(values, v.floats)
-                    taken = builder.fmul(weight, values, flags=_FUSED)
-                    builder.store(builder.fsub(builder.load(total), taken, flags=_FUSED), total)
-            top = None
-            for total, column in zip(sums, columns, strict=True):
-                value = builder.load(total)
-                v.store(value, q.data, column)
-                top = v.magnitudes(value) if top is None else v.larger(top, v.magnitudes(value))
-            v.store(top, tops.data, builder.mul(block.index, n_atoms.type(v.lanes)))
-        return context.get_dummy_value()
+                other = v.row(basis, loop.index)
+                weight = v.spread(builder.load(v.at(weights.data, loop.index)))
+                for direction, column in zip(directions, columns, strict=True):
+                    left = v.take(builder.load(direction), weight, load(other, column))
+                    builder.store(left, direction)
+            for direction, column in zip(directions, columns, strict=True):
+                values = builder.load(direction)
+                save(values, column)
+                left = v.take(v.load(p.data, column, v.floats), step, values)
+                v.store(left, p.data, column)
+                yield left
+
+        return context.make_tuple(builder, signature.return_type, _walk(v, v.length(p), change, ahead))
 
     return signature, generate
 
 
-@intrinsic
-def find(typing_context, q, tops, best):
-    """First index at which ``|q|`` has the magnitude ``best``, which is in ``tops``."""
-
-    def generate(context, builder, signature, arguments):
-        kinds = signature.args
-        v = _Vectors(context, builder, kinds[0].dtype)
-        q, tops = (v.array(kinds[i], arguments[i]) for i in range(2))
-        wanted = v.spread(arguments[2])
-        n_tops = v.length(tops)
-        number = n_tops.type
-        found = cgutils.alloca_once_value(builder, number(0))
-        with cgutils.for_range(builder, builder.sdiv(n_tops, number(v.lanes))) as block:
-            values = v.load(tops.data, builder.mul(block.index, number(v.lanes)), v.integers)
-            hits = v.equal(values, wanted)
-            with builder.if_then(builder.icmp_signed("!=", hits, hits.type(0)), likely=False):
-                builder.store(block.index, found)
-                block.do_break()
-        columns = v.columns(builder.load(found))
-        hits = number(0)
-        for i, column in enumerate(columns):
-            lanes = v.equal(v.magnitudes(v.load(q.data, column, v.floats)), wanted)
-            lanes = builder.shl(builder.zext(lanes, number), number(i * v.lanes))
-            hits = builder.or_(hits, lanes)
-        return builder.add(columns[0], builder.cttz(hits, ir.IntType(1)(0)))
-
-    return types.intp(q, tops, best), generate
-
-
-@kernel
-def largest(tops):
-    """The largest magnitude."""
-    best = tops[0]
-    for i in range(tops.shape[0]):
-        best = max(best, tops[i])
-    return best
-
-
-@kernel
-def take_out(q, tops, index):
-    """Set one correlation to zero, and ``tops`` accordingly."""
-    q[index] = 0
-    lanes = _VECTOR_BYTES // q.itemsize
-    block, lane = index // (_VECTORS * lanes), index % lanes
-    first = block * _VECTORS * lanes + lane
-    top = magnitude(q[first])
-    for i in range(1, _VECTORS):
-        top = max(top, magnitude(q[first + i * lanes]))
-    tops[block * lanes + lane] = top
+def _fetch_part(v, start, matrix, block, n_blocks):
+    """Fetch a part of a matrix's row: of ``n_blocks`` such parts the one numbered ``block``."""
+    builder, number = v.builder, block.type
+    n_bytes = builder.extract_value(matrix.strides, 0)
+    part_bytes = builder.mul(n_blocks, number(_LINE_BYTES))
+    n_lines = builder.sdiv(builder.add(n_bytes, builder.sub(part_bytes, number(1))), part_bytes)  # rounded up
+    start = builder.bitcast(start, ir.IntType(8).as_pointer())
+    first = builder.mul(block, n_lines)
+    with cgutils.for_range(builder, n_lines) as loop:
+        place = builder.mul(builder.add(first, loop.index), number(_LINE_BYTES))
+        fetch_line(builder, v.at(start, place))
