@@ -142,6 +142,18 @@ def test_tiny_chunks_of_a_store_are_read_together_and_shards_whole(tmp_path, mon
     assert as_rows(X).chunk_rows == (120, 80)
 
 
+def test_arrays_of_this_process_are_not_copied(monkeypatch):
+    """`dask.array.from_array` would."""
+    monkeypatch.setattr(source, "MEMORY_CHUNK_BYTES", 15 * 6 * 8)
+    X = values()
+    runner, rows, jobs = reference.prepared(X)
+    parts = [part for job in jobs for _, part in job.read(runner.gather(rows.inputs(job)))]
+    runner.close()
+    assert len(rows.chunk_rows) == 3
+    assert_array_equal(np.concatenate(parts), X)
+    assert all(np.shares_memory(part, X) for part in parts)
+
+
 # ------------------------------------------------------------------- what is refused
 
 

@@ -8,7 +8,6 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-import dask.array as da
 import numpy as np
 
 from ..coding import make_coder
@@ -23,7 +22,7 @@ from ..learning.schedule import FULL, WAVE
 from ..learning.settings import Settings
 from ..learning.state import State
 from ..learning.sweep import power_of, sweep
-from ..rows import Piece, Preprocessing, Rows, preprocess, run_survey
+from ..rows import Piece, Preprocessing, Rows, as_dask, preprocess, run_survey
 from ..running import Once, ThreadRunner, given
 from ..running.base import run_job
 from ..running.memory import available_bytes
@@ -223,7 +222,7 @@ class _Bench:
         self.runner = runner
         self.raw, self.others = raw[: request.n_rows], raw[request.n_rows :]
         self.request = request
-        self.rows = Rows(da.from_array(self.raw, chunks=self.raw.shape, name=False)).prepare(runner)
+        self.rows = Rows(as_dask(self.raw, len(self.raw))).prepare(runner)
         self.n_jobs = max(TREE_FAN_IN, runner.n_threads)
 
     def jobs(self, n_rows, count=None):

@@ -2,7 +2,7 @@
 
 from .jobs import Job, Piece, count_jobs, cut_jobs, cut_pieces, cut_waves, split_holdout
 from .preprocessing import Preprocessing, preprocess
-from .source import Rows, as_rows
+from .source import Rows, as_dask, as_rows
 from .survey import Survey, run_survey
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Preprocessing",
     "Rows",
     "Survey",
+    "as_dask",
     "as_rows",
     "count_jobs",
     "cut_jobs",

@@ -2,6 +2,7 @@
 
 import math
 import os
+import uuid
 
 import dask.array as da
 import numpy as np
@@ -149,13 +150,22 @@ def as_rows(array, name="array"):
             raise ValueError(f"{name} is no array ({error}); it must be n x d, one row a sample") from error
         in_memory = True
         _check(array, name)
-        array = da.from_array(array, chunks=(_memory_rows(array), array.shape[1]), name=False)
+        array = as_dask(array, _memory_rows(array))
     _check(array, name)
     if array.numblocks[1] > 1:
         array = array.rechunk({1: -1})
     if any(rows == 0 for rows in array.chunks[0]):
         array = array.rechunk({0: tuple(rows for rows in array.chunks[0] if rows)})
     return Rows(array, feature_names, in_memory, local_path)
+
+
+def as_dask(array, chunk_rows):
+    """A NumPy array (n, d) in chunks of so many rows, not copied, as `dask.array.from_array` does."""
+    name = f"rows-{uuid.uuid4().hex}"
+    starts = range(0, len(array), chunk_rows)
+    graph = {(name, i, 0): array[start : start + chunk_rows] for i, start in enumerate(starts)}
+    sizes = tuple(len(chunk) for chunk in graph.values())
+    return da.Array(graph, name, (sizes, array.shape[1:]), dtype=array.dtype)
 
 
 def open_path(path, name="array"):
