@@ -73,9 +73,9 @@ bfloat16, where omp chooses atoms by those. omp, mp: coding with everything in i
 codes. roofline: time of 2 m d operations at the better of the two measured rates of full products, over
 that of coding. 2 threads: rows a second of two threads that code side by side, over those of one.
 cast, centre: preparing float16 rows, without and with a mean. statistics: gathering those of a wave,
-each block after its coding as in a task. update: fading them and updating all atoms, shared out
-among the rows of a wave when {fit_rows} are learned from. share: both over coding. full: the same of full
-passes, with one update after all {fit_rows} rows. COO: codes to sparse arrays."""
+each block after its coding as in a task. update: fading them and updating all atoms, right after a
+block, shared out among the rows of a wave when {fit_rows} are learned from. share: both over coding.
+full: the same of full passes, with one update after all {fit_rows} rows. COO: codes to sparse arrays."""
 
 
 def learning_step(rows, coder, kind):
@@ -104,17 +104,25 @@ def learning_step(rows, coder, kind):
     return step, XX, XY
 
 
-def update_step(atoms, XX, XY):
-    """A call that fades statistics, in which all atoms are used, and updates the dictionary."""
+def update_step(atoms, learn, XX, XY):
+    """A call that fades statistics, in which all atoms are used, and updates the dictionary.
+
+    It returns the seconds of that alone, right after ``learn()``, which adds to
+    the statistics, as in a fit.
+    """
     from daskksvd.learning.online import add_faded
     from daskksvd.learning.sweep import power_of, sweep
 
+    learn()
     m, scale = len(atoms), power_of(XX).max()
     A = XX + scale * (np.eye(m) if XX.ndim == 2 else np.ones(m))
     B = XY + scale * atoms.astype(np.float64)
 
     def step():
+        learn()
+        began = time.perf_counter()
         sweep(atoms, add_faded(A, 0.9, XX), add_faded(B, 0.9, XY), 1)
+        return time.perf_counter() - began
 
     return step
 
@@ -234,7 +242,7 @@ def measure(d, m, k, dtype, rounds, large):
             "product": product,
             "cast": lambda: plain.apply(half, dtype),
             "centre": lambda: centred.apply(half, dtype),
-            "update": update_step(atoms, *learning[1:]),
+            "update": update_step(atoms, *learning_step(half[:n_block], coders["omp"], WAVE)),
             "full_update": full_update_step(atoms, *full_learning[1:]),
             "coo": lambda: codes_to_coo(codes, m),
         }

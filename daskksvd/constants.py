@@ -60,6 +60,10 @@ TASK_SECONDS = 0.1
 """Work aimed at per task, as estimated by `TASK_FLOPS`: well above the 2-4 ms
 that a distributed task costs, small enough to keep many threads busy."""
 
+LEAST_TASK_SECONDS = 1e-3
+"""Least work of a task where rows are shared out among some. Four tasks of .3 ms
+took two threads 1.6 ms: threads wait for each other, and to be woken."""
+
 FULL_TASK = 4
 """Times as much in a task of a full pass, where no update waits for it: making
 and adding the m x m statistics costs 15 ms a task at 1,536 atoms."""

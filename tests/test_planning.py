@@ -207,7 +207,7 @@ def moments_bytes(m, d, k, itemsize, n_worst=0):
 
 def test_bytes_are_those_of_the_arrays():
     m, d, k = small.M, small.D, small.K
-    found = plan((20_000, d), n_threads=None, n_workers=3, center=True, scale=True, max_passes=4)
+    found = plan((2_000_000, d), n_threads=None, n_workers=3, center=True, scale=True, max_passes=4)
     tasks = found.wave.tasks_per_round
     out, tree, back = found.wave.traffic
     assert out == 3 * (m * d * 4 + d * (8 + 4))  # dictionary, mean in float64, scales

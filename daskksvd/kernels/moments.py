@@ -135,3 +135,10 @@ def subtract_reconstruction(rows, dictionary, indices, values):
             atom = dictionary[i]
             for f in range(d):
                 y[f] -= x * atom[f]
+
+
+@kernel
+def accumulate(array, sums):
+    """Add a flat array to float64 ``sums``."""
+    for i in range(array.shape[0]):
+        sums[i] += array[i]

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..coding import code_blocks
-from ..kernels.moments import add_moments, add_residual_moments, subtract_reconstruction
+from ..kernels.jit import read_only
+from ..kernels.moments import accumulate, add_moments, add_residual_moments, subtract_reconstruction
 from ..running import Blueprint
 from ..running.lending import aligned
 
@@ -196,6 +197,8 @@ def merge_worst(parts, most):
 
 def add_all(parts):
     """Add a list of `Moments`; statistics in double precision, and rounded once."""
+    if len(parts) == 1:
+        return parts[0]
     worst = [tuple(getattr(part, name) for name in WORST) for part in parts]
     n_worst = max(part.n_worst for part in parts)
     return Moments(
@@ -224,7 +227,7 @@ def _add_arrays(arrays):
         here = sums[: len(flat[block])]
         here[:] = arrays[0][block]
         for array in arrays[1:]:
-            here += array[block]
+            accumulate(read_only(array[block]), here)
         flat[block] = here
     return total
 

@@ -15,6 +15,7 @@ from ..constants import (
     FULL_SHARE,
     FULL_TASK,
     FULL_TASKS,
+    LEAST_TASK_SECONDS,
     MOST_TASKS,
     READ_AGAIN,
     TASK_FLOPS,
@@ -128,10 +129,10 @@ def plan_phases(settings):
     return Phases(WAVE, passes - int(FULL_SHARE * passes), FULL, passes)
 
 
-def rows_per_task(m, d, width):
-    """Rows that take about `TASK_SECONDS` to code."""
+def rows_per_task(m, d, width, seconds=TASK_SECONDS):
+    """Rows that take about so long to code."""
     flops = 2 * m * d + m * width * (width + 3)
-    return int(np.clip(TASK_SECONDS * TASK_FLOPS / flops, *TASK_ROWS))
+    return int(np.clip(seconds * TASK_FLOPS / flops, *TASK_ROWS))
 
 
 def reading_jobs(chunk_rows):
@@ -153,7 +154,8 @@ def plan_schedule(settings, chunk_rows, d):
     n_waves = int(np.clip(min(by_uses, by_tasks), *WAVES))
     # two pieces a wave at least, from different places
     most = max(1, n // (2 * n_waves))
-    least = max(TASK_ROWS[0], m // 4)  # with fewer rows statistics cost more than coding
+    # with fewer rows statistics, or threads to be woken, cost more than coding
+    least = max(rows_per_task(m, d, width, LEAST_TASK_SECONDS), m // 4)
     full_tasks, wave_tasks = (
         next((tasks for tasks in (WAVE_TASKS, 2) if rows >= tasks * least), 1) for rows in (n, n // n_waves)
     )

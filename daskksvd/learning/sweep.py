@@ -8,7 +8,7 @@ from ..kernels.update import multiply, normalise, sweep_block
 _OUTER = 128
 """Atoms between two products with the whole dictionary, and"""
 
-_BLOCK = 32
+_BLOCK = 64
 """between two with those gone over since; inside, changes pass from atom to atom."""
 
 
