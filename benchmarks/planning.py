@@ -139,7 +139,7 @@ def record(where, kind, plan, planning, survey, seconds, peak, moved=None):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    common.add_sizes(parser, samples=100_000, chunk_rows=10_000)
+    common.add_sizes(parser, samples=800_000, chunk_rows=10_000)
     parser.add_argument("--threads", nargs="*", type=int, default=[1, 2])
     parser.add_argument("--workers", nargs="*", type=int, default=[1, 2])
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))

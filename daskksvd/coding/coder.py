@@ -59,7 +59,7 @@ class Coder(NamedTuple):
     scale : float
         1, or the unit of inner products rounded to 16 bits.
     inner : (p, p) float array
-        Inner products in full precision; empty where there are too many atoms.
+        Inner products in full precision, maybe ``gram`` itself; empty where there are too many atoms.
     n_components : int
         Number of real atoms.
     stopping : Stopping

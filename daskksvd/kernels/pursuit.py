@@ -198,8 +198,9 @@ def omp(
         more than ``rounding`` times its norm.
     pivot_min : float
         Least squared distance of a new atom from the span of the support.
-    bases : (2, k, m) float array
-        Work space: inner products of all atoms with the directions of two rows.
+    bases : (2, k, m) array
+        Work space of the type of ``gram``: inner products of all atoms with the
+        directions of two rows' supports.
     indices, values : (n, k) integer and float arrays
         Filled with supports (-1 where unused) and coefficients.
     explained : (n,) float64 array
@@ -233,11 +234,11 @@ def omp(
         next_atom = next_row = -1
         if far and current[1 - turn] >= 0:
             i = firsts[1 - turn]
-            if not exact:
-                next_atom = i
             if sizes[1 - turn] + 1 < k:
                 next_row = i
-            if near:
+            if not exact:
+                next_atom = i
+            if near and not exact:
                 for s in range(sizes[1 - turn]):
                     prefetch(inner_products, i, supports[1 - turn, s])
         target = (1.0 - floor) * energy[row]
@@ -253,7 +254,7 @@ def omp(
             elif not exact:
                 correlation = _product(part(rows, row), part(dictionary, j))
             if exact:
-                pivot = gram[j, j] * one
+                pivot = one * gram[j, j]  # a float even where this is not reached
                 for s in range(size):
                     factor[size, s] = basis[s, j]
                     pivot -= basis[s, j] * basis[s, j]

@@ -259,7 +259,8 @@ def subtract_direction(
     gram : (m, m) float or int16 array
     atom : int
     factor : float
-    basis : (k, m) float array
+    basis : (k, m) array
+        Of the type of ``gram``; integers are rounded to, within the limits of their type.
     weights : (k,) float array
     size : int
     step : float
@@ -289,7 +290,6 @@ def subtract_direction(
         wanted = [
             (v.row(matrix, i), matrix, i) for matrix, i in ((dictionary, arguments[9]), (gram, arguments[10]))
         ]
-
         integer = isinstance(kinds[1].dtype, types.Integer)
 
         def load(row, column):

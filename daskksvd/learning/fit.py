@@ -293,7 +293,8 @@ def memory_needed(rows, settings):
     coupled = any(statistics(kind, m) == COUPLED for kind in kinds)
     numbers = (m * m if coupled else 0) + m * d
     prepared = max(rows.chunk_rows) if settings.update == "ksvd" else block_rows(m, itemsize)
-    per_task = task_bytes(m, itemsize, chunk_bytes, prepared * d * itemsize, numbers)
+    width = make_stopping(settings, d).width
+    per_task = task_bytes(m, width, itemsize, chunk_bytes, prepared * d * itemsize, numbers)
     if settings.update == "ksvd":
         per_task += 2 * KSVD_GRAM_BYTES
     per_process = coder_bytes(m, d, itemsize)

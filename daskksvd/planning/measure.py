@@ -292,7 +292,7 @@ class _Bench:
         Small tasks and large ones tell what a task costs beside its rows.
         """
         runner, n_rows, few_rows = self.runner, len(self.raw), self.request.few_rows
-        round_(self.jobs(few_rows, runner.n_threads))  # compiles
+        round_(self.jobs(few_rows))  # compiles, and takes from the system the memory that is lent later
         runner.calls.clear()
         round_(self.jobs(few_rows))
         few = _median(runner.take("task"))

@@ -5,23 +5,24 @@ import psutil
 from ..constants import BLOCK_BYTES, BLOCK_ROWS, FLOAT_GRAM_ATOMS, MEMORY_SHARE, PROCESS_BYTES
 
 
-def task_bytes(m, itemsize, chunk_bytes, block_row_bytes, statistics):
+def task_bytes(m, width, itemsize, chunk_bytes, block_row_bytes, statistics):
     """Most memory that one task takes, in bytes.
 
     A chunk as stored and as read, a block of prepared rows and its
-    correlations, and the statistics: one partial result of its own and, in
-    double precision, one sum and the part being added to it.
+    correlations, the directions of two rows' supports, and the statistics: one
+    partial result of its own and, in double precision, one sum and the part
+    being added to it.
 
     Parameters
     ----------
-    m, itemsize : int
-        Atoms, and bytes of a number of the computation.
+    m, width, itemsize : int
+        Atoms, most nonzeros a row, and bytes of a number of the computation.
     chunk_bytes, block_row_bytes : int
         Of the largest chunk, and of one block of prepared rows.
     statistics : int
         Numbers in one partial result.
     """
-    block = max(BLOCK_BYTES, BLOCK_ROWS[0] * m * itemsize)
+    block = max(BLOCK_BYTES, BLOCK_ROWS[0] * m * itemsize) + 2 * width * m * itemsize
     return 2 * chunk_bytes + block + 2 * block_row_bytes + statistics * (2 * itemsize + 8)
 
 
