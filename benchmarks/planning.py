@@ -3,7 +3,7 @@
 Makes a store of planted rows, asks `daskksvd.plan` what one pass in waves and
 one full pass will take on threads and on worker processes, and then fits.
 
-    python benchmarks/planning.py --samples 100000 --threads 1 2 --workers 1 2 --out benchmarks/results
+    python benchmarks/planning.py --samples 800000 --threads 1 2 --workers 1 2 --out benchmarks/results
 
 leaves ``planning.json`` and ``planning.md``. BLAS has one thread. Every fit has
 new processes, which fit a few rows first, so that kernels are loaded.

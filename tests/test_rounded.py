@@ -133,6 +133,17 @@ def test_rows_with_nothing_left_stop():
     assert_allclose(explained, energy, rtol=1e-6)
 
 
+def test_rows_that_no_atom_has_anything_in_common_with():
+    rng = np.random.default_rng(3)
+    atoms = np.pad(reference.unit_atoms(rng, 600, 300), ((0, 0), (0, 20))).astype(np.float32)
+    rows = np.zeros((3, 320), np.float32)
+    rows[0, 300:], rows[1, :300] = 1, atoms[7, :300]
+    coder, _ = both(atoms, Stopping(4, 0.0, "omp"))
+    codes, _, explained = code_block(rows, coder)
+    assert_array_equal(codes.indices[:, 0], [-1, 7, -1])
+    assert_allclose(explained, [0, 1, 0], atol=1e-6)
+
+
 def test_bad_rows_are_told_by_their_energy():
     rng = np.random.default_rng(4)
     atoms = reference.unit_atoms(rng, 600, 300).astype(np.float32)

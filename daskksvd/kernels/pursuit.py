@@ -149,9 +149,9 @@ def _store(row, support, x, size, indices, values):
 
 
 @kernel
-def _nothing(rounding, energy, q):
-    """Magnitude under which a correlation may be rounding alone."""
-    return magnitude(q.dtype.type(rounding * np.sqrt(energy)))
+def _nothing(rounding, energy, P):
+    """Magnitude under which a correlation in ``P`` may be rounding alone."""
+    return magnitude(P.dtype.type(rounding * np.sqrt(energy)))
 
 
 @kernel
@@ -241,8 +241,8 @@ def omp(
             if near and not exact:
                 for s in range(sizes[1 - turn]):
                     prefetch(inner_products, i, supports[1 - turn, s])
-        target = (1.0 - floor) * energy[row]
-        stopped = row < 0 or not captured[turn] < target
+        target, nothing = (1.0 - floor) * energy[row], _nothing(rounding, energy[row], P)
+        stopped = row < 0 or not captured[turn] < target or magnitude(P[row, j]) <= nothing
         if not stopped:
             q = part(P, row)
             correlation = q[j]
@@ -262,7 +262,7 @@ def omp(
                 pivot = _extend(factor, j, support, size, inner_products, dictionary, inner)
                 for s in range(size):
                     correlation -= z[s] * factor[size, s]
-            stopped = magnitude(correlation) <= _nothing(rounding, energy[row], q) or pivot < pivot_min
+            stopped = magnitude(correlation) <= nothing or pivot < pivot_min
             if not stopped:
                 factor[size, size] = one / np.sqrt(pivot)
                 z[size] = correlation * factor[size, size]
