@@ -160,7 +160,7 @@ def as_rows(array, name="array"):
 
 
 def as_dask(array, chunk_rows):
-    """A NumPy array (n, d) in chunks of so many rows, not copied, as `dask.array.from_array` does."""
+    """A NumPy array (n, d) in chunks of so many rows; `dask.array.from_array` would copy it."""
     name = f"rows-{uuid.uuid4().hex}"
     starts = range(0, len(array), chunk_rows)
     graph = {(name, i, 0): array[start : start + chunk_rows] for i, start in enumerate(starts)}
