@@ -35,6 +35,11 @@ def read_only(array):
     return view
 
 
+def magnitude_type(kind):
+    """The type of what `magnitude` gives for a float type."""
+    return types.int32 if kind == types.float32 else types.int64
+
+
 @intrinsic
 def magnitude(typing_context, value):
     """Bits of ``|value|``, float32 or float64, as a signed integer of the same width.
@@ -43,7 +48,7 @@ def magnitude(typing_context, value):
     maximum, which it does not do for floats. In Numba's own arithmetic an
     int32 grows to int64, which halves the speed; here it does not.
     """
-    integer = types.int32 if value == types.float32 else types.int64
+    integer = magnitude_type(value)
 
     def generate(context, builder, signature, arguments):
         bits = context.get_value_type(integer)
@@ -56,7 +61,7 @@ def magnitude(typing_context, value):
 @intrinsic
 def zero_magnitude(typing_context, value):
     """What `magnitude` gives for a zero of the type of ``value``."""
-    integer = types.int32 if value == types.float32 else types.int64
+    integer = magnitude_type(value)
 
     def generate(context, builder, signature, arguments):
         return context.get_value_type(integer)(0)

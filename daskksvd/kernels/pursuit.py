@@ -303,6 +303,7 @@ def mp(P, gram, energy, floor, rounding, pivot_min, steps, indices, values, expl
     z = np.empty(k, P.dtype)
     x = np.empty(k, P.dtype)
     first = np.empty(k, P.dtype)
+    inner = np.empty(k, P.dtype)
     factor = np.empty((k, k), P.dtype)
     support = np.empty(k, np.int64)
     for row in range(n):
@@ -340,19 +341,12 @@ def mp(P, gram, energy, floor, rounding, pivot_min, steps, indices, values, expl
         kept = 0
         captured = 0.0
         for a in range(size):
-            j = support[a]
-            pivot = gram[j, j]
-            value = first[a]
-            for b in range(kept):
-                c = gram[support[b], j]
-                for e in range(b):
-                    c -= factor[kept, e] * factor[b, e]
-                c *= factor[b, b]
-                factor[kept, b] = c
-                pivot -= c * c
-                value -= c * z[b]
+            j, value = support[a], first[a]
+            pivot = _extend(factor, j, support, kept, gram, gram, inner)
             if pivot < pivot_min:
                 continue
+            for b in range(kept):
+                value -= factor[kept, b] * z[b]
             factor[kept, kept] = 1 / np.sqrt(pivot)
             z[kept] = value * factor[kept, kept]
             captured += np.float64(z[kept]) * np.float64(z[kept])

@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .jit import fetch_line
+from .jit import fetch_line, magnitude_type
 
 _VECTOR_BYTES = 64
 
@@ -139,10 +139,6 @@ class _Largest:
         return builder.sext(index, number) if v.bits < number.width else index, second
 
 
-def _magnitude_type(kind):
-    return types.int32 if kind == types.float32 else types.int64
-
-
 def _walk(v, n_atoms, change, ahead=None):
     """Code that goes over all correlations, a block of vectors at a time.
 
@@ -170,7 +166,7 @@ def largest(typing_context, p):
     p : (m,) float array
         m is a multiple of `ATOM_PAD`.
     """
-    found = types.Tuple((types.intp, _magnitude_type(p.dtype)))
+    found = types.Tuple((types.intp, magnitude_type(p.dtype)))
 
     def generate(context, builder, signature, arguments):
         kind = signature.args[0]
@@ -221,7 +217,7 @@ def next_close(typing_context, p, start, bound):
 @intrinsic
 def subtract_atom(typing_context, p, gram, atom, step):
     """Take ``step`` times a row of ``gram`` out of ``p``; returns what `largest` does."""
-    found = types.Tuple((types.intp, _magnitude_type(p.dtype)))
+    found = types.Tuple((types.intp, magnitude_type(p.dtype)))
 
     def generate(context, builder, signature, arguments):
         kinds = signature.args
@@ -274,7 +270,7 @@ def subtract_direction(
     index, second : int
         As `largest`.
     """
-    found = types.Tuple((types.intp, _magnitude_type(p.dtype)))
+    found = types.Tuple((types.intp, magnitude_type(p.dtype)))
     signature = found(
         p, gram, types.intp, p.dtype, basis, weights, types.intp, p.dtype, dictionary, types.intp, types.intp
     )  # fmt: skip
