@@ -29,7 +29,6 @@ from .learning.stream import Stream
 from .result import Result
 from .rows import Rows, as_rows
 from .running import make_runner
-from .running.blas import single_threaded_blas
 from .tracking import HistoryRecorder
 
 
@@ -325,8 +324,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         m, d = self.components_.shape
         height = rows_per_task(m, d, result._stopping.width)
         codes = result.encode(Rows(rows.array.rechunk({0: height})))
-        with single_threaded_blas():
-            codes = codes.compute(scheduler="threads", num_workers=self.n_threads)
+        codes = codes.compute(scheduler="threads", num_workers=self.n_threads)
         if self.sparse_output:
             coords = codes.coords.astype(scipy.sparse.get_index_dtype(maxval=max(codes.shape)))
             return scipy.sparse.coo_array((codes.data, tuple(coords)), shape=codes.shape).tocsr()

@@ -13,6 +13,7 @@ from .coding.store import code_rows, write_codes
 from .constants import UNIT_TOLERANCE
 from .files import absolute, exists, written_whole
 from .rows import Preprocessing, as_rows
+from .running.blas import single_threaded_blas
 
 FORMAT = "daskksvd.result"
 VERSION = 1
@@ -360,7 +361,8 @@ def check_atoms(dictionary, name):
 
 def _encode_chunk(raw, coder, preprocessing, block_info=None):
     offset = block_info[0]["array-location"][0][0] if block_info else 0
-    codes = code_rows(np.asarray(raw), coder, preprocessing, offset)
+    with single_threaded_blas():  # as in jobs: its bits depend on its number of threads
+        codes = code_rows(np.asarray(raw), coder, preprocessing, offset)
     return codes_to_coo(codes, coder.n_components)
 
 

@@ -13,6 +13,7 @@ from sklearn.linear_model import orthogonal_mp_gram
 from daskksvd.coding import Stopping, code_block, codes_to_coo, iterate_blocks, make_coder, reconstruct
 from daskksvd.coding.store import code_rows
 from daskksvd.constants import MP_STEPS_PER_COEF, PIVOT_MIN
+from daskksvd.kernels.symmetric import mirror
 from daskksvd.rows import Preprocessing
 
 AS_THEY_ARE = Preprocessing(None, None, None)
@@ -386,6 +387,15 @@ def test_threads_share_a_gram_matrix_and_change_no_bit_of_it(monkeypatch, most_i
     assert_array_equal(one.gram, one.gram.T)
     if one.inner.size:
         assert_allclose(one.inner, products, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 100])
+def test_what_is_below_the_diagonal_is_mirrored(size):
+    matrix = np.random.default_rng(size).standard_normal((size, 2 * size))
+    square = matrix[:, size:]
+    expected = np.tril(square) + np.tril(square, -1).T
+    mirror(square)
+    assert_array_equal(square, expected)
 
 
 def test_half_precision_is_widened_exactly():

@@ -2,9 +2,12 @@
 
 import threading
 
+import numpy as np
 import pytest
 import threadpoolctl
 
+import daskksvd
+from daskksvd.coding.store import code_rows
 from daskksvd.running import Blueprint, ThreadRunner, given
 from daskksvd.running.blas import single_threaded_blas
 
@@ -136,3 +139,18 @@ def test_blas_has_one_thread_while_any_task_runs_and_all_again_after():
             thread.join()
         assert seen.pop() == seen.pop() == {1}
         assert blas_threads() == before
+
+
+def test_lazy_codes_are_made_by_one_blas_thread(monkeypatch):
+    """Some of OpenBLAS's kernels round differently with more; written codes are those of jobs."""
+    seen = []
+
+    def watched(*arguments):
+        seen.append(blas_threads())
+        return code_rows(*arguments)
+
+    samples = np.random.default_rng(0).standard_normal((90, 8)).astype("f4")
+    result = daskksvd.fit(samples, n_components=12, n_nonzero_coefs=2, max_passes=1)
+    monkeypatch.setattr("daskksvd.result.code_rows", watched)
+    result.encode(samples).compute(scheduler="threads")
+    assert seen and all(threads == {1} for threads in seen)
