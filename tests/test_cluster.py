@@ -8,6 +8,7 @@ import time
 import typing
 import weakref
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -27,7 +28,10 @@ LIMIT = "1500MB"
 
 @pytest.fixture(scope="module")
 def client():
+    # some seconds after a worker is lost, LocalCluster closes the one in its place
+    # for good if it is not there at that moment, having been killed, too
     with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}),
         LocalCluster(
             n_workers=2, threads_per_worker=1, memory_limit=LIMIT, dashboard_address=":0"
         ) as cluster,
@@ -118,7 +122,7 @@ def test_killed_worker_changes_nothing(client, samples, store, kind, update):
     expected = daskksvd.fit(array, persist=False, update=update, **SIZE)
     np.testing.assert_array_equal(found.dictionary.values, expected.dictionary.values)
     np.testing.assert_array_equal(found.history.wave_relative_error, expected.history.wave_relative_error)
-    client.wait_for_workers(2)
+    client.wait_for_workers(2, timeout=120)
 
 
 def test_encode_decode_score_and_write_on_the_cluster(client, samples, store, tmp_path):
