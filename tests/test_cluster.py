@@ -105,6 +105,13 @@ def test_neighbours_run_on_the_same_worker(client, count, shares):
     assert set(places) == set(client.nthreads())
 
 
+def test_scheduler_tells_kinds_of_tasks_apart(client, store):
+    """Else rows seem to take as long as the adding of two sums, and an idle worker takes none over."""
+    daskksvd.fit(store, client=client, update="ksvd", **SIZE)
+    kinds = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.task_prefixes))
+    assert {"daskksvd-job-moments", "daskksvd-add-all", "daskksvd-code-job", "daskksvd-same"} <= set(kinds)
+
+
 @pytest.mark.parametrize("update", ["online", "ksvd"])
 @pytest.mark.parametrize("kind", ["path", "numpy"])
 def test_killed_worker_changes_nothing(client, samples, store, kind, update):

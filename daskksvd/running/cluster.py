@@ -7,7 +7,7 @@ import weakref
 import dask
 from dask.sizeof import sizeof
 
-from .base import Runner, WorkersLost, let_go, same, to_make
+from .base import Runner, WorkersLost, let_go, run_job, same, to_make
 
 RETRIES = 3
 """Times the scheduler gives a task to another worker when one dies under it."""
@@ -36,7 +36,7 @@ class ClusterRunner(Runner):
         if client.status != "running":
             raise ValueError(f"client is {client.status}; it must be connected to a scheduler")
         self.client = client
-        self._name = f"daskksvd-{uuid.uuid4().hex[:8]}"
+        self._token = uuid.uuid4().hex[:8]
         self._count = 0
         # only those that somebody waits for: workers keep what a handle refers to
         self._pending = weakref.WeakSet()
@@ -64,11 +64,14 @@ class ClusterRunner(Runner):
 
     def submit(self, function, *arguments, place=None):
         self._count += 1
-        name = getattr(function, "__name__", "call")
+        # what comes before the token names a kind of task: the scheduler learns how
+        # long those take, and so whether an idle worker should take one over
+        called = arguments[0] if function is run_job else function
+        kind = getattr(called, "__name__", "call").strip("_").replace("_", "-")
         handle = self.client.submit(
             function,
             *arguments,
-            key=f"{self._name}-{name}-{self._count}",
+            key=f"daskksvd-{kind}-{self._token}-{self._count}",
             pure=False,
             retries=RETRIES,
             workers=place,
