@@ -1,6 +1,7 @@
 """Memory that is lent to readers comes back when the last view of it goes, not before."""
 
 import gc
+import pickle
 import threading
 import weakref
 
@@ -82,6 +83,30 @@ def test_rows_read_from_zarr(tmp_path, options, dtype):
     found = daskksvd.rows.as_rows(str(tmp_path / "rows.zarr")).array
     assert_array_equal(found.compute(), values)
     assert found.name == daskksvd.rows.as_rows(array).array.name
+
+
+def test_rows_that_travelled_are_opened_once(tmp_path):
+    def write(rows):
+        values = np.random.default_rng(rows).standard_normal((rows, 6)).astype("f4")
+        array = zarr.create_array(
+            tmp_path / "rows.zarr", shape=values.shape, chunks=(20, 6), dtype="f4", overwrite=True
+        )
+        array[:] = values
+        return values, pickle.dumps(ZarrRows(array))
+
+    def read(travelled):
+        reader = pickle.loads(travelled)
+        return reader[slice(0, reader.shape[0]), slice(0, 6)]
+
+    values, travelled = write(50)
+    assert pickle.loads(travelled) is pickle.loads(travelled)
+    assert pickle.loads(pickle.dumps(pickle.loads(travelled))) is pickle.loads(travelled)
+    assert_array_equal(read(travelled), values)
+    zarr.open_array(tmp_path / "rows.zarr")[7] = values[7] = 3  # what is in the files is read every time
+    assert_array_equal(read(travelled), values)
+    for rows in (70, 30):  # another array at the same place
+        values, travelled = write(rows)
+        assert_array_equal(read(travelled), values)
 
 
 def test_a_damaged_chunk_is_told(tmp_path):

@@ -1,6 +1,8 @@
 """A Zarr array whose rows are read into memory that is used again."""
 
 import asyncio
+import functools
+import pickle
 
 import zarr
 from dask.base import normalize_token
@@ -43,6 +45,7 @@ class ZarrRows:
             store = _LentStore(LocalStore(array.store.root, read_only=True))
             array = zarr.open_array(store, path=array.path, mode="r")
         self._array = array
+        self._pickled = None
         self.shape = array.shape
         self.ndim = array.ndim
         self.dtype = array.dtype
@@ -53,5 +56,18 @@ class ZarrRows:
         self._array.get_basic_selection(index, out=NDBuffer.from_numpy_array(rows))
         return rows
 
+    def __reduce__(self):
+        # every task brings one along: what it holds is pickled once, and unpickled once where it arrives
+        if self._pickled is None:
+            self._pickled = pickle.dumps(self._array)
+        return _unpickled, (self._pickled,)
+
     def __dask_tokenize__(self):
         return normalize_token(self._array)
+
+
+@functools.lru_cache(maxsize=8)
+def _unpickled(pickled):
+    rows = ZarrRows(pickle.loads(pickled))
+    rows._pickled = pickled  # the scheduler passes it on
+    return rows
