@@ -1,7 +1,8 @@
 """How much faster more threads and more worker processes make full passes of a large fit.
 
 Makes a float16 Zarr store of planted rows, and fits it on each number of
-threads of one process, then on each number of worker processes of one thread.
+threads of one process, of threads of one worker process, and of worker processes
+of one thread.
 
     python benchmarks/scaling.py --samples 800000 --counts 1 2 --out benchmarks/results
 
@@ -31,7 +32,7 @@ from daskksvd.tracking import PassFinished
 QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s"}
 """Dask's settings for workers that share their cores with event loops."""
 
-PLACES = {"threads": {}, "workers": {}, "workers, quiet": QUIET}
+PLACES = {"threads": {}, "worker's threads": {}, "workers": {}, "workers, quiet": QUIET}
 """Where fits run, and Dask's settings there."""
 
 TABLE = common.Table(
@@ -60,10 +61,11 @@ def fit_once(path, options, where, count):
     if where == "threads":
         daskksvd.fit(few, n_threads=count, **settings)
         return timed(path, n_threads=count, **settings)
+    n_workers, n_threads = (1, count) if where == "worker's threads" else (count, 1)
     with (
         dask.config.set(PLACES[where]),
         LocalCluster(
-            n_workers=count, threads_per_worker=1, memory_limit=0, dashboard_address=":0"
+            n_workers=n_workers, threads_per_worker=n_threads, memory_limit=0, dashboard_address=":0"
         ) as cluster,
         Client(cluster) as client,
     ):
