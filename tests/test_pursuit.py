@@ -1,5 +1,7 @@
 """The coding kernels against scikit-learn and textbook loops."""
 
+import itertools
+
 import numpy as np
 import pytest
 import reference
@@ -389,13 +391,13 @@ def test_threads_share_a_gram_matrix_and_change_no_bit_of_it(monkeypatch, most_i
         assert_allclose(one.inner, products, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [1, 15, 16, 17, 100])
-def test_what_is_below_the_diagonal_is_mirrored(size):
-    matrix = np.random.default_rng(size).standard_normal((size, 2 * size))
-    square = matrix[:, size:]
-    expected = np.tril(square) + np.tril(square, -1).T
-    mirror(square)
-    assert_array_equal(square, expected)
+@pytest.mark.parametrize("bounds", [(0, 1), (0, 15, 17), (0, 16, 33), (0, 100), (0, 20, 39, 100)])
+def test_what_is_below_the_diagonal_is_mirrored(bounds):
+    matrix = np.random.default_rng(0).standard_normal((bounds[-1], bounds[-1]))
+    expected = np.tril(matrix) + np.tril(matrix, -1).T
+    for start, stop in itertools.pairwise(bounds):
+        mirror(matrix, start, stop)
+    assert_array_equal(matrix, expected)
 
 
 def test_half_precision_is_widened_exactly():

@@ -144,12 +144,11 @@ def _fill_gram(atoms, inner, gram, n_threads):
         products = inner[start:stop, :stop] if inner.size else np.empty((stop - start, stop), atoms.dtype)
         rows = atoms[start:stop] if start else atoms[:stop].copy()
         np.matmul(rows, atoms[:stop].T, out=products)
-        mirror(products[:, start:])
         if inner.size:
-            inner[:start, start:stop] = products[:, :start].T
+            mirror(inner, start, stop)
         if gram is not inner:
             round_products(products, 1 / GRAM_UNIT, gram[start:stop, :stop])
-            gram[:start, start:stop] = gram[start:stop, :start].T
+            mirror(gram, start, stop)
 
     with single_threaded_blas(), spread_over(n_threads) as spread:
         list(spread(fill, range(0, p, most)[::-1]))  # the longest first

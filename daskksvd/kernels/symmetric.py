@@ -6,11 +6,11 @@ _TILE = 16  # numbers of a cache line of single precision: each line is read and
 
 
 @kernel
-def mirror(square):
-    """Put the numbers below the diagonal of a square matrix above it, too."""
-    p = len(square)
-    for top in range(0, p, _TILE):
-        for left in range(0, top + 1, _TILE):
-            for i in range(top, min(top + _TILE, p)):
+def mirror(matrix, start, stop):
+    """Put what some rows of a square matrix have below the diagonal above it, too."""
+    for top in range(start, stop, _TILE):
+        bottom = min(top + _TILE, stop)
+        for left in range(0, bottom, _TILE):
+            for i in range(top, bottom):
                 for j in range(left, min(left + _TILE, i)):
-                    square[j, i] = square[i, j]
+                    matrix[j, i] = matrix[i, j]

@@ -38,14 +38,16 @@ class ZarrRows:
     ----------
     array : zarr.Array
         Two-dimensional.
+    pickled : bytes, optional
+        The array pickled, where it came so.
     """
 
-    def __init__(self, array):
+    def __init__(self, array, pickled=None):
         if isinstance(array.store, LocalStore):
             store = _LentStore(LocalStore(array.store.root, read_only=True))
             array = zarr.open_array(store, path=array.path, mode="r")
         self._array = array
-        self._pickled = None
+        self._pickled = pickled
         self.shape = array.shape
         self.ndim = array.ndim
         self.dtype = array.dtype
@@ -68,6 +70,4 @@ class ZarrRows:
 
 @functools.lru_cache(maxsize=8)
 def _unpickled(pickled):
-    rows = ZarrRows(pickle.loads(pickled))
-    rows._pickled = pickled  # the scheduler passes it on
-    return rows
+    return ZarrRows(pickle.loads(pickled), pickled)
