@@ -1,0 +1,1 @@
+"""Captions as people have them: one reader for `embed`, `label` and `view`."""
