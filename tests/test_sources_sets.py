@@ -76,10 +76,11 @@ def test_captions_of_samples(tmp_path):
         ],
     )
     items = listed(path)
-    captions = [("one", "two"), ("three", "four"), ("café",), (), (), ("five",), ("six",), ("seven",)]
+    captions = [("one", "two"), ("three", "four"), ("café",), (), (), ("five",), (), ("six",), ("seven",)]
     assert [item.captions for item in items] == captions
     assert items[1].source == "a.tar::d/1"
     assert number_of(items[5]) == 1  # the first image of a sample counts
+    assert items[6].image == Failure("is a further image of the sample 5, of which one is used")
 
 
 def test_odd_members(tmp_path):

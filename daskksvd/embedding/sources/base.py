@@ -7,6 +7,8 @@ from typing import NamedTuple
 from ..errors import one_line
 from .columns import is_url
 
+_CAPTION_KEYS = ("raw", "caption", "captions", "text")
+
 
 class Url(str):
     """An address to fetch an image from."""
@@ -37,6 +39,8 @@ class Item(NamedTuple):
         Cleaned; ``()`` where there are none.
     state : dict or None
         What `Source.items` can go on from after this item, fit for JSON.
+    lost : int
+        Captions besides those that are blank, or cannot be read.
     """
 
     position: int
@@ -44,6 +48,7 @@ class Item(NamedTuple):
     image: object
     captions: tuple = ()
     state: dict | None = None
+    lost: int = 0
 
 
 class Source(abc.ABC):
@@ -137,24 +142,41 @@ def clean_captions(value):
     tuple of str
         Valid Unicode with single spaces; empty ones are left out.
     """
-    if value is None:
-        return ()
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    if isinstance(value, str):
-        value = value.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
-        value = " ".join(value.split())
-        return (value,) if value else ()
-    if isinstance(value, dict):
-        for key in ("raw", "caption", "captions", "text"):
-            if key in value:
-                return clean_captions(value[key])
-        return ()
-    try:
-        values = list(value)
-    except TypeError:
-        return ()
-    return tuple(caption for one in values for caption in clean_captions(one))
+    return captions_of((value,))[0]
+
+
+def captions_of(values):
+    """The captions in several values, each as `clean_captions` takes it, and how many more are blank.
+
+    Returns
+    -------
+    captions : tuple of str
+    lost : int
+    """
+    texts = [_clean(text) for value in values for text in _texts(value)]
+    captions = tuple(text for text in texts if text)
+    return captions, len(texts) - len(captions)
+
+
+def _texts(value):
+    """All texts in a value, blank ones too."""
+    if isinstance(value, (str, bytes)):
+        yield value
+    elif isinstance(value, dict):
+        yield from _texts(next((value[key] for key in _CAPTION_KEYS if key in value), None))
+    elif value is not None:
+        try:
+            values = list(value)
+        except TypeError:
+            return
+        for one in values:
+            yield from _texts(one)
+
+
+def _clean(text):
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    return " ".join(text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8").split())
 
 
 def as_image(value):

@@ -3,23 +3,20 @@
 import bz2
 import contextlib
 import gzip
-import json
 import lzma
 import os
-import re
 import tarfile
+from typing import NamedTuple
 
 from ...constants import CAPTION_BYTES, IMAGE_BYTES, STATE_EVERY
-from ..errors import one_line
-from ..images import OTHER_SUFFIXES, SUFFIXES
-from .base import Failure, Item, Source, clean_captions, valid_text
-from .columns import find_captions
+from ..errors import one_line, printable
+from ..images import looks_like_image
+from .base import Failure, Item, Source, valid_text
 from .listing import fingerprint
+from .samples import MOST, Group, parse
 
 ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
-_TEXTS = (".txt", ".cap", ".caption")
-_KEY = re.compile(r"((?:.*/)?[^/.]+)(\.[^/]*)")
 _COMPRESSED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open))
 
 
@@ -35,9 +32,10 @@ class ShardSource(Source):
     Notes
     -----
     Consecutive members that are called the same up to the first dot are a
-    sample. Its image is the first member that is named like one. Its captions
-    are the lines of .txt, .cap and .caption members or, without these, what a
-    .json member has under a name for captions. Where a shard is damaged, an
+    sample, unless dots are part of its name: see `samples`. Its captions
+    are the lines of .txt, .cap and .caption members or, where these are blank, what a
+    .json member has under a name for captions. Every image is an element, a
+    second one of a sample too. Where a shard is damaged, an
     element of its own says that the rest of it is lost, and the next is read.
     """
 
@@ -62,101 +60,105 @@ class ShardSource(Source):
         for number in range(first, len(self._paths)):
             name = valid_text(os.path.basename(self._paths[number]))
             samples = _samples(self._paths[number], offset, start - position)
-            for done, sample in enumerate(samples, 1):
+            for done, found in enumerate(samples, 1):
                 if position >= start:
+                    place = found.place or (offset, done)
                     yield Item(
                         position,
-                        f"{name}::{sample.key}" if sample.key else name,
-                        sample.image,
-                        sample.captions(),
-                        self._state(position, number, offset, done, sample.end),
+                        f"{name}::{found.key}" if found.key else name,
+                        found.image,
+                        found.captions,
+                        self._state(position, number, *place),
+                        found.lost,
                     )
                 position += 1
             offset = 0
 
-    def _state(self, position, shard, offset, done, end):
+    def _state(self, position, shard, offset, done):
         if position % STATE_EVERY != STATE_EVERY - 1:
             return None
-        if end is None:
-            return {"shard": shard, "offset": offset, "done": done}
-        return {"shard": shard, "offset": end, "done": 0}
+        return {"shard": shard, "offset": offset, "done": done}
 
 
 def _samples(path, offset, skip):
-    """Samples of a shard from a byte of it on; the first ``skip`` without their contents."""
-    sample = problem = None
-    last = -1
+    """Samples of a shard from a byte of it on, each with its place.
+
+    The first ``skip`` are without their contents. A place is where the next sample is found: a byte
+    and how many samples come before it there, both None in a compressed shard.
+    """
+    group, begin, last, problem = Group(), offset, -1, None
     try:
         with _open(path, offset) as (tar, blocks, seekable):
-            while (member := tar.next()) is not None:
+            while (found := tar.next()) is not None:
                 tar.members.clear()  # or it keeps them all
-                if member.offset <= last:  # a negative size leads back, and round and round
+                if found.offset <= last:  # a negative size leads back, and round and round
                     raise ValueError("a header of negative size")
-                last = member.offset
-                key, suffix = _name(member.name)
-                if member.isdir() or os.path.basename(member.name).startswith("._"):  # of macOS, no file
+                last = found.offset
+                if found.isdir():
                     continue
-                if sample is None or key != sample.key:
-                    if sample is not None:
-                        yield sample.until(member.offset if seekable else None)
+                member = _member(found, tar.fileobj, skip < MOST)
+                if member is None:
+                    continue
+                if not group.takes(member):
+                    end = found.offset if seekable else None
+                    for element in _elements(group, begin, end):
+                        yield element
                         skip -= 1
-                    sample = _Sample(key)
-                if skip <= 0:
-                    sample.add(suffix, member, tar.fileobj)
+                    group, begin = Group(), found.offset
+                group.add(member)
             problem = blocks.ending()
     except Exception as error:  # decompressors and tarfile raise anything on damaged data
         problem = one_line(error)
-    if sample is not None:
-        yield sample
+    yield from _elements(group, begin, None)
     if problem:
-        yield _Sample("", Failure(f"the shard is damaged ({problem}); the rest of it is lost"))
+        yield _Element("", Failure(f"the shard is damaged ({problem}); the rest of it is lost"))
 
 
-class _Sample:
-    """What was read of a sample; ``end`` is where the next one begins, if known."""
+class _Element(NamedTuple):
+    """A sample, or an image that it does not use; ``place`` is where the next one is found, if known."""
 
-    def __init__(self, key, image=None):
-        self.key = key
-        self.end = None
-        self._image = image
-        self._texts = []
-        self._json = []
-        self._others = []
+    key: str
+    image: object
+    captions: tuple = ()
+    lost: int = 0
+    place: tuple | None = None
 
-    @property
-    def image(self):
-        if self._image is None:
-            return Failure(f"the sample has no image, only {', '.join(self._others[:8]) or 'nothing'}")
-        return self._image
 
-    def captions(self):
-        if self._texts:
-            return tuple(caption for text in self._texts for caption in clean_captions(text.split("\n")))
-        found = []
-        for text in self._json:
-            try:
-                values = json.loads(text)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(values, dict):
-                found += [clean_captions(values[name]) for name in find_captions(list(values))]
-        return tuple(caption for captions in found for caption in captions)
+def _elements(group, begin, end):
+    """The samples of a group, and behind each its further images."""
+    found = []
+    for sample in group.samples() if group else ():
+        captions, lost = sample.texts()
+        found.append(_Element(sample.key, sample.image, captions, lost))
+        for member in sample.further:
+            reason = f"is a further image of the sample {sample.key}, of which one is used"
+            found.append(_Element(member.name, Failure(printable(reason))))
+    for done, element in enumerate(found, 1):
+        place = None if end is None else (end, 0) if done == len(found) else (begin, done)
+        yield element._replace(place=place)
 
-    def until(self, end):
-        self.end = end
-        return self
 
-    def add(self, suffix, member, file):
-        """Take in a member, whose contents come next in the file."""
-        self._others.append(valid_text(suffix or "a file without ending"))
-        if suffix.endswith((*SUFFIXES, *OTHER_SUFFIXES)):
-            if self._image is None:
-                self._image = _contents(member, file, IMAGE_BYTES)
-        elif suffix.endswith((*_TEXTS, ".json")):
-            data = _contents(member, file, CAPTION_BYTES)
-            if not isinstance(data, Failure):
-                texts = self._json if suffix.endswith(".json") else self._texts
-                texts.append(data.decode("utf-8-sig", "replace"))
+def _member(found, file, wanted):
+    """A member with its contents, if they are wanted and of use; None for notes of macOS."""
+    member = parse(found.name)
+    notes = os.path.basename(found.name).startswith("._")
+    if notes or not member.kind:
+        if looks_like_image(_begin(found, file)):
+            member = member._replace(kind="image")
+        elif notes:
+            return None
+    if not member.kind or not wanted:
+        return member
+    longest = IMAGE_BYTES if member.kind == "image" else CAPTION_BYTES
+    return member._replace(content=_contents(found, file, longest))
+
+
+def _begin(found, file):
+    """The first bytes of a regular member."""
+    if not found.isfile() or found.issparse():
+        return b""
+    file.seek(found.offset_data)
+    return file.read(min(16, found.size))
 
 
 def _contents(member, file, longest):
@@ -170,15 +172,6 @@ def _contents(member, file, longest):
     if len(data) < member.size:
         return Failure(f"the shard ends after {len(data)} of its {member.size} bytes")
     return data
-
-
-def _name(name):
-    """Key and suffix of a member's name; the suffix is all from the first dot."""
-    name = name.removeprefix("./")
-    match = _KEY.fullmatch(name)
-    if match is None:
-        return valid_text(name), os.path.basename(name).lower()
-    return valid_text(match[1]), match[2].lower()
 
 
 @contextlib.contextmanager
