@@ -48,10 +48,17 @@ def view_command(result, compare, port, address, allow_origin, show, **sources):
     is left out. The first time, codes are listed by atom, in a store beside
     them.
     """
-    from ..view.app import dashboard
+    from ..view.app import dashboard, own_process
 
-    served = dashboard(
-        result, compare=compare, port=port, address=address, allow_origin=allow_origin, show=show, **sources
-    )
-    click.echo(f"{served.url} shows {result}. Stop with Ctrl-C.")
-    served.wait()
+    with own_process():
+        served = dashboard(
+            result,
+            compare=compare,
+            port=port,
+            address=address,
+            allow_origin=allow_origin,
+            show=show,
+            **sources,
+        )
+        click.echo(f"{served.url} shows {result}. Stop with Ctrl-C.")
+        served.wait()

@@ -31,9 +31,10 @@ def dashboard(
         0 is any that is free; by default 5006 or, if it is taken, any.
     address : str
         Where to listen. Whoever reaches it can see the result and its images.
-    allow_origin : sequence of str
+    allow_origin : str or sequence of str
         ``host:port`` of other addresses under which browsers reach it, behind
-        a proxy or a tunnel.
+        a proxy or a tunnel; ``"*"`` is any. Requests for other hosts than
+        these, addresses, localhost and this machine's name are refused.
     show : bool
         Whether to open a browser.
     **sources
@@ -48,15 +49,22 @@ def dashboard(
     Raises
     ------
     FileNotFoundError, TypeError, ValueError
-        As for `open_view`, and if the port is taken.
+        As for `open_view`, and if the port is taken or ``allow_origin`` names
+        no hosts.
     """
+    for package in ("panel", "holoviews"):  # the latter is imported for the first picture
+        if importlib.util.find_spec(package) is None:
+            raise ImportError(f'the dashboard needs {package}; install it: pip install "daskksvd[view]"')
+    from .hosts import check_origins
+
+    origins = check_origins(allow_origin)
     if isinstance(result, View) and sources:
         raise ValueError(f"{min(sources)} was given with a View; pass it to open_view")
     port = free_port(address, port)
     with staying():
         view = result if isinstance(result, View) else open_view(result, **sources)
         other = compare if compare is None or isinstance(compare, View) else open_view(compare)
-        return Dashboard(Shown(view, other), port, address, allow_origin, show)
+        return Dashboard(Shown(view, other), port, address, origins, show)
 
 
 class Shown:
@@ -90,34 +98,32 @@ class Dashboard:
     url : str
     """
 
-    def __init__(self, shown, port, address, allow_origin, show):
-        for package in ("panel", "holoviews"):  # the latter is imported for the first picture
-            if importlib.util.find_spec(package) is None:
-                raise ImportError(f'the dashboard needs {package}; install it: pip install "daskksvd[view]"')
-        import panel as pn
+    def __init__(self, shown, port, address, origins, show):
+        from panel.io.threads import StoppableThread
+        from tornado.ioloop import IOLoop
 
         from .screens.window import Window
 
-        self._turns = sys.getswitchinterval()
-        sys.setswitchinterval(min(self._turns, DASHBOARD_TURN))
         everywhere = address in ("", "0.0.0.0", "::")
         host = "localhost" if everywhere or address == "127.0.0.1" else address
-        hosts = {
-            f"{name}:{port}"
-            for name in ("localhost", "127.0.0.1", host, *[socket.gethostname()] * everywhere)
-        }
+        host = f"[{host}]" if ":" in host else host
+        names = {"localhost", "127.0.0.1", host, *[socket.gethostname()] * everywhere}
         self.url = f"http://{host}:{port}/"
-        self._thread = pn.serve(
-            lambda: Window(shown).template,
-            port=port,
-            address=address,
-            websocket_origin=sorted(hosts | set(allow_origin)),
-            title=f"{shown.view.name or 'result'}: daskksvd",
-            show=show,
-            verbose=False,
-            threaded=True,
+        loop = IOLoop(make_current=False)
+        self._thread = StoppableThread(
+            target=serve,
+            args=(lambda: Window(shown).template, {f"{name.lower()}:{port}" for name in names}, origins),
+            kwargs={
+                "title": f"{shown.view.name or 'result'}: daskksvd",
+                "address": address,
+                "port": port,
+                "loop": loop,
+                "show": show,
+            },
+            io_loop=loop,
+            owns_loop=True,
         )
-
+        self._thread.start()
         wait_for(address, port)
         threading.Thread(target=shown.read_ahead, daemon=True).start()
 
@@ -144,19 +150,69 @@ class Dashboard:
         """Stop serving."""
         self._thread.stop()
         self._thread.join(DASHBOARD_START)
-        sys.setswitchinterval(self._turns)
 
 
+def serve(page, own, origins, *, loop, **options):
+    """Serve in this thread until the loop is stopped.
+
+    Parameters
+    ----------
+    page : callable
+        Makes the page of a browser window.
+    own, origins : set and list of str
+        Addresses of ours, and others that were allowed: the only ones whose pages are answered.
+    loop : tornado.ioloop.IOLoop
+    **options
+        For `panel.io.server.get_server`.
+    """
+    from panel.io.server import get_server
+
+    from .hosts import guard
+
+    server = get_server(page, loop=loop, verbose=False, start=False, **options)
+    application = server._tornado
+    application.websocket_origins.update(own, origins)
+    guard(application, origins)
+    server.start()
+    loop.start()
+    return server
+
+
+_owned = threading.Event()
 _stays = threading.RLock()
 
 
 @contextlib.contextmanager
+def own_process():
+    """Tune this process to serve a dashboard and do nothing else.
+
+    Threads that draw give way sooner to the one that answers, and what
+    `staying` reads is not looked through for garbage. Others' processes,
+    those of notebooks, are left as they are.
+    """
+    turns, frozen = sys.getswitchinterval(), gc.get_freeze_count()
+    sys.setswitchinterval(min(turns, DASHBOARD_TURN))
+    _owned.set()
+    try:
+        yield
+    finally:
+        with _stays:
+            _owned.clear()
+            sys.setswitchinterval(turns)
+            if not frozen:
+                gc.unfreeze()
+
+
+@contextlib.contextmanager
 def staying():
-    """What is imported and read here stays: nothing of it is looked through for garbage, now or later.
+    """In a process of ours what is imported and read here stays: it is not looked through for garbage.
 
     That held up opening, and answers, by tenths of a second each time.
     """
     with _stays:
+        if not _owned.is_set():
+            yield
+            return
         collects = gc.isenabled()
         gc.disable()
         try:
