@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from real import CAPTIONS, FLICKR, PHOTOGRAPHS
 from small_sources import by_source, listed, number_of, png
 
+from daskksvd.captions.separated import Separated
 from daskksvd.embedding.errors import Rejected
 from daskksvd.embedding.loading import load
 from daskksvd.embedding.sources import Failure, Url, open_source
-from daskksvd.embedding.sources.tables import read_text
 
 # --- folders --------------------------------------------------------------------------------
 
@@ -174,8 +174,8 @@ def test_csv_of_any_text_is_read_as_pandas_writes_it(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("csv") / "captions.csv"
     table = pd.DataFrame({"file": [f"{n}.png" for n, _ in rows], "caption": [text for _, text in rows]})
     table.to_csv(path, index=False, lineterminator="\n")
-    _, found = read_text(str(path))
-    assert [tuple(row.values()) for _, row in found] == [(f"{n}.png", text) for n, text in rows]
+    found = Separated(str(path), "captions").rows(["file", "caption"], ["caption"])
+    assert [row for _, row in found] == [(f"{n}.png", text) for n, text in rows]
 
 
 def test_links_that_leave_the_folder(photos, tmp_path):

@@ -10,24 +10,14 @@ import stat
 
 import numpy as np
 
+from ..captions.names import OTHER_SUFFIXES as OTHER_SUFFIXES
+from ..captions.names import SUFFIXES as SUFFIXES
 from ..constants import DRAFT_SIDE, IMAGE_BYTES, IMAGE_PIXELS, IMAGE_SIDE, JPEG_SCANS, THUMBNAIL_QUALITY
 from .errors import ImageError, one_line
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 """Raster formats with a signature, read by decoders of Pillow. Not those that run
 an interpreter (EPS, WMF) or hold images of another size than they say (ICO)."""
-
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"),
-    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif"),
-)
-"""Endings of names of files in those formats."""
-
-OTHER_SUFFIXES = (
-    *(".svg", ".svgz", ".eps", ".ico", ".icns", ".heic", ".heif", ".jxl", ".psd", ".tga"),
-    *(".dng", ".cr2", ".nef", ".raw"),
-)
-"""Endings of other images: listed, so that they are rejected and not overlooked."""
 
 
 def decode(image, *, max_pixels=IMAGE_PIXELS, min_side=IMAGE_SIDE, target=None):

@@ -67,8 +67,11 @@ def fetched(item, options):
 
 def prepare(item, encoder, options):
     """Load and preprocess one item; never raises for what the item is like."""
+    if isinstance(item.image, Failure):
+        return Prepared(None, None, item.image.reason)
     if options.captions_required and not item.captions:
-        return Prepared(None, None, "there is no caption")
+        why = f": {item.missing}" if item.missing else ""
+        return Prepared(None, None, f"there is no caption{why}")
     try:
         image = load(
             item,

@@ -4,10 +4,10 @@ import abc
 import os
 from typing import NamedTuple
 
+from ...captions.cleaning import captions_of as captions_of
+from ...captions.cleaning import clean_captions as clean_captions
 from ..errors import one_line
 from .columns import is_url
-
-_CAPTION_KEYS = ("raw", "caption", "captions", "text")
 
 
 class Url(str):
@@ -41,6 +41,8 @@ class Item(NamedTuple):
         What `Source.items` can go on from after this item, fit for JSON.
     lost : int
         Captions besides those that are blank, or cannot be read.
+    missing : str or None
+        Why there are no captions where some were meant to be.
     """
 
     position: int
@@ -49,6 +51,7 @@ class Item(NamedTuple):
     captions: tuple = ()
     state: dict | None = None
     lost: int = 0
+    missing: str | None = None
 
 
 class Source(abc.ABC):
@@ -126,57 +129,6 @@ class Source(abc.ABC):
 
     def _length(self):
         return None
-
-
-def clean_captions(value):
-    """Any form that captions come in as a tuple of strings.
-
-    Parameters
-    ----------
-    value : str, bytes, dict, iterable of these, or None
-        In a dict, as COCO's ``{"raw": ..., "tokens": ...}``, the first of ``raw``,
-        ``caption``, ``text`` counts. Numbers and NaN are no captions.
-
-    Returns
-    -------
-    tuple of str
-        Valid Unicode with single spaces; empty ones are left out.
-    """
-    return captions_of((value,))[0]
-
-
-def captions_of(values):
-    """The captions in several values, each as `clean_captions` takes it, and how many more are blank.
-
-    Returns
-    -------
-    captions : tuple of str
-    lost : int
-    """
-    texts = [_clean(text) for value in values for text in _texts(value)]
-    captions = tuple(text for text in texts if text)
-    return captions, len(texts) - len(captions)
-
-
-def _texts(value):
-    """All texts in a value, blank ones too."""
-    if isinstance(value, (str, bytes)):
-        yield value
-    elif isinstance(value, dict):
-        yield from _texts(next((value[key] for key in _CAPTION_KEYS if key in value), None))
-    elif value is not None:
-        try:
-            values = list(value)
-        except TypeError:
-            return
-        for one in values:
-            yield from _texts(one)
-
-
-def _clean(text):
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "replace")
-    return " ".join(text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8").split())
 
 
 def as_image(value):

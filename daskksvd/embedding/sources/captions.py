@@ -1,33 +1,19 @@
-"""Files that name images and give them captions: CSV, TSV, JSON lines, Parquet."""
+"""Where the captions of a folder of images are: in files that name them, or beside each image."""
 
+import json
 import os
-from typing import NamedTuple
 
-from ..errors import one_line
-from .base import clean_captions
-from .columns import FILE_NAMES, find, find_captions, listing, named, named_captions
-from .tables import read_json, read_text
+from ...captions.cleaning import clean_captions
+from ...captions.columns import find_captions
+from ...captions.tables import ENDINGS
+from ...captions.text import PACKED, Decoder, decode_text
+from ...constants import CAPTION_BYTES
 
 STEMS = ("captions", "metadata")
-ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".parquet")
-"""Together the names by which a captions file is found in a folder, the first first."""
+"""With `ENDINGS` the names by which a captions file is found in a folder, the first first."""
 
-
-class Captions(NamedTuple):
-    """What a captions file says.
-
-    Attributes
-    ----------
-    path : str
-    by_name : dict of str to tuple of str
-        Captions of every file it names, those of several lines together.
-    broken : list of (str, str)
-        Where a line cannot be used, and why.
-    """
-
-    path: str
-    by_name: dict
-    broken: list
+TEXTS = (".txt", ".caption", ".cap")
+"""Endings of files beside an image that have a caption a line, the best first."""
 
 
 def find_files(folder):
@@ -35,86 +21,92 @@ def find_files(folder):
     found = []
     for where, folders, files in os.walk(folder):
         folders.sort()
-        names = (stem + ending for stem in STEMS for ending in ENDINGS)
+        names = (stem + ending + packed for stem in STEMS for packed in ("", *PACKED) for ending in ENDINGS)
         name = next((name for name in names if name in files), None)
         if name is not None:
             found.append(os.path.join(where, name))
     return found
 
 
-def read_captions(path, *, image_column=None, caption_columns=None):
-    """Read a captions file.
+class Beside:
+    """Files of captions beside the images, one or several each: ``a.txt`` or ``a.json`` for ``a.jpg``.
 
     Parameters
     ----------
-    path : str
-        Of a .csv, .tsv, .txt (see `tables.read_text`), .jsonl or .parquet file.
-    image_column, caption_columns : str, or several for captions
-        Detected where they are not named.
+    root : str
+        The folder.
+    names : iterable of str
+        Of the images, relative to it.
 
-    Returns
-    -------
-    Captions
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If it cannot be read at all or lacks a column.
+    Attributes
+    ----------
+    files : dict of str to list of str
+        Of the images that have some, the best first.
     """
-    where = f"captions={path!r}"
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"{where}; there is no such file")
-    ending = os.path.splitext(path)[1].lower()
-    readers = dict(zip(ENDINGS, (read_text,) * 3 + (read_json, _read_parquet), strict=True))
-    if ending not in readers:
-        raise ValueError(f"{where}; its name must end in {', '.join(readers)}")
+
+    def __init__(self, root, names):
+        self._root = root
+        folders, self.files = {}, {}
+        for name in names:
+            folder, _, base = name.rpartition("/")
+            if folder not in folders:
+                folders[folder] = _texts_in(os.path.join(root, folder))
+            there = folders[folder]
+            if there:
+                stems = dict.fromkeys((base.rpartition(".")[0] or base, base))
+                found = [stem + ending for ending in (*TEXTS, ".json") for stem in stems]
+                found = [f"{folder}/{one}" if folder else one for one in found if one in there]
+                if found:
+                    self.files[name] = found
+        self._decoder = Decoder(f"the folder {root!r}", "texts")
+        self._unread = []
+
+    def sizes(self, name):
+        """Names and sizes of the files beside an image, which tell when they were changed."""
+        return [
+            f"{file}\0{os.path.getsize(os.path.join(self._root, file))}" for file in self.files.get(name, ())
+        ]
+
+    def read(self, name):
+        """Captions of an image, from the first file beside it that has some; and what others lack."""
+        problems = []
+        for file in self.files.get(name, ()):
+            captions, problem = self._captions(file)
+            if captions:
+                return captions, problems
+            problems.append(f"{file} {problem}")
+        return (), problems
+
+    def tell(self):
+        """Warn of files in other encodings than UTF-8, once."""
+        self._decoder.tell()
+
+    def _captions(self, file):
+        path = os.path.join(self._root, file)
+        real = os.path.realpath(path)
+        if os.path.islink(path) and not real.startswith(self._root.rstrip(os.sep) + os.sep):
+            return (), "is a link that leaves the folder"
+        try:
+            if not os.path.isfile(real) or os.path.getsize(real) > CAPTION_BYTES:
+                return (), f"is no file of at most {CAPTION_BYTES:,} bytes"
+            with open(real, "rb") as opened:
+                text = decode_text(opened.read(), self._decoder, file)
+        except OSError as error:
+            return (), f"cannot be read ({error.strerror or error})"
+        if not file.endswith(".json"):
+            return clean_captions(text.splitlines()), "has no caption"
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            return (), f"is no JSON ({error})"
+        if isinstance(values, dict):
+            return clean_captions([values[name] for name in find_captions(list(values))]), "has no caption"
+        return (), f"is a {type(values).__name__}; it must be an object"
+
+
+def _texts_in(folder):
+    """Names of the files in a folder that may have captions."""
     try:
-        columns, rows = readers[ending](path)
-    except Exception as error:  # pyarrow, too, says in many ways that a file is none of its own
-        raise ValueError(f"{where} cannot be read ({one_line(error)})") from error
-    image_column = _image_column(columns, image_column, where)
-    caption_columns = _caption_columns(columns, image_column, caption_columns, where)
-    by_name, broken = {}, []
-    for place, row in rows:
-        if isinstance(row, str):
-            broken.append((place, row))
-            continue
-        name = row.get(image_column)
-        name = str(name).strip() if isinstance(name, (str, int)) else ""
-        if not name:
-            broken.append((place, f"names no image in the column {image_column}"))
-            continue
-        new = tuple(caption for column in caption_columns for caption in clean_captions(row.get(column)))
-        by_name[name] = by_name.get(name, ()) + new
-    return Captions(path, by_name, broken)
-
-
-def _image_column(columns, name, where):
-    if name is not None:
-        return named(columns, name, "image_column", where)
-    found = find(columns, FILE_NAMES)
-    if found is None:
-        raise ValueError(
-            f"{where} has no column that looks like the name of an image file; name it with "
-            f"image_column: the columns are {listing(columns)}"
-        )
-    return found
-
-
-def _caption_columns(columns, image_column, names, where):
-    if names is not None:
-        return named_captions(columns, names, where)
-    found = find_captions([column for column in columns if column != image_column])
-    if not found:
-        raise ValueError(
-            f"{where} has no column that looks like captions; name it with caption_columns: "
-            f"the columns are {listing(columns)}"
-        )
-    return found
-
-
-def _read_parquet(path):
-    import pyarrow.parquet
-
-    table = pyarrow.parquet.read_table(path)
-    return table.column_names, [(f"row {number}", row) for number, row in enumerate(table.to_pylist())]
+        return {name for name in os.listdir(folder) if name.endswith((*TEXTS, ".json"))}
+    except OSError:
+        return set()

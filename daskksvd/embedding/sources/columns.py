@@ -1,7 +1,8 @@
 """Which columns of a table hold images, addresses and captions."""
 
-import re
 from typing import NamedTuple
+
+from ...captions.columns import URL_NAMES, find, find_captions, is_url, listing, named, named_captions
 
 IMAGE_NAMES = (
     "image",
@@ -16,21 +17,7 @@ IMAGE_NAMES = (
     "image_bytes",
     "bytes",
 )
-FILE_NAMES = (
-    "file_name", "filename", "file", "image", "image_file", "image_name", "image_path", "path",
-    "file_path", "filepath", "img", "name", "image_id", "id",
-)  # fmt: skip
-URL_NAMES = (
-    "image_url", "url", "img_url", "image_link", "link", "photo_image_url", "flickr_url", "coco_url",
-    "image", "img", "src",
-)  # fmt: skip
-CAPTION_NAMES = (
-    "caption", "captions", "sentence", "sentences", "text", "texts", "alt_text", "alt", "raw",
-    "description", "descriptions", "comment", "comments", "title",
-)  # fmt: skip
 """Names in order of preference; case, spaces and hyphens make no difference."""
-
-_NUMBERED = re.compile(r"(caption|sentence|text|comment|raw)s?_?\d+")
 
 
 class Columns(NamedTuple):
@@ -47,47 +34,6 @@ class Columns(NamedTuple):
     image: str | None
     is_url: bool
     captions: tuple
-
-
-def is_url(value):
-    """Whether a string is meant as an address on the web."""
-    return value[:8].lower().startswith(("http://", "https://"))
-
-
-def find(columns, names):
-    """The first of ``names`` among ``columns``, or None."""
-    known = {}
-    for column in columns:
-        known.setdefault(_plain(column), column)
-    return next((known[name] for name in names if name in known), None)
-
-
-def find_captions(columns):
-    """The caption column, or the numbered ones (``caption_0``, ``caption_1``, ...)."""
-    column = find(columns, CAPTION_NAMES)
-    if column is not None:
-        return (column,)
-    return tuple(column for column in columns if _NUMBERED.fullmatch(_plain(column)))
-
-
-def named(columns, name, argument, where):
-    """``name``, which must be among the columns."""
-    if name not in columns:
-        raise ValueError(f"{argument}={name!r}; {where} has the columns {listing(columns)}")
-    return name
-
-
-def named_captions(columns, names, where):
-    """The caption columns that were asked for, one name or several."""
-    names = (names,) if isinstance(names, str) else tuple(names)
-    if not names:
-        raise ValueError("caption_columns is empty; it must be a name or several, or None")
-    return tuple(named(columns, name, "caption_columns", where) for name in names)
-
-
-def listing(columns):
-    """Names of columns for a message."""
-    return ", ".join(map(str, columns)) or "(none)"
 
 
 def choose(columns, row, images, texts, *, image_column, url_column, caption_columns, where):
@@ -152,7 +98,3 @@ def _detect_image(columns, row):
         return column, False
     column = find(address, URL_NAMES) or (address[0] if len(address) == 1 else None)
     return (column, True) if column is not None else (None, False)
-
-
-def _plain(name):
-    return re.sub(r"[\s\-]+", "_", str(name).strip().lower())

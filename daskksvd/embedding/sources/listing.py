@@ -5,8 +5,9 @@ import os
 import stat
 from typing import NamedTuple
 
+from ...captions.names import has_image_suffix
 from ..errors import one_line
-from ..images import OTHER_SUFFIXES, SUFFIXES, looks_like_image
+from ..images import looks_like_image
 
 
 class Entry(NamedTuple):
@@ -57,11 +58,6 @@ def list_images(root, ignore=()):
             if path not in ignore and (has_image_suffix(name) or _begins_like_image(path)):
                 found.append(Entry(_name(path, root), *_facts(path, root)))
     return sorted(found)
-
-
-def has_image_suffix(name):
-    """Whether a file is named like an image."""
-    return name.lower().endswith((*SUFFIXES, *OTHER_SUFFIXES))
 
 
 def is_inside(path, root):

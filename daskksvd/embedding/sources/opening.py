@@ -3,15 +3,16 @@
 import glob
 import os
 
+from ...captions.tables import ENDINGS as TABLES
+from ...captions.text import PACKED, ending_of
 from .base import Source
-from .captions import ENDINGS as CAPTION_ENDINGS
 from .captions import STEMS
 from .folder import FolderSource
 from .hub import FILES, holds_images, is_hub_name, is_saved, open_files, open_hub, open_object, open_saved
 from .iterable import IterableSource
 from .listing import has_image_suffix
 from .shards import ENDINGS, ShardSource
-from .table import READERS, TableSource
+from .table import TableSource
 
 
 def open_source(
@@ -126,11 +127,12 @@ def _kind(source, captions):
             return "shards", [source]
         if source.lower().endswith(tuple(FILES)):
             return "files", source
-        if source.lower().endswith(tuple(READERS)):
+        if ending_of(source) in TABLES:
             return "table", source
         raise ValueError(
             f"source={source!r}; a file must be a shard, a table or a data set and end in "
-            f"{', '.join((*ENDINGS, *READERS, *FILES))}"
+            f"{', '.join(dict.fromkeys((*ENDINGS, *TABLES, *FILES)))}, "
+            f"tables perhaps with {', '.join(PACKED)} after it"
         )
     if "://" in source:
         raise ValueError(
@@ -165,7 +167,7 @@ def _folder_kind(folder, captions):
 
 def _is_table(name):
     stem, ending = os.path.splitext(name.lower())
-    return ending in (".parquet", ".arrow") and not (stem in STEMS and ending in CAPTION_ENDINGS)
+    return ending in (".parquet", ".arrow") and not (stem in STEMS and ending in TABLES)
 
 
 def _shards(pattern):

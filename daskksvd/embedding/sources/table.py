@@ -1,16 +1,17 @@
-"""A CSV, TSV or JSON lines file of captions with URLs or names of image files."""
+"""A table of captions with URLs or names of image files."""
 
 import itertools
 import os
 import pathlib
 
+from ...captions.cleaning import captions_of
+from ...captions.columns import FILE_NAMES, find, is_url
+from ...captions.separated import Broken
+from ...captions.tables import ask_header, numbered, open_table
 from ..errors import one_line
-from .base import Failure, Item, Source, Url, clean_captions, valid_text
-from .columns import FILE_NAMES, choose, find, is_url
+from .base import Failure, Item, Source, Url, valid_text
+from .columns import choose
 from .listing import fingerprint, is_inside
-from .tables import read_json, read_text
-
-READERS = {".csv": read_text, ".tsv": read_text, ".jsonl": read_json}
 
 
 class TableSource(Source):
@@ -19,7 +20,7 @@ class TableSource(Source):
     Parameters
     ----------
     path : str
-        Of a file with one of the endings in `READERS`; see `tables.read_text`.
+        See `captions.tables.open_table`.
     image_column, url_column, caption_columns : str, or several for captions
         Detected if not named. Names of files start from the folder of the table, and must stay in it.
     n_samples : int, optional
@@ -29,12 +30,26 @@ class TableSource(Source):
         super().__init__(n_samples)
         self._path = os.path.abspath(path)
         self._folder = os.path.realpath(os.path.dirname(self._path))
-        columns, rows = self._open()
-        row = next((row for _, row in rows if isinstance(row, dict)), None)
+        self._where = f"source={path!r}"
+        several = (caption_columns,) if isinstance(caption_columns, (str, int)) else caption_columns or ()
+        wanted = [name for name in (image_column, url_column, *several) if isinstance(name, str)]
+        self._table = table = open_table(self._path, self._where, wanted)
+        columns = table.columns
+        rows = (values for _, values in self._rows(columns) if not isinstance(values, Broken))
+        row = next(rows, None)
         if row is None:
-            raise ValueError(f"source={path!r} has no rows that can be read")
+            raise ValueError(f"{self._where} has no rows that can be read")
+        row = dict(zip(columns, row, strict=True))
+        image_column, url_column = numbered(table, image_column), numbered(table, url_column)
+        caption_columns = numbered(table, caption_columns)
         if image_column is None and url_column is None and not any(map(_has_url, row.values())):
             image_column = find(columns, FILE_NAMES)
+        if (
+            not table.has_header
+            and len(columns) > 2
+            and (caption_columns is None and find(columns, ("caption",)) is None)
+        ):
+            raise ValueError(ask_header(table, self._where))
         self._columns = choose(
             columns,
             row,
@@ -43,7 +58,7 @@ class TableSource(Source):
             image_column=image_column,
             url_column=url_column,
             caption_columns=caption_columns,
-            where=f"source={path!r}",
+            where=self._where,
         )
         self.has_captions = bool(self._columns.captions)
         if not self.has_captions:
@@ -59,24 +74,25 @@ class TableSource(Source):
             "files": fingerprint([(os.path.basename(self._path), os.path.getsize(self._path))]),
         }
 
-    def _open(self):
+    def _rows(self, names, captions=()):
         try:
-            return READERS[os.path.splitext(self._path)[1].lower()](self._path)
+            yield from self._table.rows(names, captions)
         except (OSError, ValueError) as error:
-            raise ValueError(f"source={self._path!r} cannot be read ({one_line(error)})") from error
+            raise ValueError(f"{self._where} cannot be read ({one_line(error)})") from error
 
     def _read(self, start, state):
         file = valid_text(os.path.basename(self._path))
-        _, rows = self._open()
-        for position, (place, row) in enumerate(itertools.islice(rows, start, None), start):
-            if isinstance(row, str):
-                yield Item(position, f"{file}: {place}", Failure(row))
-                continue
-            captions = tuple(
-                caption for column in self._columns.captions for caption in clean_captions(row.get(column))
-            )
-            name, image = self._image(row.get(self._columns.image))
-            yield Item(position, name or f"{file}: {place}", image, captions)
+        columns = self._columns
+        rows = self._rows((columns.image, *columns.captions), columns.captions)
+        for position, (place, values) in enumerate(itertools.islice(rows, start, None), start):
+            broken = isinstance(values, Broken)
+            name, image = self._image(values.values[0] if broken else values[0])
+            captions, lost = captions_of((values.values if broken else values)[1:])
+            if broken:
+                known = values.values[0] is not None and not isinstance(image, Failure)
+                image = Failure(values.reason if known else f"{values.reason}; {image.reason}")
+                name, lost = None, lost or int(not captions)
+            yield Item(position, name or f"{file}: {place}", image, captions, lost=lost)
 
     def _image(self, value):
         """What the item is called, and its image."""

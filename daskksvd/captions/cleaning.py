@@ -1,0 +1,104 @@
+"""What a cell of a table says: captions, none, or something that is no text."""
+
+import math
+
+from .text import decode_text
+
+_CAPTION_KEYS = ("raw", "caption", "captions", "text")
+
+
+def clean_captions(value):
+    """Any form that captions come in as a tuple of strings.
+
+    Parameters
+    ----------
+    value : str, bytes, dict, iterable of these, or None
+        In a dict, as COCO's ``{"raw": ..., "tokens": ...}``, the first of ``raw``,
+        ``caption``, ``text`` counts. Numbers and NaN are no captions.
+
+    Returns
+    -------
+    tuple of str
+        Valid Unicode with single spaces; empty ones are left out.
+    """
+    if isinstance(value, str):
+        value = _clean(value)
+        return (value,) if value else ()
+    return captions_of((value,))[0]
+
+
+def captions_of(values):
+    """The captions in several values, each as `clean_captions` takes it, and how many more are blank.
+
+    Returns
+    -------
+    captions : tuple of str
+    lost : int
+    """
+    texts = [_clean(text) for value in values for text in _texts(value)]
+    captions = tuple(text for text in texts if text)
+    return captions, len(texts) - len(captions)
+
+
+def _texts(value):
+    """All texts in a value, blank ones too."""
+    if isinstance(value, (str, bytes)):
+        yield value
+    elif isinstance(value, dict):
+        yield from _texts(next((value[key] for key in _CAPTION_KEYS if key in value), None))
+    elif value is not None:
+        try:
+            values = list(value)
+        except TypeError:
+            return
+        for one in values:
+            yield from _texts(one)
+
+
+def _clean(text):
+    if isinstance(text, bytes):
+        text = decode_text(text, "a caption")
+    if "\0" in text:
+        text = text.replace("\0", " ")
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8")
+    return " ".join(text.split())
+
+
+def spoken(values, columns):
+    """The captions that some cells of a line have, or why they have none.
+
+    Parameters
+    ----------
+    values : sequence
+        The cells.
+    columns : sequence of str
+        Their columns.
+
+    Returns
+    -------
+    captions : tuple of str
+    reason : str or None
+        Why there are none.
+    """
+    captions = clean_captions(values[0]) if len(values) == 1 else clean_captions(values)
+    if captions:
+        return captions, None
+    column = ", ".join(columns)
+    for value in _cells(values):
+        if value is not None and not isinstance(value, (str, bytes, dict)) and not _is_nan(value):
+            what = f"{type(value).__name__} ({value!r})"
+            return (), f"has a {what} in the column {column}; it must be text"
+    return (), f"has no caption in the column {column}"
+
+
+def _cells(values):
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            yield from _cells(value)
+        else:
+            yield value
+
+
+def _is_nan(value):
+    return isinstance(value, float) and math.isnan(value)

@@ -1,0 +1,325 @@
+"""Tables of separated values, as people and programs write them: no line lost to a broken one."""
+
+import collections
+import csv
+import itertools
+import re
+from typing import NamedTuple
+
+from .columns import is_known, is_url, listing
+from .names import has_image_suffix
+from .text import ending_of, read_lines
+
+_PEEK = 50
+"""Lines that are looked at to tell the separator, the header and the columns."""
+
+_DECLARED = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_NAMED_FIRST = re.compile(r'\s*"?[^"\t|;,]+?(?:#\d+)?"?\s*([\t|;,])')
+_DIGITS = re.compile(r"\s*\d+\s*")
+
+
+class Broken(NamedTuple):
+    """A line that is not used.
+
+    Attributes
+    ----------
+    reason : str
+    values : tuple
+        What it has in the columns that were asked for, None where that is not known.
+    """
+
+    reason: str
+    values: tuple
+
+
+class Separated:
+    """A table of values separated by commas, semicolons, pipes or tabs.
+
+    Parameters
+    ----------
+    path, where : str
+        The file, and what messages call it.
+    wanted : sequence of str
+        Names of columns that were asked for: a line that has one is a header.
+
+    Attributes
+    ----------
+    columns : list of str
+        Without a header ``column_0`` and so on, or what the columns of such files are known to be.
+    has_header : bool
+
+    Notes
+    -----
+    The separator is what Excel's first line ``sep=;`` says, else what follows
+    the first field where that is the name of an image, else a tab, else the
+    most frequent of ``,``, ``|`` and ``;`` in the first line.
+    """
+
+    def __init__(self, path, where, wanted=()):
+        self._path, self._where, self._told, self._spare = path, where, False, 0
+        lines = list(itertools.islice(read_lines(path, where, quiet=True), _PEEK))
+        declared = _DECLARED.fullmatch(lines[0].strip()) if lines else None
+        self._skip = 1 if declared else 0
+        lines = lines[self._skip :]
+        self._separator = declared[1] if declared else _separator(lines, path)
+        first = next((line for line in lines if line.strip()), "")
+        self._spaced = f"{self._separator} " in first
+        records = [fields for _, fields, _ in self._records(iter(lines), 0)]
+        records = [[field.strip() for field in fields] for fields in records if isinstance(fields, list)]
+        if not records:
+            raise ValueError("there is no header line")
+        columns = _names(records, wanted)
+        self.has_header = columns is None
+        if columns is None:
+            columns = records[0]
+            while len(columns) > 1 and not columns[-1]:  # separators that end every line
+                columns = columns[:-1]
+            self._spare = len(records[0]) - len(columns)
+        self.columns = _distinct(columns)
+
+    def rows(self, names, captions=()):
+        """The rows, from the first; may be called again.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Columns to give.
+        captions : sequence of str
+            Those of them that hold captions. If the only one is the last column of
+            the table, separators in it need no quotes.
+
+        Yields
+        ------
+        place : str
+            Which line.
+        values : tuple of str, or Broken
+        """
+        n = len(self.columns)
+        picked = [self.columns.index(name) for name in names]
+        whole = tuple(captions) == (self.columns[-1],)
+        lines = read_lines(self._path, self._where, quiet=self._told)
+        records = self._records(itertools.islice(lines, self._skip, None), self._skip)
+        header = self.has_header
+        for number, fields, raw in records:
+            if header:
+                header = False
+                continue
+            if len(fields) != n:
+                if not any(map(str.strip, fields)):
+                    continue
+                if isinstance(fields, str):
+                    yield f"line {number}", Broken(fields, (None,) * len(picked))
+                    continue
+                if n < len(fields) <= n + self._spare and not any(map(str.strip, fields[n:])):
+                    fields = fields[:n]
+                elif len(fields) > n and (whole or any(map(str.strip, fields[n:]))):
+                    if not whole or len(raw) > 1:
+                        yield f"line {number}", self._broken(fields, picked, n)
+                        continue
+                    fields = [*fields[: n - 1], _tail(raw[0], self._separator, n - 1, self._spaced)]
+                elif len(fields) < n:
+                    yield f"line {number}", self._broken(fields, picked, n)
+                    continue
+            yield f"line {number}", tuple([fields[one] for one in picked])
+        self._told = True
+
+    def _broken(self, fields, picked, n):
+        columns = listing(self.columns)
+        found = f"has {len(fields)} field{'s' * (len(fields) > 1)}"
+        if len(fields) < n:
+            known = len(fields)
+            reason = f"{found}, and the table has {n} columns ({columns})"
+        else:
+            known = 1
+            reason = (
+                f"{found}, and the table has {n} columns ({columns}); a field with {self._separator!r} in it "
+                "must be in quotes"
+            )
+        return Broken(reason, tuple(fields[one] if one < known else None for one in picked))
+
+    def _records(self, lines, number):
+        """Number, fields and lines of each record that is not empty."""
+        if self._separator == "\t":
+            return _split_tabs(lines, number)
+        return _split(lines, self._separator, number, self._spaced)
+
+
+def _separator(lines, path):
+    first = next((line for line in lines if line.strip()), "")
+    if ending_of(path) in (".tsv", ".tab") and any("\t" in line for line in lines):
+        return "\t"
+    start = _NAMED_FIRST.match(first)
+    if start and has_image_suffix(_without_number(first[: start.start(1)].strip().strip('"').strip())):
+        return start[1]
+    if "\t" in first:
+        return "\t"
+    return max(",|;", key=first.count)
+
+
+def _names(records, wanted):
+    """Names of the columns of a file without a header, or None if it has one."""
+    first, others = records[0], records[1:]
+    found = [name in first for name in wanted]
+    if any(found) and (all(found) or any(name in first and not name.isdigit() for name in wanted)):
+        return None
+    kinds = [_kind(field) for field in first]
+    at = next((number for number, kind in enumerate(kinds) if kind), None)
+    if at is not None:
+        below = [_kind(fields[at]) for fields in others if len(fields) > at]
+        headed = below and not any(below) and any(map(is_known, first))
+    else:
+        numbers = [field.isdigit() for field in first]
+        counted = all(numbers) and [int(field) for field in first] == list(range(len(first)))
+        sentence = any(len(field.split()) > 3 for field in first)
+        headed = any(map(is_known, first)) or counted or not (any(numbers) or sentence)
+    if headed:
+        return None
+    n = _width(records)
+    names = [f"column_{number}" for number in range(n)]
+    columns = [[fields[number] for fields in records if len(fields) == n] for number in range(n)]
+    if n == 1:
+        return ["url"] if kinds[0] == "url" else names
+    if n == 2:
+        return _pair(columns) or names
+    # Flickr30k: name, number of the caption, caption
+    numbered = all(_DIGITS.fullmatch(field) for field in columns[1])
+    if n == 3 and all(_kind(field) for field in columns[0]) and numbered and _is_prose(columns[2]):
+        return ["image", names[1], "caption"]
+    return names
+
+
+def _pair(columns):
+    """Names of two columns, if what they hold tells which is which."""
+    named = [next((kind for field in column if (kind := _kind(field))), None) for column in columns]
+    if not any(named):
+        prose = [sum(" " in field.strip() for field in column) for column in columns]
+        whole = [sum(bool(_DIGITS.fullmatch(field)) for field in column) for column in columns]
+        if prose[0] == prose[1]:
+            prose = [-count for count in whole]
+        if prose[0] == prose[1]:
+            return None
+        return ["id", "caption"] if prose[0] < prose[1] else ["caption", "id"]
+    if all(named) and named[0] != named[1]:  # the file beside the address that it is from
+        return None
+    names = ["caption", "caption"]
+    at = 0 if named[0] else 1
+    names[at] = "url" if named[at] == "url" else "image"
+    if all(named):
+        names[1] = "column_1"
+    return names
+
+
+def _width(records):
+    """Fields of a record: as most have, or the fewest where captions have separators."""
+    counts = collections.Counter(len(fields) for fields in records if len(fields) > 1)
+    if not counts:
+        return 1
+    width, times = counts.most_common(1)[0]
+    return width if times >= 0.6 * sum(counts.values()) else min(counts)
+
+
+def _kind(field):
+    if is_url(field):
+        return "url"
+    return "image" if has_image_suffix(_without_number(field)) else None
+
+
+def _without_number(name):
+    """Flickr8k numbers the captions of an image: name.jpg#0."""
+    return re.sub(r"#\d+$", "", name)
+
+
+def _is_prose(fields):
+    return any(any(map(str.isalpha, field)) for field in fields)
+
+
+def _distinct(names):
+    """Names of columns, those that come again with a number."""
+    seen, found = collections.Counter(), []
+    for name in names:
+        found.append(f"{name}.{seen[name]}" if seen[name] else name)
+        seen[name] += 1
+    return found
+
+
+def _tail(line, separator, n, spaced):
+    """What follows ``n`` fields of a line, as it is written."""
+    if separator == "\t":
+        return line.split("\t", n)[n]
+    place = 0
+    for _ in range(n):
+        while spaced and line[place : place + 1] == " ":
+            place += 1
+        if line[place : place + 1] == '"':
+            place += 1
+            while (place := line.find('"', place)) >= 0 and line[place + 1 : place + 2] == '"':
+                place += 2
+        place = line.find(separator, max(place, 0)) + 1
+    return line[place:]
+
+
+def _split(lines, separator, number, spaced):
+    """Records of a file with quotes.
+
+    A quote that is never closed would swallow lines up to the next one. So a
+    line at which quotes do not match is taken by itself.
+    """
+    form = {"delimiter": separator, "skipinitialspace": spaced}
+    held = []
+    while True:
+        reader = csv.reader(_feed(lines, held), strict=True, **form)
+        try:
+            for fields in reader:
+                if len(held) > 1 and _swallowed(held, separator, len(fields)):
+                    break
+                if any(fields):
+                    yield number + 1, fields, held
+                number += len(held)
+                held.clear()
+            else:
+                return
+        except csv.Error:
+            pass
+        if not held:
+            return
+        try:
+            fields = next(csv.reader(held[:1], **form), [])
+        except csv.Error as error:
+            fields = f"cannot be read ({error})"
+        if any(fields):
+            yield number + 1, fields, held[:1]
+        number += 1
+        lines, held = itertools.chain(held[1:], lines), []
+
+
+def _feed(lines, held):
+    """Lines with their ends; they are put into ``held``, too."""
+    for line in lines:
+        held.append(line)
+        yield line + "\n"
+
+
+def _swallowed(lines, separator, n):
+    """Whether a later line of a record begins as records do, so that a quote was never closed."""
+    for line in lines[1:]:
+        name, found, _ = line.partition(separator)
+        name = name.strip().strip('"')
+        if found and (_kind(name) or (name.isdigit() and line.count(separator) == n - 1)):
+            return True
+    return False
+
+
+def _split_tabs(lines, number):
+    """Records of a file with tabs: a quote is a letter, unless one is around a whole field."""
+    for line in lines:
+        number += 1
+        if not line:
+            continue
+        fields = line.split("\t")
+        if '"' in line:
+            fields = [
+                field[1:-1].replace('""', '"') if len(field) > 1 and field[0] == field[-1] == '"' else field
+                for field in fields
+            ]
+        if any(fields):
+            yield number, fields, (line,)
