@@ -51,8 +51,11 @@ def open_saved(folder, *, split=None, **options):
     return open_object(dataset, name=folder, origin=origin, folder=folder, split=split, **options)
 
 
-def open_object(dataset, *, name="dataset", origin=None, folder=".", split=None, **options):
-    """A `datasets.Dataset`, `IterableDataset` or dict of them."""
+def open_object(dataset, *, name="dataset", origin=None, folder=None, split=None, **options):
+    """A `datasets.Dataset`, `IterableDataset` or dict of them.
+
+    Its rows may name any file, unless they come from ``folder`` or from the Hub.
+    """
     if isinstance(dataset, dict):
         split = split or "train"
         if split not in dataset:
@@ -66,7 +69,43 @@ def open_object(dataset, *, name="dataset", origin=None, folder=".", split=None,
     if origin is None:
         origin = {"name": name, "rows": len(dataset) if hasattr(dataset, "__len__") else None}
     origin = {**origin, "split": split}
-    return DatasetSource(dataset, f"{name}[{split}]" if split else name, origin, folder=folder, **options)
+    trusted = folder is None and not _is_from_hub(dataset)
+    return DatasetSource(
+        dataset,
+        f"{name}[{split}]" if split else name,
+        origin,
+        folders=(folder,) if folder else (".",) if trusted else _caches(dataset),
+        trusted=trusted,
+        **options,
+    )
+
+
+def _is_from_hub(dataset):
+    """Whether an object has rows that came from the Hub, as far as it says so."""
+    # a folder of the cache is called owner___name
+    if any("___" in file["filename"] for file in getattr(dataset, "cache_files", ())):
+        return True
+    places = list(getattr(dataset.info, "download_checksums", None) or ())
+    steps = [getattr(dataset, "_ex_iterable", None)]
+    while steps:
+        step = steps.pop()
+        if step is not None:
+            places.append(str(getattr(step, "kwargs", "")))
+            steps += [getattr(step, "ex_iterable", None), *getattr(step, "ex_iterables", ())]
+    return any("hf://" in place or "huggingface.co/" in place for place in places)
+
+
+def _caches(dataset):
+    """Where files of the Hub are kept: those that its data sets may name."""
+    import datasets
+    import huggingface_hub.constants
+
+    used = [file["filename"].split("___")[0] for file in getattr(dataset, "cache_files", ())]
+    return (
+        os.fspath(datasets.config.HF_DATASETS_CACHE),
+        huggingface_hub.constants.HF_HUB_CACHE,
+        *map(os.path.dirname, used),
+    )
 
 
 def open_files(path, *, split=None, config=None, **options):
@@ -92,7 +131,7 @@ def open_files(path, *, split=None, config=None, **options):
     except Exception as error:
         raise _explained(error, path, split, config) from error
     origin = {"path": os.path.abspath(path), "config": config, "split": split, "files": fingerprint(sizes)}
-    return DatasetSource(dataset, f"{path}[{split}]", origin, folder=folder, in_parts=True, **options)
+    return DatasetSource(dataset, f"{path}[{split}]", origin, folders=(folder,), in_parts=True, **options)
 
 
 def holds_images(path):

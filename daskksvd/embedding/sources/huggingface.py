@@ -7,14 +7,19 @@ import pathlib
 from concurrent.futures import ThreadPoolExecutor
 
 from ...constants import HUB_THREADS, IMAGE_BYTES, STATE_EVERY
-from ..errors import one_line
+from ..errors import one_line, printable
 from .base import Failure, Item, Source, Url, as_image, clean_captions
 from .columns import choose, is_url
+from .local import local_file
 
 _NETWORK = frozenset(
     {"aiohttp", "fsspec", "httpcore", "httpx", "httpx2", "huggingface_hub", "requests", "urllib3"}
 )
 """Packages whose exceptions speak of the connection, not of the data."""
+
+
+_ARCHIVES = ("zip://", "gzip://", "bz2://", "xz://", "lzma://", "zstd://", "lz4://")
+"""File systems that read from another one and nowhere else."""
 
 
 class _Remote(str):
@@ -31,9 +36,11 @@ class DatasetSource(Source):
         What its items are called after.
     origin : dict
         What `identity` says besides the columns.
-    folder : str, optional
-        Where relative paths of images start. None for a data set of the Hub: it
-        must not name local files.
+    folders : sequence of str
+        Relative paths of images start in the first, and none may leave all of them. Empty for
+        a data set of the Hub: it must not name local files.
+    trusted : bool
+        Whether paths may leave the folder: rows of an object that the caller has made.
     remote : bool
         Whether it comes over the network: an error of the connection then
         stops the iteration, which can go on later, instead of counting as an element.
@@ -50,7 +57,8 @@ class DatasetSource(Source):
         name,
         origin,
         *,
-        folder=None,
+        folders=(),
+        trusted=False,
         remote=False,
         in_parts=False,
         image_column=None,
@@ -61,7 +69,8 @@ class DatasetSource(Source):
         super().__init__(n_samples)
         self._name = name
         self._origin = origin
-        self._folder = None if folder is None else os.path.abspath(folder)
+        self._folders = [os.path.abspath(folder) for folder in folders]
+        self._trusted = trusted
         self._remote = remote
         features = dataset.features
         row = self._first_row(dataset, features, image_column, url_column)
@@ -195,13 +204,16 @@ class DatasetSource(Source):
         image = as_image(value)
         if not isinstance(image, str) or isinstance(image, Url):
             return image
-        if "://" in image:
-            if image.split("::")[-1].startswith("hf://"):
+        if "::" in image or "://" in image:
+            if _is_of_hub(image):
                 return _Remote(image)
-            return Failure(f"the data set names a file elsewhere, at {image.split('://')[0]}://")
-        if self._folder is None:
+            return Failure(f"the data set names a file elsewhere, at {printable(image)}; only hf:// is read")
+        if not self._folders:
             return Failure("the data set names a local file, which one from elsewhere must not")
-        return pathlib.Path(self._folder, image)
+        if self._trusted:
+            return pathlib.Path(self._folders[0], image)
+        found = [local_file(folder, image, "the data set") for folder in self._folders]
+        return next((path for path in found if not isinstance(path, Failure)), found[0])
 
     def _first_row(self, dataset, features, image_column, url_column):
         """A row to tell columns by, where the features do not say enough."""
@@ -245,6 +257,16 @@ def _is_text(features, column, row):
     if isinstance(feature, (list, tuple)):
         feature = feature[0]
     return isinstance(feature, dict) or "string" in str(getattr(feature, "dtype", ""))
+
+
+def _is_of_hub(path):
+    """Whether a path, maybe of a file in archives, leads to the Hub at every link of its chain.
+
+    `fsspec` opens the first link and asks the others for what is in it, so that each of
+    them counts; a link without ``://`` is the name of a file system, too.
+    """
+    *inner, last = path.split("::")
+    return last.startswith("hf://") and all(link.startswith(_ARCHIVES) for link in inner)
 
 
 def _state(number, part):

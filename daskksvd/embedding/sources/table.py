@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import pathlib
 
 from ...captions.cleaning import captions_of
 from ...captions.columns import FILE_NAMES, find, is_url
@@ -11,7 +10,8 @@ from ...captions.tables import ask_header, numbered, open_table
 from ..errors import one_line
 from .base import Failure, Item, Source, Url, valid_text
 from .columns import choose
-from .listing import fingerprint, is_inside
+from .listing import fingerprint
+from .local import local_file
 
 
 class TableSource(Source):
@@ -102,11 +102,8 @@ class TableSource(Source):
         if not value or self._columns.is_url:
             wanted = "an http or https URL" if self._columns.is_url else "the name of an image"
             return None, Failure(f"the column {self._columns.image} has not {wanted}")
-        if "\0" in value:
-            return None, Failure(f"the column {self._columns.image} has no name of a file")
-        if not is_inside(os.path.join(self._folder, value), self._folder):
-            return valid_text(value), Failure("the table names a file outside its folder")
-        return valid_text(value), pathlib.Path(self._folder, value)
+        image = local_file(self._folder, value, "the table")
+        return None if "\0" in value else valid_text(value), image
 
 
 def _has_url(value):
