@@ -121,9 +121,12 @@ def test_command(model, tmp_path):
 
     out = tmp_path / "out"
     text = run("embed", folder, "--model", model, "--out", out, "--pooling", "cls+mean", "--layer", -1)
-    assert f"embeddings  {len(names)} x 48 float16" in text and "skipped     1" in text
+    assert f"embeddings  {len(names)} x 48 float16" in text and "    1: is in none of the formats" in text
+    counts = f"{len(names) + 1} seen: {len(names)} stored, 1 rejected\n"
+    assert f"images      {counts}" in text and f"captions    {counts}" in text
     assert daskksvd.open_embeddings(out).attrs["model"]["layer"] == -1
     text = run("info", out)
+    assert text.count(counts) == 2
     assert "cls+mean -1 float32" in text and "  1  is in none of the formats" in text
     assert "no such" in run("embed", tmp_path / "nowhere", "--model", model, "--out", tmp_path / "x", code=2)
     text = run("embed", folder, "--model", model, "--out", out, "--layer", 1, code=2)

@@ -272,7 +272,7 @@ def test_a_source_that_leaves_out_an_element_is_found_out():
         def identity(self):
             return {}
 
-    with pytest.raises(AssertionError):
+    with pytest.raises(RuntimeError, match="2 came where 1 was due"):
         list(Gap().items())
 
 

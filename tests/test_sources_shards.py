@@ -178,6 +178,36 @@ def test_captions_of_json_where_the_text_is_empty(tmp_path):
     assert [item.lost for item in items] == [1, 1, 1, 0, 0, 1]
 
 
+def test_captions_that_are_no_utf8(tmp_path):
+    texts = [
+        "caf\u00e9".encode("cp1252"),
+        "\u00fcber".encode("utf-16"),
+        b"plain",
+        "\u00e9t\u00e9".encode("cp1252"),
+    ]
+    members = [
+        member for k, text in enumerate(texts) for member in ((f"{k}.png", png(k)), (f"{k}.txt", text))
+    ]
+    path = write_tar(tmp_path / "a.tar", members)
+    with pytest.warns(UserWarning, match=r"a\.tar") as told:
+        items = listed(path)
+    assert len(told) == 1 and "0.txt" in str(told[0].message)
+    assert [item.captions for item in items] == [
+        ("caf\u00e9",),
+        ("\u00fcber",),
+        ("plain",),
+        ("\u00e9t\u00e9",),
+    ]
+
+
+def test_why_there_is_no_caption(tmp_path, monkeypatch):
+    monkeypatch.setattr("daskksvd.embedding.sources.shards.CAPTION_BYTES", 10)
+    members = [("0.png", png()), ("0.txt", b"x" * 11), ("1.png", png()), ("1.json", b"{"), ("2.png", png())]
+    items = listed(write_tar(tmp_path / "a.tar", members))
+    assert items[0].missing == "its .txt has 11 bytes; at most 10 are read" and items[0].lost == 1
+    assert items[1].missing.startswith("its .json is no JSON") and items[2].missing is None
+
+
 NAMES = st.tuples(
     st.sampled_from(["a", "b", "d/a", ".h"]),
     st.sampled_from(["", ".1", ".2", ".10", ".seg", ".cls", ".x.y", "."]),

@@ -5,7 +5,7 @@ import shlex
 
 import click
 
-from .shared import SCHEDULER, aligned, connected
+from .shared import SCHEDULER, aligned, connected, counted
 
 EXAMPLES = """\b
 Examples:
@@ -101,8 +101,7 @@ def embed_command(
     rejects = found.rejects
     lines = {
         "embeddings": f"{n:,} x {d:,} {found.array.dtype}",
-        "captions": f"{found.attrs['n_captions']:,}",
-        "skipped": f"{len(rejects):,}",
+        **{name: counted(counts) for name, counts in found.counts.items()},
     }
     click.echo(f"{out}\n{aligned(lines, indent=2)}")
     for reason, count in rejects["reason"].value_counts().head(5).items():

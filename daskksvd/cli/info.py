@@ -6,7 +6,7 @@ import textwrap
 
 import click
 
-from .shared import aligned, disk_bytes
+from .shared import aligned, counted, disk_bytes
 
 COUNT_ROWS = 2**17
 """Nonzeros of codes are counted in at most this many rows, to stay quick."""
@@ -113,6 +113,7 @@ def describe_embeddings(path):
         "dtype": found.attrs["dtype"],
         "model": model,
         "source": found.attrs["data"],
+        "counts": found.counts,
         "captions": found.attrs["n_captions"],
         "skipped": found.attrs["n_rejected"],
         "reasons": found.rejects["reason"].value_counts().head(REASONS).to_dict(),
@@ -215,7 +216,8 @@ def as_text(facts):
         }
         lines["model"] = shown({key: value for key, value in model.items() if value is not None})
         lines["source"] = shown(facts["source"])
-        del lines["reasons"]
+        del lines["reasons"], lines["counts"], lines["skipped"]
+        lines |= {name: counted(counts) for name, counts in facts["counts"].items()}
         if facts["reasons"]:
             rows = [f"  {count:,}  {why}" for why, count in facts["reasons"].items()]
             parts.append("\n".join(["Skipped", *rows]))

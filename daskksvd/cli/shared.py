@@ -77,6 +77,13 @@ def aligned(lines, indent=0):
     return "\n".join(f"{' ' * indent}{name:{width}}  {value}" for name, value in lines.items())
 
 
+def counted(counts):
+    """Images or captions of a source as text: what was seen is stored or rejected."""
+    if counts["seen"] is None:
+        return f"{counts['stored']:,} stored"
+    return "{seen:,} seen: {stored:,} stored, {rejected:,} rejected".format(**counts)
+
+
 def disk_bytes(path):
     """Bytes of all files under a directory; None for a URL."""
     if "://" in path:

@@ -116,7 +116,9 @@ def outcomes_of(items, prepared, encoder, options):
                 reason, vector = f"its vector has values that {options.dtype} cannot hold", None
             else:
                 vector = vector.astype(options.dtype)
-        found.append(Outcome(item.position, item.source, item.captions, reason, vector, one.thumbnail))
+        found.append(
+            Outcome(item.position, item.source, item.captions, reason, vector, one.thumbnail, item.lost)
+        )
     return found
 
 

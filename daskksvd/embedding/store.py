@@ -40,10 +40,27 @@ ATTRIBUTES = {
     "n_samples": "rows",
     "n_rejected": "elements of the source that were skipped",
     "n_captions": "captions in all",
+    "counts": "images and captions of the source: seen, and of these stored and rejected",
     "mean": "of every feature, over all rows",
     "scale": "standard deviation of every feature",
 }
 """Attributes of the group and their meaning."""
+
+
+LATER = {"counts"}
+"""Attributes that stores of earlier releases do not have."""
+
+
+def count(progress):
+    """Images and captions seen, stored and rejected; None where an earlier release did not count."""
+    stored, rejected = progress["captions"], progress.get("captions_rejected")
+    seen = None if rejected is None else stored + rejected
+    return {
+        "images": {
+            "seen": progress["begin"], "stored": progress["rows"], "rejected": progress["rejected"],
+        },
+        "captions": {"seen": seen, "stored": stored, "rejected": rejected},
+    }  # fmt: skip
 
 
 class Embeddings:
@@ -71,6 +88,22 @@ class Embeddings:
         left = f", {self.attrs['n_rejected']:,} rejected" if self.attrs.get("n_rejected") else ""
         stopped = "" if self.attrs.get("complete") else ", not complete"
         return f"<daskksvd.Embeddings: {n:,} x {d} {self._group['embeddings'].dtype}{left}{stopped}>"
+
+    @property
+    def counts(self):
+        """What became of the source: ``{"images": ..., "captions": ...}``, each seen, stored and rejected.
+
+        What was seen is stored or rejected. An element without an image counts as one that was rejected;
+        a caption is rejected with its image, or as it is blank or cannot be read. None is what a
+        release that did not count these has left.
+        """
+        attrs = self.attrs
+        if "counts" in attrs:
+            return attrs["counts"]
+        rows, rejected = attrs["n_samples"], attrs["n_rejected"]
+        return count(
+            {"begin": rows + rejected, "rows": rows, "rejected": rejected, "captions": attrs["n_captions"]}
+        )
 
     @property
     def array(self):
@@ -159,7 +192,7 @@ def check_group(group, where):
         raise ValueError(
             f"path={where!r} has version {attributes.get('version')!r}; this daskksvd reads version {VERSION}"
         )
-    missing = [name for name in ATTRIBUTES if name not in attributes]
+    missing = [name for name in ATTRIBUTES if name not in attributes and name not in LATER]
     if missing:
         raise ValueError(f"path={where!r} lacks the attribute {missing[0]!r}")
     n = attributes["n_samples"]

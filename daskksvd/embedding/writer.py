@@ -4,7 +4,8 @@ A batch that is done is one file in the journal, which appears whole (it is
 renamed) or not at all. Rows that make a whole chunk are moved into the store:
 everything of a chunk is written to places that depend only on its number, then
 ``progress.json`` is replaced, which counts it, then journal files that are
-used up are deleted. Whatever is cut off on the way is done again to the same
+used up are deleted. Each is on the disk before the next begins, so that this holds
+where the machine ends, too. Whatever is cut off on the way is done again to the same
 bytes.
 """
 
@@ -13,8 +14,6 @@ import errno
 import json
 import os
 import pathlib
-import re
-import shutil
 from typing import NamedTuple
 
 import numpy as np
@@ -23,25 +22,20 @@ import pyarrow.parquet as pq
 
 from ..constants import THUMBNAIL_BYTES, THUMBNAIL_ROWS
 from ..files import replaced
+from .claim import BATCH_NAME, check_free, empty, lock
+from .identity import difference, with_known
 from .store import (
     ATTRIBUTES,
     CAPTIONS,
     FORMAT,
     GROUP,
     JOURNAL,
-    LOCK,
     PROGRESS,
     REJECTS,
     VERSION,
+    count,
     read_progress,
 )
-
-try:
-    import fcntl
-except ImportError:  # no such locks on Windows
-    fcntl = None
-
-_NAME = re.compile(r"(\d{12})-(\d{12})\.arrow")
 
 
 class Outcome(NamedTuple):
@@ -58,6 +52,8 @@ class Outcome(NamedTuple):
     vector : numpy.ndarray or None
         (d,) in the dtype of the store.
     thumbnail : bytes or None
+    lost : int
+        Captions besides those that are blank, or cannot be read.
     """
 
     sample: int
@@ -66,6 +62,7 @@ class Outcome(NamedTuple):
     reason: str | None = None
     vector: np.ndarray | None = None
     thumbnail: bytes | None = None
+    lost: int = 0
 
 
 class Writer:
@@ -93,10 +90,11 @@ class Writer:
         self.path = path
         self.n_samples = n_samples
         self.identity = json.loads(json.dumps(identity))
-        self._lock = _lock(path)
+        check_free(path, overwrite)
+        self._lock = lock(path)
         try:
             if overwrite:
-                _empty(path)
+                empty(path)
             self._start()
         except BaseException:
             self.close()
@@ -105,22 +103,25 @@ class Writer:
     def _start(self):
         found = read_progress(self.path)
         if found is None:
-            others = sorted(set(os.listdir(self.path)) - _begun(self.path))
-            if others:
-                raise FileExistsError(
-                    f"out={self.path!r} is not empty ({others[0]}) and no earlier run of embed; "
-                    "name another folder, or pass overwrite=True"
-                )
             found = {
                 "format": FORMAT, "version": VERSION, "identity": self.identity, "settings": {},
-                "rows": 0, "begin": 0, "rejected": 0, "captions": 0, "state": None,
+                "rows": 0, "begin": 0, "rejected": 0, "captions": 0, "captions_rejected": 0,
+                "state": None,
                 "sum": None, "squares": None, "complete": False, "before": None, "n_samples": None,
             }  # fmt: skip
-        elif found.get("version") != VERSION or found["identity"] != self.identity:
-            raise ValueError(
-                f"out={self.path!r} was begun with {_difference(found.get('identity', {}), self.identity)}; "
-                "name another folder, or pass overwrite=True to begin anew"
+        elif found.get("format") != FORMAT:
+            raise FileExistsError(
+                f"out={self.path!r} has a {PROGRESS} that is not of embed; name another folder"
             )
+        else:
+            self.identity = with_known(self.identity, found.get("identity"))
+            before = with_known(found.get("identity"), self.identity)
+            if found.get("version") != VERSION or before != self.identity:
+                raise ValueError(
+                    f"out={self.path!r} was begun with {difference(before, self.identity)}; "
+                    "name another folder, or pass overwrite=True to begin anew"
+                )
+            found["identity"] = self.identity
         self.progress = found
         if found["complete"] and self._may_grow():
             self.progress = {**found["before"], "before": None}
@@ -168,7 +169,7 @@ class Writer:
         spans = sorted(
             (*map(int, match.groups()), name)
             for name in os.listdir(folder)
-            if (match := _NAME.fullmatch(name))
+            if (match := BATCH_NAME.fullmatch(name))
         )
         for begin, end, name in spans:
             path = os.path.join(folder, name)
@@ -182,12 +183,13 @@ class Writer:
             self._pending += [outcome for outcome in outcomes if outcome.sample >= self.begin]
             self.begin, self.state = end, state or self.state
         for name in os.listdir(folder):
-            if not _NAME.fullmatch(name):
+            if not BATCH_NAME.fullmatch(name):
                 os.remove(os.path.join(folder, name))
 
     def add(self, begin, end, outcomes, state=None):
         """Keep what became of the elements from ``begin`` to ``end``, which follow the last ones."""
-        assert begin == self.begin, (begin, self.begin)
+        if begin != self.begin:
+            raise RuntimeError(f"elements from {begin} on came where those from {self.begin} on were due")
         name = f"{begin:012d}-{end:012d}.arrow"
         with self._replaced(JOURNAL, name) as temporary:
             _write_batch(temporary, outcomes, state)
@@ -230,15 +232,20 @@ class Writer:
         progress |= {
             "rows": end,
             "rejected": progress["rejected"] + len(skipped),
-            "captions": progress["captions"] + sum(len(outcome.captions) for outcome in kept),
+            **_count_captions(progress, kept, skipped),
             "begin": begin,
             "state": state,
             "complete": last,
         }
+        if progress["rows"] + progress["rejected"] != begin:
+            raise RuntimeError(
+                f"of {begin} elements {progress['rows']} are stored and {progress['rejected']} rejected"
+            )
         if last:
             progress |= {"before": {**self.progress, "before": None}, "n_samples": self.n_samples}
         if end:
             self._write_attributes(progress)
+            self._sync_rows(first, end)
         self.progress = progress
         self._save()
         self._pending = self._pending[len(outcomes) :]
@@ -250,7 +257,8 @@ class Writer:
         n, d = first + len(kept), vectors.shape[1]
         group = zarr.open_group(os.path.join(self.path, GROUP), mode="a", zarr_format=3)
         rows = self.progress["settings"]["chunk_rows"]
-        assert first % rows == 0
+        if first % rows:
+            raise RuntimeError(f"a chunk of {rows} rows cannot begin at row {first}")
         arrays = {
             "embeddings": (vectors, (rows, d), ("sample", "feature"), None),
             "sample": (np.array([outcome.sample for outcome in kept]), (rows,), ("sample",), "auto"),
@@ -276,10 +284,26 @@ class Writer:
             array.resize((n, *array.shape[1:]))
             array[first:n] = values
 
+    def _sync_rows(self, first, end):
+        """See to it that rows, and what describes them, are on the disk."""
+        import zarr
+
+        where = pathlib.Path(self.path, GROUP)
+        paths = [where / "zarr.json", where]
+        for name, array in zarr.open_group(where, mode="r").arrays():
+            rows = array.chunks[0]
+            chunks = [where / name / "c" / str(number) for number in range(first // rows, -(-end // rows))]
+            parts = [path for path in chunks if path.is_dir()]
+            paths += [where / name / "zarr.json", where / name, where / name / "c", *chunks]
+            paths += [part for path in parts for part in path.iterdir()]
+        sync(path for path in paths if path.exists())
+
     def _write_table(self, folder, name, table):
         os.makedirs(os.path.join(self.path, folder), exist_ok=True)
         with self._replaced(folder, name) as temporary:
             pq.write_table(table, temporary, compression="zstd")
+            sync([temporary])
+        sync([os.path.join(self.path, folder), self.path])
 
     def _write_attributes(self, progress):
         import zarr
@@ -298,10 +322,12 @@ class Writer:
             "n_samples": n,
             "n_rejected": progress["rejected"],
             "n_captions": progress["captions"],
+            "counts": count(progress),
             "mean": mean.tolist(),
             "scale": np.sqrt(variance).tolist(),
         }
-        assert values.keys() == ATTRIBUTES.keys()
+        if values.keys() != ATTRIBUTES.keys():
+            raise RuntimeError("the attributes are not those of the schema")
         group.update_attributes(values)
 
     def finish(self):
@@ -319,14 +345,17 @@ class Writer:
         return replaced(path, f"{path}.part")
 
     def _save(self):
-        with self._replaced(PROGRESS) as temporary, open(temporary, "w") as file:
-            json.dump(self.progress, file)
+        with self._replaced(PROGRESS) as temporary:
+            with open(temporary, "w") as file:
+                json.dump(self.progress, file)
+            sync([temporary])
+        sync([self.path])
 
     def _drop_journal(self, begin):
         """Delete batches that end before an element."""
         folder = os.path.join(self.path, JOURNAL)
         for name in os.listdir(folder):
-            match = _NAME.fullmatch(name)
+            match = BATCH_NAME.fullmatch(name)
             if match and int(match[2]) <= begin:
                 os.remove(os.path.join(folder, name))
 
@@ -335,6 +364,35 @@ class Writer:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _count_captions(progress, kept, skipped):
+    """Captions stored and rejected, with those of some more outcomes.
+
+    Stores that were begun before rejected captions were counted do not know how many there are.
+    """
+    rejected = progress.get("captions_rejected")
+    if rejected is not None:
+        rejected += sum(len(outcome.captions) for outcome in skipped)
+        rejected += sum(outcome.lost for outcome in (*kept, *skipped))
+    stored = progress["captions"] + sum(len(outcome.captions) for outcome in kept)
+    return {"captions": stored, "captions_rejected": rejected}
+
+
+def sync(paths):
+    """Wait until files, and the names in folders, are on the disk."""
+    for path in paths:
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except OSError:  # folders cannot be opened everywhere
+            continue
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+                raise
+        finally:
+            os.close(handle)
 
 
 def _captions(kept, first):
@@ -365,6 +423,7 @@ def _write_batch(path, outcomes, state):
             ("reason", pa.string()),
             ("vector", pa.binary()),
             ("thumbnail", pa.binary()),
+            ("lost", pa.int64()),
         ],
         metadata={"dtype": str(vector.dtype), "state": json.dumps(state)},
     )
@@ -387,51 +446,3 @@ def _read_batch(path):
         vector = None if row["vector"] is None else np.frombuffer(row["vector"], dtype)
         outcomes.append(Outcome(**{**row, "captions": tuple(row["captions"]), "vector": vector}))
     return outcomes, state and tuple(state)
-
-
-def _lock(path):
-    """Make the folder, and keep other processes from writing into it."""
-    try:
-        os.makedirs(path, exist_ok=True)
-        handle = os.open(os.path.join(path, LOCK), os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        kind = PermissionError if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else type(error)
-        raise kind(f"out={path!r} cannot be written to: {error.strerror}") from error
-    if fcntl is None:
-        return handle
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise FileExistsError(f"out={path!r} is being written by another process") from error
-    except OSError:  # a file system without locks
-        pass
-    return handle
-
-
-def _begun(path):
-    """What a run leaves that ended before it had written down its progress."""
-    journal = os.path.join(path, JOURNAL)
-    empty = os.path.isdir(journal) and not os.listdir(journal)
-    return {LOCK, f"{PROGRESS}.part", *[JOURNAL] * empty}
-
-
-def _empty(path):
-    """Remove an earlier store; anything else in the folder stays, and is complained of."""
-    for name in (GROUP, CAPTIONS, REJECTS, JOURNAL):
-        shutil.rmtree(os.path.join(path, name), ignore_errors=True)
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(os.path.join(path, PROGRESS))
-
-
-def _difference(before, now):
-    """The first setting that is not as it was."""
-    for key in now:
-        old, new = before.get(key), now[key]
-        if isinstance(new, dict) and isinstance(old, dict):
-            for inner in {**old, **new}:
-                if old.get(inner) != new.get(inner):
-                    return f"{key} {inner} {old.get(inner)!r}, not {new.get(inner)!r}"
-        elif old != new:
-            return f"{key}={old!r}, not {new!r}"
-    return "other settings"

@@ -109,7 +109,10 @@ class Source(abc.ABC):
             state = (int(state[0]), dict(state[1])) if state[0] < start else None
         expected = start
         for item in self._read(start, state):
-            assert item.position == expected, "a source left out or repeated an element"
+            if item.position != expected:
+                raise RuntimeError(
+                    f"the source left out or repeated one: {item.position} came where {expected} was due"
+                )
             yield item
             expected += 1
             if expected == stop:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ...constants import HUB_THREADS, IMAGE_BYTES, STATE_EVERY
 from ..errors import one_line, printable
-from .base import Failure, Item, Source, Url, as_image, clean_captions
+from .base import Failure, Item, Source, Url, as_image, captions_of
 from .columns import choose, is_url
 from .local import local_file
 
@@ -187,12 +187,10 @@ class DatasetSource(Source):
         source = f"{self._name}#{position}"
         if isinstance(row, Failure):
             return Item(position, source, row)
-        captions = tuple(
-            caption for column in self._columns.captions for caption in clean_captions(row.get(column))
-        )
+        captions, lost = captions_of(row.get(column) for column in self._columns.captions)
         value = row.get(self._columns.image)
         image = self._url(value) if self._columns.is_url else self._image(value)
-        return Item(position, str(image) if isinstance(image, Url) else source, image, captions)
+        return Item(position, str(image) if isinstance(image, Url) else source, image, captions, lost=lost)
 
     def _url(self, value):
         if isinstance(value, str) and is_url(value.strip()):

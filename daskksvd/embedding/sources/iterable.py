@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from ...captions.columns import CAPTION_NAMES, URL_NAMES, find, listing
 from ...constants import SOURCE_FAILURES
 from ..errors import one_line
-from .base import Failure, Item, Source, Url, as_image, clean_captions
+from .base import Failure, Item, Source, Url, as_image, captions_of
 from .columns import IMAGE_NAMES
 
 
@@ -52,7 +52,8 @@ class IterableSource(Source):
                 continue
             try:
                 image, captions = _take_apart(value)
-                item = Item(position, name, _anywhere(as_image(image)), clean_captions(captions))
+                captions, lost = captions_of((captions,))
+                item = Item(position, name, _anywhere(as_image(image)), captions, lost=lost)
             except Exception as error:  # an object's own attributes may raise
                 item = Item(position, name, Failure(f"the element cannot be read ({one_line(error)})"))
             yield item

@@ -18,6 +18,8 @@ import os
 import re
 from typing import NamedTuple
 
+from ...captions.text import decode_text
+from ..errors import one_line
 from ..images import OTHER_SUFFIXES, SUFFIXES
 from .base import Failure, captions_of, clean_captions, valid_text
 from .columns import find_captions
@@ -189,58 +191,52 @@ class Sample:
             return Failure("the shard names a file outside its folder")
         return self._main.content
 
-    def texts(self):
-        """Captions, and how many more are blank or cannot be read.
+    def texts(self, decoder):
+        """Captions, how many more are blank or cannot be read, and why there are none.
 
         The lines of texts or, where these are blank, what JSON has under a name for captions.
         """
-        captions, lost = (), 0
-        read = [member for member in self.members if member.content is not None]
-        for member in read:
-            if member.kind == "text" and member.middle not in _NO_CAPTIONS:
-                found, missed = _lines(member.content)
+        lost, reasons = 0, []
+        for kind, read in (("text", _lines), ("json", _json_captions)):
+            captions = ()
+            for member in self.members:
+                if member.kind != kind or member.content is None or member.middle in _NO_CAPTIONS:
+                    continue
+                if isinstance(member.content, Failure):
+                    found, missed, reason = (), 1, member.content.reason
+                else:
+                    found, missed, reason = read(decode_text(member.content, decoder, member.name))
                 captions, lost = captions + found, lost + missed
-        if captions:
-            return captions, lost
-        for member in read:
-            if member.kind == "json":
-                found, missed = _json_captions(member.content)
-                captions, lost = captions + found, lost + missed
-        return captions, lost
+                if reason:
+                    reasons.append(f"its {member.suffix} {reason}")
+            if captions:
+                return captions, lost, None
+        return (), lost, reasons[0] if reasons else None
 
 
 def outside(name):
     """Whether the name of a member leads out of the shard."""
-    parts = re.split(r"[/\\]", name)
-    return ".." in parts
+    return ".." in re.split(r"[/\\]", name)
 
 
-def _lines(content):
-    if isinstance(content, Failure):
-        return (), 1
-    captions = clean_captions(_text(content).split("\n"))
-    return captions, 0 if captions else 1
+def _lines(text):
+    captions = clean_captions(text.split("\n"))
+    return captions, 0 if captions else 1, None
 
 
-def _json_captions(content):
+def _json_captions(text):
     """Captions of the first name for them that has any; others may be there and empty."""
-    if isinstance(content, Failure):
-        return (), 1
     try:
-        values = json.loads(_text(content))
-    except (ValueError, RecursionError):
-        return (), 1
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return (), 1, f"is no JSON ({one_line(error)})"
     if not isinstance(values, dict):
-        return captions_of((values,))
+        return *captions_of((values,)), None
     names, most = list(values), 0
     while columns := find_captions(names):
         captions, lost = captions_of(values[name] for name in columns)
         if captions:
-            return captions, lost
+            return captions, lost, None
         most = max(most, lost)
         names = [name for name in names if name not in columns]
-    return (), most
-
-
-def _text(content):
-    return content.decode("utf-8-sig", "replace")
+    return (), most, None

@@ -8,6 +8,7 @@ import os
 import tarfile
 from typing import NamedTuple
 
+from ...captions.text import Decoder
 from ...constants import CAPTION_BYTES, IMAGE_BYTES, STATE_EVERY
 from ..errors import one_line, printable
 from ..images import looks_like_image
@@ -70,6 +71,7 @@ class ShardSource(Source):
                         found.captions,
                         self._state(position, number, *place),
                         found.lost,
+                        found.missing,
                     )
                 position += 1
             offset = 0
@@ -87,6 +89,7 @@ def _samples(path, offset, skip):
     and how many samples come before it there, both None in a compressed shard.
     """
     group, begin, last, problem = Group(), offset, -1, None
+    decoder = Decoder(f"the shard {path!r}", "texts")
     try:
         with _open(path, offset) as (tar, blocks, seekable):
             while (found := tar.next()) is not None:
@@ -101,7 +104,7 @@ def _samples(path, offset, skip):
                     continue
                 if not group.takes(member):
                     end = found.offset if seekable else None
-                    for element in _elements(group, begin, end):
+                    for element in _elements(group, begin, end, decoder):
                         yield element
                         skip -= 1
                     group, begin = Group(), found.offset
@@ -109,7 +112,8 @@ def _samples(path, offset, skip):
             problem = blocks.ending()
     except Exception as error:  # decompressors and tarfile raise anything on damaged data
         problem = one_line(error)
-    yield from _elements(group, begin, None)
+    yield from _elements(group, begin, None, decoder)
+    decoder.tell()
     if problem:
         yield _Element("", Failure(f"the shard is damaged ({problem}); the rest of it is lost"))
 
@@ -121,15 +125,16 @@ class _Element(NamedTuple):
     image: object
     captions: tuple = ()
     lost: int = 0
+    missing: str | None = None
     place: tuple | None = None
 
 
-def _elements(group, begin, end):
+def _elements(group, begin, end, decoder):
     """The samples of a group, and behind each its further images."""
     found = []
     for sample in group.samples() if group else ():
-        captions, lost = sample.texts()
-        found.append(_Element(sample.key, sample.image, captions, lost))
+        captions, lost, missing = sample.texts(decoder)
+        found.append(_Element(sample.key, sample.image, captions, lost, missing))
         for member in sample.further:
             reason = f"is a further image of the sample {sample.key}, of which one is used"
             found.append(_Element(member.name, Failure(printable(reason))))
