@@ -217,3 +217,12 @@ def test_a_table_is_read_as_often_as_wanted(tmp_path):
     rows = list(table.rows(["caption", "image"], ["caption"]))
     assert rows[0] == ("line 2", ("x", "a.png")) and isinstance(rows[1][1], Broken)
     assert list(table.rows(["caption", "image"], ["caption"])) == rows
+
+
+def test_many_quotes_that_do_not_match(tmp_path):
+    lines = [f'{n}.png,"a dog {n}' if n % 3 else f'{n}.png,"a {n}\ndog"' for n in range(20_000)]
+    by_name, broken = read(tmp_path / "t.csv", "image,caption\n" + "\n".join(lines))
+    assert not broken and len(by_name) == 20_000
+    assert all(
+        found == (f"a dog {n}" if n % 3 else f"a {n} dog",) for n, found in enumerate(by_name.values())
+    )

@@ -13,6 +13,9 @@ from .text import ending_of, read_lines
 _PEEK = 50
 """Lines that are looked at to tell the separator, the header and the columns."""
 
+_BLOCK = 1024
+"""Lines that are parsed at a time."""
+
 _DECLARED = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _NAMED_FIRST = re.compile(r'\s*"?[^"\t|;,]+?(?:#\d+)?"?\s*([\t|;,])')
 _DIGITS = re.compile(r"\s*\d+\s*")
@@ -261,35 +264,76 @@ def _tail(line, separator, n, spaced):
 def _split(lines, separator, number, spaced):
     """Records of a file with quotes.
 
+    Lines are parsed many at a time, as long as each is a record.
+    """
+    form = {"delimiter": separator, "skipinitialspace": spaced}
+    lines = _Lines(lines)
+    while block := list(itertools.islice(lines, _BLOCK)):
+        try:
+            records = list(csv.reader(block, strict=True, **form))
+        except csv.Error:
+            records = ()
+        if len(records) == len(block):
+            yield from (
+                (at, fields, (line,))
+                for at, (fields, line) in enumerate(zip(records, block, strict=True), number + 1)
+                if any(fields)
+            )
+            number += len(block)
+        else:
+            lines.put_back(block)
+            number = yield from _split_one(lines, number, number + len(block), form)
+
+
+def _split_one(lines, number, stop, form):
+    """Records one by one, up to one line at least; the number of the last.
+
     A quote that is never closed would swallow lines up to the next one. So a
     line at which quotes do not match is taken by itself.
     """
-    form = {"delimiter": separator, "skipinitialspace": spaced}
     held = []
-    while True:
+    while number < stop:
         reader = csv.reader(_feed(lines, held), strict=True, **form)
         try:
             for fields in reader:
-                if len(held) > 1 and _swallowed(held, separator, len(fields)):
+                if len(held) > 1 and _swallowed(held, form["delimiter"], len(fields)):
                     break
                 if any(fields):
-                    yield number + 1, fields, held
+                    yield number + 1, fields, tuple(held)
                 number += len(held)
                 held.clear()
-            else:
-                return
+                if number >= stop:
+                    return number
         except csv.Error:
             pass
         if not held:
-            return
+            break
         try:
             fields = next(csv.reader(held[:1], **form), [])
         except csv.Error as error:
             fields = f"cannot be read ({error})"
         if any(fields):
-            yield number + 1, fields, held[:1]
+            yield number + 1, fields, (held[0],)
         number += 1
-        lines, held = itertools.chain(held[1:], lines), []
+        lines.put_back(held[1:])
+        held.clear()
+    return number
+
+
+class _Lines:
+    """Lines, of which some can be put back."""
+
+    def __init__(self, lines):
+        self._lines, self._again = iter(lines), collections.deque()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self._again.popleft() if self._again else next(self._lines)
+
+    def put_back(self, lines):
+        self._again.extendleft(reversed(lines))
 
 
 def _feed(lines, held):

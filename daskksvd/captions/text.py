@@ -172,8 +172,10 @@ def read_lines(path, where, *, quiet=False):
             encoding, mark = sniff(head)
             rest = io.BufferedReader(_Joined(head[mark:], file), _PEEK)
             if encoding == "utf-8":
-                end = b"\r" if b"\r" in head and b"\n" not in head else b"\n"
-                yield from _decoded(rest if end == b"\n" else _split(rest, end), decoder)
+                if b"\r" in head and b"\n" not in head:
+                    yield from _decoded(_split(rest, b"\r"), decoder, 1)
+                else:
+                    yield from _in_blocks(rest, decoder)
             else:
                 yield from _wide(rest, encoding, head[mark:], decoder)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
@@ -187,8 +189,25 @@ def read_whole(path, where):
     return "\n".join(read_lines(path, where))
 
 
-def _decoded(lines, decoder):
-    for number, line in enumerate(lines, 1):
+def _in_blocks(file, decoder):
+    """Lines that end with a line feed; many at a time, which takes a fourth of the time."""
+    number = 1
+    while lines := file.readlines(_PEEK):
+        try:
+            text = b"".join(lines).decode()
+        except UnicodeDecodeError:
+            yield from _decoded(lines, decoder, number)
+        else:
+            text = text.replace("\0", " ") if "\0" in text else text
+            parts = text.split("\n")
+            if not parts[-1]:
+                del parts[-1]
+            yield from parts if "\r" not in text else [part.rstrip("\r") for part in parts]
+        number += len(lines)
+
+
+def _decoded(lines, decoder, first):
+    for number, line in enumerate(lines, first):
         try:
             text = line.decode()
         except UnicodeDecodeError:
