@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from .cleaning import spoken
-from .columns import FILE_NAMES, URL_NAMES, find, find_captions, listing, named, named_captions
+from .columns import FILE_NAMES, find, find_captions, listing, named, named_captions
 from .separated import Broken
 from .tables import ask_header, numbered, open_table
 
@@ -51,27 +51,30 @@ def read_captions(path, *, image_column=None, caption_columns=None, where=None, 
     where = where or f"captions={path!r}"
     table = open_table(path, where, _names(image_column, caption_columns))
     image, captions = columns_of(table, image_column, caption_columns, where, names)
-    by_name, broken = {}, []
-    wanted = (image, *captions)
     try:
-        for place, values in table.rows(wanted, captions):
-            if isinstance(values, Broken):
-                broken.append((place, values.reason))
-                continue
-            name = name_of(values[0])
-            if not name:
-                broken.append((place, f"names no image in the column {image}"))
-                continue
-            found, reason = spoken(values[1:], captions)
-            if reason is not None:
-                broken.append((place, f"{reason} (of {name})"))
-                found = ()
-            by_name[name] = by_name[name] + found if name in by_name else found
+        return read_names(table, image, captions)._replace(path=path)
     except ImportError:
         raise
     except Exception as error:
         raise ValueError(f"{where} cannot be read ({' '.join(str(error).split())})") from error
-    return Captions(path, by_name, broken)
+
+
+def read_names(table, image, columns):
+    """Captions by what the column ``image`` of a table names, of one column or several."""
+    by_name, broken = {}, []
+    for place, values in table.rows((image, *columns), columns):
+        if isinstance(values, Broken):
+            broken.append((place, values.reason))
+            continue
+        name = name_of(values[0])
+        if not name:
+            broken.append((place, f"names no image in the column {image}"))
+            continue
+        found, reason = spoken(values[1:], columns)
+        if reason is not None:
+            broken.append((place, f"{reason} (of {name})"))
+        by_name[name] = by_name[name] + found if name in by_name else found
+    return Captions("", by_name, broken)
 
 
 def name_of(value):
@@ -113,7 +116,3 @@ def _names(image_column, caption_columns):
     """Names of columns that were asked for."""
     several = (caption_columns,) if isinstance(caption_columns, (str, int)) else caption_columns or ()
     return tuple(name for name in (image_column, *several) if isinstance(name, str))
-
-
-NAMES_OR_URLS = (*FILE_NAMES, *URL_NAMES)
-"""Where images may be named by their address, too."""

@@ -48,6 +48,11 @@ OPTIONS = [
         metavar="PATH",
         help="Integer ids of the rows, in a Zarr array or .npy file, for captions by such ids.",
     ),
+    click.Option(
+        ["--embeddings"],
+        metavar="DIR",
+        help='What "daskksvd embed" made of the images, for captions that name images.',
+    ),
     click.Option(["--out", "-o"], metavar="LABELS", help="Store to make. [default: beside RESULT]"),
     click.Option(["--table"], metavar="PATH", help="Also write the table: .csv, .parquet or .txt."),
     click.Option(
@@ -85,15 +90,17 @@ OPTIONS = [
     "label", params=OPTIONS, short_help="Name atoms with words of captions.", epilog=LABEL_EXAMPLES
 )
 def label_command(
-    result, captions, codes, samples, sample_ids, out, table, graph, best, language, words, phrases, min_df,
-    max_df, occurrence, missing, rank_by, top, alpha, min_uses, min_joint, scheduler, overwrite,
+    result, captions, codes, samples, sample_ids, embeddings, out, table, graph, best, language, words,
+    phrases, min_df, max_df, occurrence, missing, rank_by, top, alpha, min_uses, min_joint, scheduler,
+    overwrite,
 ):  # fmt: skip
     """Say in words what the atoms in RESULT mean, by the captions of samples.
 
-    CAPTIONS is a parquet file or a folder of them, a .csv, .tsv or .jsonl
-    file, or the folder that "daskksvd embed" made. Its table has a column
-    "row" or "sample", the row of the samples from 0, and "caption", or
-    "captions" with lists.
+    CAPTIONS is a parquet file or a folder of them, a .csv, .tsv, .txt, .jsonl or
+    .json file, or the folder that "daskksvd embed" made. Its table has a
+    column "row" or "sample", the row of the samples from 0, and "caption", or
+    "captions" with lists. Or it names images, as COCO's JSON does; then
+    --embeddings says which rows they are.
 
     An atom is named by the words that the captions of samples with it have
     more often than chance explains; atoms without such a word are said to
@@ -150,6 +157,7 @@ def label_command(
             min_uses=min_uses,
             min_joint=min_joint,
             client=client,
+            embeddings=embeddings,
         )
     save_labels(labels, out, overwrite=overwrite)
     lines = label_table(labels)

@@ -1,5 +1,6 @@
 """Tables of captions in files and frames, taken apart into parts that are sorted by sample."""
 
+import contextlib
 import glob
 import os
 from itertools import pairwise
@@ -8,17 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..captions.columns import KEYS
+from ..captions.keyed import TEXTS, Frame, is_keyed, names_images, read_frame
+from ..captions.tables import ENDINGS
+from ..captions.text import ending_of
 from ..constants import COUNT_ROWS
 from ..files import absolute
-
-KEYS = ("row", "sample")
-"""Columns that say which row of the codes a caption belongs to, best first."""
-
-TEXTS = ("caption", "captions")
-"""Columns that may hold captions: one text, or a list of texts."""
-
-TEXT_FILES = {".csv": ",", ".tsv": "\t", ".jsonl": None, ".ndjson": None}
-"""Endings of files that are read whole, with what parts their columns."""
 
 
 class Partition(NamedTuple):
@@ -64,15 +60,21 @@ class Table(NamedTuple):
     text: str
 
 
-def open_table(captions, key=None):
+def open_table(captions, key=None, embeddings=None):
     """The `Table` behind any kind of captions; see `open_captions`."""
     if isinstance(captions, (str, os.PathLike)):
-        captions = _open_path(captions)
+        captions = _open_path(captions, key, embeddings)
         if isinstance(captions, list):
             return _open_parquet(captions, key)
+        key = None if isinstance(captions, pd.DataFrame) else key
     if type(captions).__module__.split(".")[0] in ("dask", "dask_expr") and hasattr(captions, "to_delayed"):
-        return _open_dask(captions, key)
-    return _open_frame(_as_frame(captions), key)
+        if embeddings is None or is_keyed(captions.columns, key) or not names_images(captions.columns):
+            return _open_dask(captions, key)
+        captions = compute(captions)
+    frame = _as_frame(captions)
+    if embeddings is not None and not is_keyed(frame.columns, key) and names_images(frame.columns):
+        frame, key = read_frame([(Frame(frame), "captions")], embeddings=embeddings), None
+    return _open_frame(frame, key)
 
 
 def cut(part, key, low, high):
@@ -143,7 +145,8 @@ def _choose(columns, key):
         missing = f"a column {key or 'sample'!r}" if not found else "a column 'caption'"
         raise ValueError(
             f"captions have columns {', '.join(map(repr, columns))}; they must have {missing} "
-            "(sample or row: integers; caption: text, or captions: lists of text)"
+            "(sample or row: integers; caption: text, or captions: lists of text), or name images and be "
+            "given with embeddings"
         )
     return found[0], texts[0]
 
@@ -189,8 +192,8 @@ def _open_frame(frame, key):
     return Table(parts, bounds, len(frame), key, text)
 
 
-def _open_path(path):
-    """A DataFrame from a text file, or the paths of parquet files."""
+def _open_path(path, key, embeddings):
+    """A DataFrame from a file that is read whole, or the paths of parquet files."""
     path = absolute(path)
     if "://" in path:
         import dask.dataframe as dd
@@ -204,21 +207,16 @@ def _open_path(path):
         paths = sorted(glob.glob(os.path.join(glob.escape(folder), "*.parquet")))
         if not paths:
             raise FileNotFoundError(f"captions is {path!r}, a folder without parquet files")
+    elif ending_of(path) in ENDINGS and ending_of(path) != ".parquet":
+        return read_frame([(path, f"captions={path!r}")], key, embeddings)
+    else:
+        paths = [path]
+    columns, pq = (), _import_parquet()
+    with contextlib.suppress(Exception), pq.ParquetFile(paths[0]) as file:  # what is none is told of later
+        columns = file.schema_arrow.names
+    if is_keyed(columns, key) or not names_images(columns):
         return paths
-    ending = os.path.splitext(path)[1].lower()
-    if ending in TEXT_FILES:
-        return _read_text(path, ending)
-    return [path]
-
-
-def _read_text(path, ending):
-    try:
-        if TEXT_FILES[ending] is None:
-            return pd.read_json(path, lines=True, dtype=False)
-        texts = dict.fromkeys(TEXTS, str)
-        return pd.read_csv(path, sep=TEXT_FILES[ending], dtype=texts, keep_default_na=False, na_values=[""])
-    except ValueError as error:  # UnicodeDecodeError and the parsers' errors are such
-        raise ValueError(f"captions is {path!r}, which cannot be read as {ending[1:]} ({error})") from error
+    return read_frame([(one, f"captions={one!r}") for one in paths], key, embeddings)
 
 
 def _open_parquet(paths, key):
@@ -230,7 +228,7 @@ def _open_parquet(paths, key):
         except Exception as error:
             raise ValueError(
                 f"captions is {path!r}, which is no parquet file ({type(error).__name__}: {error}); it must "
-                "be parquet, .csv, .tsv or .jsonl"
+                f"be parquet or end in {', '.join(ENDINGS)}"
             ) from error
         with file:
             names = _choose(file.schema_arrow.names, key)

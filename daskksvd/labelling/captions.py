@@ -74,21 +74,25 @@ class Captions:
         return compute(self.delayed(self.first, self.last + 1))
 
 
-def open_captions(captions, *, key=None):
+def open_captions(captions, *, key=None, embeddings=None):
     """Captions of samples, from wherever they are.
 
     Parameters
     ----------
     captions : path, DataFrame, Series, list or dict
         A parquet file, a folder of them, or the folder that `daskksvd.embed`
-        made; a .csv, .tsv or .jsonl file (read whole); a pandas or Dask
-        DataFrame. Tables have a column ``row`` (row of the codes) or
-        ``sample`` (an id, or the row too), of integers, and ``caption``
-        (text) or ``captions`` (lists of text). Or a Series, list or dict of
-        text, or of lists of it, by row. What is not sorted by sample is
-        sorted in memory.
+        made; a .csv, .tsv, .txt, .jsonl or .json file (read whole), perhaps
+        compressed; a pandas or Dask DataFrame. Tables have a column ``row`` (row
+        of the codes) or ``sample`` (an id, or the row too), of integers, and
+        ``caption`` (text) or ``captions`` (lists of text); or they name images, as
+        COCO's JSON does, see ``embeddings``. Or a Series, list or dict of text, or of
+        lists of it, by row. What is not sorted by sample is sorted in memory.
     key : str, optional
         Which of the two columns to use, where there may be both.
+    embeddings : Embeddings, path or sequence of str, optional
+        What `daskksvd.embed` made of the images, or their names by row: for
+        captions that name images. Names may be written in other ways, see
+        `captions.names.Names`; captions of other images have the row -1.
 
     Returns
     -------
@@ -98,12 +102,17 @@ def open_captions(captions, *, key=None):
     ------
     FileNotFoundError, TypeError, ValueError
         If there are no captions, or columns are missing or of another type.
+
+    Warns
+    -----
+    UserWarning
+        Of lines of a file that cannot be used, with their number and the first ones.
     """
     if isinstance(captions, Captions):
         if key not in (None, captions.key):
             raise ValueError(f"captions are keyed by {captions.key}; here they must be keyed by {key}")
         return captions
-    return Captions(open_table(captions, key))
+    return Captions(open_table(captions, key, embeddings))
 
 
 def _read(parts, key, text, low, high):

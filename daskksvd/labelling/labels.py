@@ -48,6 +48,7 @@ def label(
     min_uses=ATOM_USES,
     min_joint=JOINT_LEAST,
     client=None,
+    embeddings=None,
 ):
     """Name atoms with the words of captions, and say how sure that is.
 
@@ -93,6 +94,9 @@ def label(
         Samples that must use an atom, or its minority side, for it to be
         tested, and that it and a word must share for the word to name it.
     client : distributed.Client, optional
+    embeddings : Embeddings or path, optional
+        What `daskksvd.embed` made of the images of the codes: for captions that
+        name images, as COCO's JSON, or are by sample.
 
     Returns
     -------
@@ -131,8 +135,12 @@ def label(
                 "client=, the Client that persisted them"
             )
     code_rows = open_code_rows(codes)
-    opened = open_captions(captions, key=None if sample_ids is None else "sample")
-    caption_rows = opened.by_row(code_rows.n, sample_ids)
+    opened = open_captions(captions, key=None if sample_ids is None else "sample", embeddings=embeddings)
+    ids = ids_of(embeddings, code_rows.n)
+    table = isinstance(captions, (str, os.PathLike)) or hasattr(captions, "columns")  # a list is by row
+    if sample_ids is None and opened.key == "sample" and table:
+        sample_ids = ids
+    caption_rows = opened.by_row(code_rows.n, sample_ids if opened.key == "sample" else None)
     runner = make_runner(client)
     try:
         for name, value in (("codes", codes), ("captions", captions)):
@@ -176,6 +184,18 @@ def label(
         tokenizer=json.dumps(tokenizer.settings()),
     )
     return labels
+
+
+def ids_of(embeddings, n):
+    """Samples of the n rows of the codes, if embeddings of the same images tell."""
+    if isinstance(embeddings, (str, os.PathLike)):
+        from ..embedding import open_embeddings
+
+        embeddings = open_embeddings(embeddings)
+    ids = getattr(embeddings, "sample", None)
+    if ids is not None and len(ids) != n:
+        raise ValueError(f"embeddings has {len(ids):,} samples, codes have {n:,}; they must be of the same")
+    return ids
 
 
 def _tokenizer(tokenizer, phrases, words):

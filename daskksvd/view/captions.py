@@ -17,12 +17,14 @@ class CaptionsByRow:
     captions : anything `daskksvd.label` takes
     sample_ids : (n,) int array, optional
         Sample of each row, for captions keyed by sample.
+    embeddings : Embeddings, optional
+        For captions that name images.
     """
 
-    def __init__(self, captions, sample_ids=None):
+    def __init__(self, captions, sample_ids=None, embeddings=None):
         from ..labelling.captions import open_captions
 
-        self._captions = open_captions(captions)
+        self._captions = open_captions(captions, embeddings=embeddings)
         self._ids = sample_ids if self._captions.key == "sample" else None
         self._ranges = self._captions.ranges()
         self._lows = np.array([low for low, _ in self._ranges])

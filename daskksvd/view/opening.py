@@ -68,7 +68,7 @@ def open_view(
     if captions is not None:
         from .captions import CaptionsByRow
 
-        captions = CaptionsByRow(captions, sample_ids)
+        captions = CaptionsByRow(captions, sample_ids, embeddings)
     return View(
         result,
         index=index,

@@ -38,14 +38,16 @@ def open_source(
         - WebDataset shards: a tar file, a folder or list of them, or a pattern
           such as ``shards/*.tar``;
         - a Hugging Face data set: its name on the Hub, which is streamed, a folder
-          from ``save_to_disk``, a folder of Parquet or Arrow files, a .parquet,
-          .arrow or .json file, or an object of the package `datasets`;
-        - a .csv, .tsv or .jsonl file of captions with URLs or names of files;
+          from ``save_to_disk``, a folder of Parquet or Arrow files, a .parquet or
+          .arrow file, or an object of the package `datasets`;
+        - a .csv, .tsv, .txt, .jsonl or .json file of captions with URLs or names of files, perhaps
+          compressed; also COCO's, Karpathy's, SBU's and RedCaps' JSON;
         - any iterable of ``(image, caption)`` or ``(image, [captions])``, objects with ``image``
           and ``captions``, or dicts with these. An image is bytes, a path, a URL, a
           PIL image or an array, H x W or H x W x 1, 3 or 4, uint8 or float in [0, 1].
     captions : str or path, optional
-        The captions file of a folder: .csv, .tsv, .txt, .jsonl or .parquet.
+        The captions file of a folder: .csv, .tsv, .txt, .jsonl, .json or .parquet. Without it files
+        beside the images have their captions, if there are any: ``a.txt`` or ``a.json`` for ``a.jpg``.
     split : str, optional
         Of a data set; "train" if not given.
     config, revision : str, optional
@@ -84,6 +86,8 @@ def open_source(
         return source
     columns = ("image_column", "url_column", "caption_columns")
     kind, value = _kind(source, captions)
+    if kind == "table" and value.lower().endswith(".json") and given.keys() & {"split", "config"}:
+        kind = "files"
     if kind == "folder":
         _only(given, ("captions", "image_column", "caption_columns"), "a folder of images")
         return FolderSource(value, n_samples=n_samples, **given)
@@ -125,10 +129,10 @@ def _kind(source, captions):
     if os.path.isfile(source):
         if source.lower().endswith(ENDINGS):
             return "shards", [source]
+        if ending_of(source) in TABLES and not source.lower().endswith((".parquet", ".arrow")):
+            return "table", source
         if source.lower().endswith(tuple(FILES)):
             return "files", source
-        if ending_of(source) in TABLES:
-            return "table", source
         raise ValueError(
             f"source={source!r}; a file must be a shard, a table or a data set and end in "
             f"{', '.join(dict.fromkeys((*ENDINGS, *TABLES, *FILES)))}, "

@@ -35,10 +35,14 @@ class TableSource(Source):
         wanted = [name for name in (image_column, url_column, *several) if isinstance(name, str)]
         self._table = table = open_table(self._path, self._where, wanted)
         columns = table.columns
-        rows = (values for _, values in self._rows(columns) if not isinstance(values, Broken))
-        row = next(rows, None)
-        if row is None:
-            raise ValueError(f"{self._where} has no rows that can be read")
+        row = first = None
+        for place, row in self._rows(columns, columns[-1:]):
+            if not isinstance(row, Broken):
+                break
+            first = first or f"{place} {row.reason}"
+        if row is None or isinstance(row, Broken):
+            why = f"; the first: {first}" if first else ""
+            raise ValueError(f"{self._where} has no rows that can be read{why}")
         row = dict(zip(columns, row, strict=True))
         image_column, url_column = numbered(table, image_column), numbered(table, url_column)
         caption_columns = numbered(table, caption_columns)
@@ -96,6 +100,8 @@ class TableSource(Source):
 
     def _image(self, value):
         """What the item is called, and its image."""
+        if isinstance(value, dict):  # as `datasets` writes images
+            value = value.get("path")
         value = value.strip() if isinstance(value, str) else ""
         if is_url(value):
             return value, Url(value)
