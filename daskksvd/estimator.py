@@ -28,6 +28,11 @@ from .learning.settings import check_settings, check_shape, integer
 from .learning.stream import Stream
 from .result import Result
 from .rows import Rows, as_rows
+from .rows.codes import plain_codes
+from .rows.features import check_features
+from .rows.frames import is_dask_frame, is_frame
+from .rows.source import in_memory
+from .rows.stored import is_stored
 from .running import make_runner
 from .tracking import HistoryRecorder
 
@@ -101,6 +106,9 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     sparse_output : bool
         Whether `transform` returns SciPy CSR arrays, rather than dense
         arrays, for samples in memory.
+    missing_chunks : {"error", "fill"}
+        Whether chunks that a Zarr array lacks are refused, or read as its fill
+        value.
 
     Attributes
     ----------
@@ -127,8 +135,9 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     -----
     NumPy arrays, DataFrames and lists are validated as everywhere in
     scikit-learn, and `transform` returns dense arrays for them (see
-    ``sparse_output``). Dask, Zarr and xarray arrays and paths of Zarr stores
-    are read chunk by chunk, and `transform` returns lazy codes for them.
+    ``sparse_output``). Dask, Zarr and xarray arrays, Dask frames, data sets of
+    h5py and paths of Zarr stores are read chunk by chunk, and `transform`
+    returns lazy codes for them.
 
     `partial_fit` learns from a stream. Every batch is one wave of the online
     update: it is coded, added to statistics that fade, and the atoms are
@@ -183,6 +192,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         progress=False,
         n_threads=None,
         sparse_output=False,
+        missing_chunks="error",
     ):
         self.n_components = n_components
         self.n_nonzero_coefs = n_nonzero_coefs
@@ -209,6 +219,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.progress = progress
         self.n_threads = n_threads
         self.sparse_output = sparse_output
+        self.missing_chunks = missing_chunks
 
     # -------------------------------------------------------------- learning
 
@@ -345,6 +356,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             lazy if ``X`` is.
         """
         check_is_fitted(self, "components_")
+        X = plain_codes(X)
         if not isinstance(X, (da.Array, sparse.SparseArray)):
             X = check_array(X, accept_sparse="csr", input_name="X")
         return self.result_.decode(X)
@@ -372,7 +384,8 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "components_")
         if isinstance(self._learned, Result):
             return self._learned
-        return self._learned.result(self._names())
+        names, dims = self._features
+        return self._learned.result(names, dims)
 
     @property
     def _n_features_out(self):
@@ -388,16 +401,25 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _check_rows(self, X, reset):
         """Any supported samples as `Rows`; features are set or checked as scikit-learn does."""
         if _in_chunks(X):
-            rows = as_rows(X, "X")
+            rows = as_rows(X, "X", self.missing_chunks)
             names = rows.feature_names
             # scikit-learn looks for names in DataFrames only
             frame = pd.DataFrame(columns=range(rows.d) if names is None else names)
-            validate_data(self, frame, reset=reset, skip_check_array=True)
-            return rows
-        # one sample is nothing but its own mean
-        least = 2 if reset and (self.center or self.whiten) else 1
-        rows = as_rows(validate_data(self, X, reset=reset, ensure_min_samples=least), "X")
-        return Rows(rows.array, self._names(), rows.in_memory)
+            if reset:
+                validate_data(self, frame, reset=True, skip_check_array=True)
+        else:
+            frame, names = in_memory(X, "X")
+            # one sample is nothing but its own mean
+            least = 2 if reset and (self.center or self.whiten) else 1
+            rows = as_rows(validate_data(self, frame, reset=reset, ensure_min_samples=least), "X")
+            rows = Rows(rows.array, names, rows.in_memory)
+        if reset:
+            self._features = rows.feature_names, rows.dims
+        else:
+            check_features(rows, *self._features, "X")
+            if _in_chunks(X):
+                validate_data(self, frame, reset=False, skip_check_array=True)
+        return rows
 
     def _names(self):
         names = getattr(self, "feature_names_in_", None)
@@ -457,4 +479,6 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 def _in_chunks(X):
     """Whether samples are read chunk by chunk, and coded lazily."""
     lazy = (da.Array, str, os.PathLike)
-    return isinstance(X, lazy) or type(X).__module__.split(".")[0] in ("xarray", "zarr")
+    if isinstance(X, lazy) or type(X).__module__.split(".")[0] in ("xarray", "zarr"):
+        return True
+    return is_dask_frame(X) or (not is_frame(X) and is_stored(X))

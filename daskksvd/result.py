@@ -13,10 +13,16 @@ from .coding.store import code_rows, write_codes
 from .constants import UNIT_TOLERANCE
 from .files import absolute, exists, written_whole
 from .rows import Preprocessing, as_rows
+from .rows.blocks import plain
+from .rows.codes import plain_codes
+from .rows.features import check_features
 from .running.blas import single_threaded_blas
 
 FORMAT = "daskksvd.result"
 VERSION = 1
+
+NAMED, NUMBERED = "names of the features, as the samples have them", "numbers of the features"
+"""What the coordinate ``feature`` says it is."""
 
 SCHEMA = {
     "dictionary": (("atom", "feature"), "unit-norm atoms, one a row, on the original features"),
@@ -48,16 +54,27 @@ class Result:
     """
 
     def __init__(
-        self, dictionary, stopping, preprocessing, history, stop_reason, settings, feature_names=None
+        self,
+        dictionary,
+        stopping,
+        preprocessing,
+        history,
+        stop_reason,
+        settings,
+        feature_names=None,
+        dims=None,
     ):
         import xarray as xr
 
         m, d = dictionary.shape
         names = feature_names if feature_names is not None else np.arange(d)
+        about = {"long_name": NUMBERED if feature_names is None else NAMED}
+        if dims is not None:
+            about["sample_dims"] = list(dims)
         self.dictionary = xr.DataArray(
             dictionary,
             dims=("atom", "feature"),
-            coords={"atom": np.arange(m), "feature": names},
+            coords={"atom": np.arange(m), "feature": ("feature", names, about)},
             name="dictionary",
             attrs={"long_name": SCHEMA["dictionary"][1]},
         )
@@ -91,20 +108,23 @@ class Result:
 
     # ------------------------------------------------------ coding and back
 
-    def encode(self, array):
+    def encode(self, array, *, missing_chunks="error"):
         """Sparse codes of samples, lazily.
 
         Parameters
         ----------
-        array : array-like, dask.array.Array, xarray.DataArray, zarr.Array or path
-            n x d.
+        array : as for `daskksvd.fit`
+            n x d. Features with names must have those learned on, in their order.
+        missing_chunks : {"error", "fill"}
+            Whether chunks that a Zarr array lacks are refused, or read as its
+            fill value.
 
         Returns
         -------
         dask.array.Array
             n x m, chunks of `sparse.COO` as tall as those of ``array``.
         """
-        rows = self._rows(array)
+        rows = self._rows(array, missing_chunks)
         m = len(self.dictionary)
         dtype = self.dictionary.dtype
         meta = sparse.COO(np.empty((2, 0), np.int64), np.empty(0, dtype), shape=(0, 0))
@@ -120,7 +140,7 @@ class Result:
             meta=meta,
         )
 
-    def write_codes(self, array, path, *, client=None, overwrite=False):
+    def write_codes(self, array, path, *, client=None, overwrite=False, missing_chunks="error"):
         """Code samples straight into a Zarr store; `daskksvd.open_codes` reads it.
 
         The store holds two plain arrays of fixed width, ``indices`` (int32,
@@ -133,8 +153,9 @@ class Result:
         client : distributed.Client, optional
         overwrite : bool
             Whether a store of codes that is there may be replaced.
+        missing_chunks : as for `encode`
         """
-        rows, dictionary = self._rows(array), self._coding_dictionary()
+        rows, dictionary = self._rows(array, missing_chunks), self._coding_dictionary()
         how = {"client": client, "overwrite": overwrite}
         write_codes(rows, path, dictionary, self._stopping, self._mapping(), **how)
 
@@ -143,8 +164,8 @@ class Result:
 
         Parameters
         ----------
-        codes : dask.array.Array, sparse.COO, SciPy sparse or dense array
-            n x m.
+        codes : dask.array.Array, sparse.COO, SciPy sparse or dense array, xarray.DataArray, DataFrame
+            n x m, one column an atom, in the order of the dictionary.
 
         Returns
         -------
@@ -152,6 +173,7 @@ class Result:
             n x d; lazy if ``codes`` is.
         """
         m, d = self.dictionary.shape
+        codes = plain_codes(codes)
         if getattr(codes, "ndim", None) != 2 or codes.shape[1] != m:
             raise ValueError(
                 f"codes has shape {getattr(codes, 'shape', None)}; it must be n x {m}, one column an atom"
@@ -171,13 +193,14 @@ class Result:
             meta=np.empty((0, 0), self.dictionary.dtype),
         )
 
-    def evaluate(self, array, *, client=None):
+    def evaluate(self, array, *, client=None, missing_chunks="error"):
         """Code samples and measure what is left of them.
 
         Parameters
         ----------
         array : as for `encode`
         client : distributed.Client, optional
+        missing_chunks : as for `encode`
 
         Returns
         -------
@@ -191,7 +214,7 @@ class Result:
         from .rows.survey import run_survey
         from .running import Once, given, make_runner
 
-        rows = self._rows(array)
+        rows = self._rows(array, missing_chunks)
         coder = Once(make_coder, (self._coding_dictionary(), self._stopping), everywhere=True)
         mapping, wanted = given(self._mapping()), given(Wanted(None, 0))
         runner = make_runner(client)
@@ -213,13 +236,13 @@ class Result:
             "n_samples": found.count,
         }
 
-    def score(self, array, *, client=None):
+    def score(self, array, *, client=None, missing_chunks="error"):
         """Share of the variance of ``array`` that codes explain, ``1 - fvu``.
 
         As in scikit-learn, higher is better and 1 is best. `evaluate` gives
         the errors themselves.
         """
-        return 1 - self.evaluate(array, client=client)["fvu"]
+        return 1 - self.evaluate(array, client=client, missing_chunks=missing_chunks)["fvu"]
 
     # ---------------------------------------------------- saving and loading
 
@@ -270,12 +293,20 @@ class Result:
 
     # -------------------------------------------------------------- helpers
 
-    def _rows(self, array):
-        rows = as_rows(array)
+    def _rows(self, array, missing_chunks):
+        rows = as_rows(array, missing_chunks=missing_chunks)
+        check_features(rows, *self._features())
         d = self.dictionary.sizes["feature"]
         if rows.d != d:
             raise ValueError(f"array has {rows.d} features; the dictionary was learned on {d}")
         return rows
+
+    def _features(self):
+        """Names of the features and of the dimensions of samples, None each where there are none."""
+        feature = self.dictionary.feature
+        named = feature.attrs.get("long_name") == NAMED
+        dims = feature.attrs.get("sample_dims")
+        return list(feature.values) if named else None, None if dims is None else tuple(dims)
 
     def _coding_dictionary(self):
         return np.ascontiguousarray(self._preprocessing.to_coding(self.dictionary.values))
@@ -343,8 +374,19 @@ def load(path):
         history,
         dataset.attrs["stop_reason"],
         json.loads(dataset.attrs["settings"]),
-        dictionary.feature.values.tolist(),
+        *_features_of(dictionary.feature),
     )
+
+
+def _features_of(feature):
+    """Names of features and of the dimensions of samples, as a stored coordinate has them."""
+    dims = feature.attrs.get("sample_dims")
+    values = feature.values
+    # stores of earlier versions do not say whether numbers are names
+    numbered = NUMBERED if values.dtype.kind == "i" and (values == np.arange(len(values))).all() else NAMED
+    if feature.attrs.get("long_name", numbered) == NUMBERED:
+        return None, dims
+    return list(values) if values.dtype.kind in "Mm" else values.tolist(), dims
 
 
 def check_atoms(dictionary, name):
@@ -362,7 +404,7 @@ def check_atoms(dictionary, name):
 def _encode_chunk(raw, coder, preprocessing, block_info=None):
     offset = block_info[0]["array-location"][0][0] if block_info else 0
     with single_threaded_blas():  # as in jobs: its bits depend on its number of threads
-        codes = code_rows(np.asarray(raw), coder, preprocessing, offset)
+        codes = code_rows(plain(raw, offset), coder, preprocessing, offset)
     return codes_to_coo(codes, coder.n_components)
 
 

@@ -33,7 +33,7 @@ def test_rows_and_chunks_are_those_of_the_array(change, samples, tmp_path, monke
     rows = as_rows(tmp_path / "x.npy")
     assert rows.chunk_rows == as_rows(X).chunk_rows
     assert len(rows.chunk_rows) > 1
-    assert rows.dtype == X.dtype
+    assert rows.dtype == X.dtype.newbyteorder("=")
     np.testing.assert_array_equal(rows.array.compute(scheduler="synchronous"), X)
 
 

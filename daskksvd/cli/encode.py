@@ -3,7 +3,7 @@
 import click
 
 from .info import as_text, describe
-from .shared import OVERWRITE, SCHEDULER, check_out, connected
+from .shared import MISSING_CHUNKS, OVERWRITE, SCHEDULER, check_out, connected
 
 EXAMPLES = """\b
 Examples:
@@ -18,12 +18,13 @@ OPTIONS = [
     click.Argument(["store"]),
     click.Option(["--out", "-o"], required=True, metavar="CODES", help="Zarr store to make for the codes."),
     SCHEDULER,
+    MISSING_CHUNKS,
     OVERWRITE,
 ]
 
 
 @click.command("encode", params=OPTIONS, short_help="Code samples with a dictionary.", epilog=EXAMPLES)
-def encode_command(result, store, out, scheduler, overwrite):
+def encode_command(result, store, out, scheduler, missing_chunks, overwrite):
     """Write every sample in STORE as a sparse sum of the atoms in RESULT.
 
     RESULT is what "daskksvd fit" saved; STORE holds samples with the same
@@ -40,7 +41,7 @@ def encode_command(result, store, out, scheduler, overwrite):
 
     check_out(out, overwrite)
     loaded = load(result)
-    rows = as_rows(store, "STORE")
+    rows = as_rows(store, "STORE", missing_chunks)
     with connected(scheduler) as client:
         click.echo(f"Coding {rows.n:,} x {rows.d:,} {rows.dtype} samples in {store}", err=True)
         loaded.write_codes(rows, out, client=client, overwrite=overwrite)

@@ -8,7 +8,7 @@ import click
 
 from ..constants import CHECKPOINT_EVERY
 from .info import pass_table, records
-from .shared import OVERWRITE, SCHEDULER, aligned, check_out, connected
+from .shared import MISSING_CHUNKS, OVERWRITE, SCHEDULER, aligned, check_out, connected
 
 EXAMPLES = """\b
 Examples:
@@ -70,13 +70,14 @@ OPTIONS = [
                  help="Rounds of work between two checkpoints; there is also one after every pass."),
     click.Option(["--threads"], type=int, metavar="N", show_default="all cores", help="Without --scheduler."),
     click.Option(["--progress/--no-progress"], show_default="if a terminal", default=None, help="Show bars."),
+    MISSING_CHUNKS,
     OVERWRITE,
 ]
 # fmt: on
 
 
 @click.command("fit", params=OPTIONS, short_help="Learn a dictionary and save it.", epilog=EXAMPLES)
-def fit_command(store, out, scheduler, checkpoint, threads, progress, overwrite, **settings):
+def fit_command(store, out, scheduler, checkpoint, threads, progress, missing_chunks, overwrite, **settings):
     """Learn a dictionary from the samples in STORE and save it at --out.
 
     STORE is a two-dimensional Zarr array, a Zarr group with one such array (or
@@ -102,7 +103,7 @@ def fit_command(store, out, scheduler, checkpoint, threads, progress, overwrite,
             raise ValueError(f"--out {out} is no result of a fit; only such are replaced") from error
     if scheduler and threads is not None:
         raise ValueError("--threads is for fits without --scheduler")
-    rows = as_rows(store, "STORE")
+    rows = as_rows(store, "STORE", missing_chunks)
     going_on = f"The same command with --overwrite goes on from the checkpoint {checkpoint}."
     with connected(scheduler) as client:
         click.echo(f"Learning from {rows.n:,} x {rows.d:,} {rows.dtype} samples in {store}", err=True)

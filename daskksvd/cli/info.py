@@ -77,7 +77,7 @@ def describe(path):
     from ..coding.store import SCHEMA
     from ..files import exists
     from ..result import FORMAT, load
-    from ..rows.source import EMBEDDINGS
+    from ..rows.opening import EMBEDDINGS
     from ..tracking import load_checkpoint
 
     if not exists(path):
@@ -121,15 +121,26 @@ def describe_embeddings(path):
 
 
 def describe_samples(path):
-    from ..rows.source import open_path
+    import zarr
+
+    from ..rows.listing import list_files, missing_chunks
+    from ..rows.opening import open_path
+    from ..rows.packed import zarr_packing
 
     array = open_path(path, path)
+    packing, missing = None, None
+    if isinstance(array, zarr.Array):
+        packing = zarr_packing(array) if array.dtype.kind in "iufb" else None
+        listing = list_files(array)
+        missing = listing.keys is not None and array.ndim == 2 and len(missing_chunks(array, listing)[0])
     return {
         "kind": "samples",
         "path": path,
         "array": getattr(array, "name", "").lstrip("/") or None,
         "shape": list(array.shape),
-        "dtype": str(array.dtype),
+        "dtype": str(array.dtype if packing is None else packing.dtype),
+        "packed": None if packing is None else f"as {array.dtype}",
+        "missing_chunks": missing or None,
         "chunks": list(getattr(array, "chunks", None) or ()) or None,
         "shards": list(getattr(array, "shards", None) or ()) or None,
         "bytes": array.nbytes,

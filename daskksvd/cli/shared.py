@@ -17,6 +17,12 @@ SCHEDULER = click.Option(
     help="Run on the Dask cluster whose scheduler is at ADDRESS, such as tcp://10.0.0.5:8786. Its workers "
     "must have daskksvd and see the same files under the same paths. Without it: threads of this process.",
 )
+MISSING_CHUNKS = click.Option(
+    ["--missing-chunks"],
+    type=click.Choice(["error", "fill"]),
+    default="error",
+    help="What to do where chunks of a Zarr array were never written: refuse them, or read its fill value.",
+)
 OVERWRITE = click.Option(["--overwrite"], is_flag=True, help="Replace a store of the same kind at --out.")
 
 

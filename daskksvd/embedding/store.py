@@ -12,7 +12,7 @@ import os
 import numpy as np
 
 from ..files import absolute
-from ..rows.source import EMBEDDINGS as GROUP
+from ..rows.opening import EMBEDDINGS as GROUP
 
 FORMAT = "daskksvd.embeddings"
 VERSION = 1

@@ -70,6 +70,7 @@ def fit(
     callbacks=(),
     progress=False,
     n_threads=None,
+    missing_chunks="error",
 ):
     """Learn an overcomplete dictionary: rows as sparse sums of unit atoms.
 
@@ -82,9 +83,12 @@ def fit(
 
     Parameters
     ----------
-    array : array-like, dask.array.Array, xarray.DataArray, zarr.Array, str or path
+    array : array-like, DataFrame, dask.array.Array, xarray.DataArray, zarr.Array, str or path
         Samples, n x d, real. A path names a Zarr array, a Zarr group with one
         two-dimensional array or one called ``embeddings``, or a .npy file.
+        Frames are those of pandas, Polars, Arrow and Dask (read partition by
+        partition); data sets of h5py and the like are read in chunks. Zarr and
+        HDF5 arrays packed as xarray packs them are decoded as it does.
     n_components : int
         Number of atoms, m; at most n.
     n_nonzero_coefs : int, optional
@@ -154,6 +158,9 @@ def fit(
         Show a bar, in the terminal or the notebook.
     n_threads : int, optional
         Threads to use without a client; all cores by default.
+    missing_chunks : {"error", "fill"}
+        Whether chunks that a Zarr array lacks are refused, or read as its fill
+        value. Zarr leaves out chunks of nothing but that value, too.
 
     Returns
     -------
@@ -201,7 +208,7 @@ def fit(
     checkpoint_every = integer("checkpoint_every", checkpoint_every, 1)
     if n_threads is not None:
         n_threads = integer("n_threads", n_threads, 1)
-    rows = as_rows(array)
+    rows = as_rows(array, missing_chunks=missing_chunks)
     check_shape(settings, rows.chunk_rows, rows.d)
     if not isinstance(init, str):
         settings = settings._replace(init=check_init(init, settings.n_components, rows.d))
@@ -248,6 +255,7 @@ def fit(
                 stop_reason,
                 {**settings.identity(), "random_state": seed, "seconds": engine.state.seconds},
                 rows.feature_names,
+                rows.dims,
             )
 
         try:
@@ -309,7 +317,7 @@ def keep_in_memory(rows, client, persist):
         persist = rows.array.nbytes <= IN_MEMORY_BYTES
     if persist and not rows.in_memory:
         array = client.persist(rows.array) if client is not None else rows.array.persist(scheduler="threads")
-        return type(rows)(array, rows.feature_names)
+        return type(rows)(array, rows.feature_names, dims=rows.dims)
     return rows
 
 

@@ -91,7 +91,7 @@ class Stream(NamedTuple):
         self.recorder(round_event(0, number, WAVE, moments, self.variance, len(replaced), seconds))
         return self._replace(state=succeed(state, seconds=state.seconds + seconds), settled=settled)
 
-    def result(self, feature_names):
+    def result(self, feature_names, dims=None):
         """As a `Result`, with a history of batches."""
         return Result(
             self.dictionary,
@@ -101,6 +101,7 @@ class Stream(NamedTuple):
             "partial_fit",
             {**self.settings.identity(), "seconds": self.state.seconds},
             feature_names,
+            dims,
         )
 
 

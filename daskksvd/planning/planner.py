@@ -65,6 +65,7 @@ def plan(
     latency=LATENCY,
     bandwidth=BANDWIDTH,
     dispatch=DISPATCH,
+    missing_chunks="error",
 ):
     """Predict what a `fit` takes: seconds, memory, bytes moved, and where scaling stops.
 
@@ -96,6 +97,8 @@ def plan(
         Bytes a second into or out of one worker.
     dispatch : float
         Seconds of client and scheduler for every task.
+    missing_chunks : {"error", "fill"}
+        As for `fit`.
 
     Returns
     -------
@@ -145,7 +148,7 @@ def plan(
     latency = number("latency", latency, 0, math.inf, "seconds, 0 or more")
     bandwidth = number("bandwidth", bandwidth, 0, math.inf, "bytes a second, more than 0", open_ends=True)
     dispatch = number("dispatch", dispatch, 0, math.inf, "seconds, 0 or more")
-    rows = shape_of(array, settings.dtype) or as_rows(array)
+    rows = shape_of(array, settings.dtype) or as_rows(array, missing_chunks=missing_chunks)
     check_shape(settings, rows.chunk_rows, rows.d)
     if isinstance(rows, Shape) and n_nonzero_coefs is None:
         raise ValueError(

@@ -16,6 +16,8 @@ from dask._task_spec import DataNode, convert_legacy_graph
 from dask.core import reverse_dict, toposort
 from dask.typing import Key
 
+from .blocks import check_block, plain
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -32,28 +34,40 @@ class Chunk:
         The chunk's own key.
     needs : tuple of keys
         Inputs that come from outside the graph.
+    first : int
+        Number of its first row.
     """
 
     graph: dict
     key: Key
     needs: tuple
+    first: int = 0
 
     @property
     def lies_in_memory(self):
-        """Whether there is nothing to compute."""
-        return isinstance(self.graph.get(self.key), (DataNode, type(None)))
+        """Whether there is nothing to compute, but for a check."""
+        node = self.graph.get(self.key)
+        if getattr(node, "func", None) is check_block:
+            [key] = node.dependencies
+            node = self.graph.get(key)
+        return isinstance(node, (DataNode, type(None)))
 
-    def read(self, inputs):
-        """Compute the chunk; ``inputs`` maps each of `needs` to its value."""
+    def read(self, inputs, masked=False):
+        """Compute the chunk; ``inputs`` maps each of `needs` to its value.
+
+        Masked values are refused, unless ``masked`` says that the caller sees to them.
+        """
         node = self.graph.get(self.key)
         if isinstance(node, DataNode):
-            return np.asarray(node.value)
-        if node is None:
-            return np.asarray(inputs[self.key])
-        graph = dict(self.graph)
-        for key in self.needs:
-            graph[key] = DataNode(key, inputs[key])
-        return np.asarray(dask.get(graph, self.key))
+            rows = node.value
+        elif node is None:
+            rows = inputs[self.key]
+        else:
+            graph = dict(self.graph)
+            for key in self.needs:
+                graph[key] = DataNode(key, inputs[key])
+            rows = dask.get(graph, self.key)
+        return rows if masked and np.ma.isMaskedArray(rows) else plain(rows, self.first)
 
 
 class Layout(NamedTuple):
@@ -104,7 +118,12 @@ def take_apart(array, move_arrays):
         dependencies[key] = set()
     if move_arrays:
         for key, node in graph.items():
-            if isinstance(node, DataNode) and isinstance(node.value, np.ndarray):
+            # those with masks stay: they would lose them where Dask sends arrays
+            if (
+                isinstance(node, DataNode)
+                and isinstance(node.value, np.ndarray)
+                and not np.ma.isMaskedArray(node.value)
+            ):
                 placed[key] = node.value
     order = toposort(graph, dependencies=dependencies)
 
@@ -129,12 +148,13 @@ def take_apart(array, move_arrays):
     common.update({key: value for key, value in placed.items() if _feeds(key, dependents, common)})
     stop = edge | set(placed)
     chunks = []
-    for key in outputs:
+    first_rows = np.cumsum([0, *array.chunks[0]]).tolist()
+    for key, first_row in zip(outputs, first_rows, strict=False):
         part = _needed([key], graph, dependencies, stop)
         needs = {key} & stop
         for inner in part:
             needs |= dependencies[inner] & stop
-        chunks.append(Chunk(part, key, tuple(sorted(needs, key=str))))
+        chunks.append(Chunk(part, key, tuple(sorted(needs, key=str)), first_row))
     return Layout(chunks, common, sorted(edge, key=str), placed)
 
 

@@ -51,19 +51,21 @@ class Job(NamedTuple):
     chunks: tuple[Chunk, ...]
     needs: tuple
 
-    def read(self, inputs):
+    def read(self, inputs, masked=False):
         """Yield ``(piece, rows)``, one chunk in memory at a time.
 
         Parameters
         ----------
         inputs : list
             Values of `needs`.
+        masked : bool
+            Whether rows may be a masked array; else masked values are refused.
         """
         inputs = dict(zip(self.needs, inputs, strict=True))
         pairs = zip(self.pieces, self.chunks, strict=True)
         for _, group in itertools.groupby(pairs, key=lambda pair: pair[0].index):
             group = list(group)
-            rows = read_shared(group[0][1], inputs)
+            rows = read_shared(group[0][1], inputs, masked)
             for piece, _ in group:
                 yield piece, rows[piece.start : piece.stop]
             del rows

@@ -5,6 +5,8 @@ import os
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from .blocks import native
+
 
 class NpyFile:
     """A .npy file that travels to workers as a path, unlike a memory-mapped array.
@@ -25,14 +27,15 @@ class NpyFile:
         self.path = path
         self.shape = mapped.shape
         self.ndim = mapped.ndim
-        self.dtype = mapped.dtype
+        self.dtype = native(mapped.dtype)
         self.nbytes = mapped.nbytes
 
     def __getitem__(self, index):
-        return np.array(open_memmap(self.path, mode="r")[index], order="C")
+        return np.array(open_memmap(self.path, mode="r")[index], self.dtype, order="C")
 
     def __dask_tokenize__(self):
-        return (type(self).__name__, self.path, os.stat(self.path).st_mtime_ns)
+        found = os.stat(self.path)
+        return (type(self).__name__, self.path, found.st_size, found.st_mtime_ns, found.st_ino)
 
 
 def open_npy(path, name="array"):

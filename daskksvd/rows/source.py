@@ -7,13 +7,16 @@ import uuid
 import dask.array as da
 import numpy as np
 
-from ..files import absolute
+from .blocks import ALLOWED, MaskedRows, checked, is_real, masked_rows, masked_text
+from .frames import frame_as_dask, frame_names, frame_values, is_dask_frame, is_frame
 from .graph import take_apart
 from .jobs import Job
-from .npy import NpyFile, open_npy
-
-EMBEDDINGS = "embeddings.zarr"
-"""What `daskksvd.embed` calls its group; the folder around it can be named, too."""
+from .listing import CHOICES, check_chunks, list_files
+from .names import check_names
+from .npy import NpyFile
+from .opening import array_of_group, open_path, zarr_dims, zarr_names
+from .stored import StoredRows, is_stored
+from .underlying import rows_read, zarr_arrays
 
 MEMORY_CHUNK_BYTES = 16 * 2**20
 
@@ -30,14 +33,17 @@ class Rows:
     in_memory : bool
         Whether the input was an array of this process.
     local_path : str or None
-        Where a Zarr array or a .npy file lies in the file system.
+        Where a Zarr array, a .npy or an HDF5 file lies in the file system.
+    dims : tuple of two str, or None
+        Names of the dimensions, where the input brought any.
     """
 
-    def __init__(self, array, feature_names=None, in_memory=False, local_path=None):
+    def __init__(self, array, feature_names=None, in_memory=False, local_path=None, dims=None):
         self.array = array
         self.feature_names = feature_names
         self.in_memory = in_memory
         self.local_path = local_path
+        self.dims = dims
         self._layout = None
         self._handles = {}
         self._runner = None
@@ -95,26 +101,31 @@ class Rows:
         return [self._handles[key] for key in job.needs]
 
 
-def as_rows(array, name="array"):
-    """Any supported array as `Rows`, checked as far as its shape and type go.
+def as_rows(array, name="array", missing_chunks="error"):
+    """Any supported array as `Rows`, checked as far as can be told without reading rows.
 
     Parameters
     ----------
-    array : array-like, dask.array.Array, xarray.DataArray, zarr.Array, str or path
+    array : array-like, DataFrame, dask.array.Array, xarray.DataArray, zarr.Array or Group, str or path
         n x d, real numbers. A path names a Zarr array, a Zarr group that holds
         exactly one two-dimensional array or one called ``embeddings``, a folder
-        that `daskksvd.embed` made, or a .npy file.
+        that `daskksvd.embed` made, or a .npy file. Frames are those of pandas,
+        Polars, Arrow and Dask; a data set of h5py, or what is like one, is read
+        block by block.
     name : str
         What messages call it.
+    missing_chunks : {"error", "fill"}
+        Whether chunks that a Zarr array lacks are refused, or read as its fill value.
 
     Raises
     ------
     TypeError, ValueError, FileNotFoundError
         If it is not such an array; the message says what was found.
     """
-    feature_names = None
-    in_memory = False
-    local_path = None
+    if missing_chunks not in CHOICES:
+        raise ValueError(f"missing_chunks={missing_chunks!r}; it must be one of 'error', 'fill'")
+    names = dims = local_path = None
+    here = False
     if isinstance(array, Rows):
         return array
     if isinstance(array, (str, os.PathLike)):
@@ -124,39 +135,135 @@ def as_rows(array, name="array"):
             f"{name} is an xarray.Dataset; pass one of its variables: {', '.join(map(str, array))}"
         )
     if _is(array, "xarray", "DataArray"):
-        if array.ndim == 2 and array.dims[1] in array.coords:
-            feature_names = array.coords[array.dims[1]].values.tolist()
-        array = array.data
+        array, names, dims = _from_xarray(array)
+    if _is(array, "zarr", "Group"):
+        array = array_of_group(array, f"{name} is {array.store_path}")
     if hasattr(getattr(array, "_meta", array), "todense"):  # SciPy's, or sparse.COO, alone or in Dask
         raise TypeError(f"{name} is sparse; it must be dense (call todense(), or map_blocks with it)")
     if _is(array, "zarr", "Array"):
-        from .zarr_rows import ZarrRows
-
-        _check(array, name)
-        array, local_path = _with_absolute_path(array)
-        array = da.from_array(ZarrRows(array), chunks=_zarr_chunks(array), inline_array=True)
+        array, names, dims, local_path = _from_zarr(array, name, missing_chunks)
     elif isinstance(array, NpyFile):
         _check(array, name)
         local_path = array.path
         array = da.from_array(array, chunks=(_memory_rows(array), array.shape[1]), inline_array=True)
-    elif not isinstance(array, da.Array):
-        if _is(array, "pandas", "DataFrame"):
-            feature_names = [str(column) for column in array.columns]
-        if np.ma.isMaskedArray(array) and np.ma.is_masked(array):
-            raise TypeError(f"{name} is a masked array with masked values; fill them or leave their rows out")
-        try:
-            array = np.asarray(array)
-        except ValueError as error:
-            raise ValueError(f"{name} is no array ({error}); it must be n x d, one row a sample") from error
-        in_memory = True
+    elif is_dask_frame(array):
+        names = frame_names(array) if array.ndim == 2 else None
+        array = frame_as_dask(array, name)
+    elif isinstance(array, da.Array):
         _check(array, name)
-        array = as_dask(array, _memory_rows(array))
+        array = _from_dask(array, name, missing_chunks)
+    elif not is_frame(array) and is_stored(array):
+        array = StoredRows(array)
+        _check(array, name)
+        local_path = array.local_path
+        chunks = _whole_chunks(array, array.chunk_rows or _memory_rows(array))
+        array = checked(da.from_array(array, chunks=chunks, inline_array=True, asarray=False), name)
+    else:
+        if is_frame(array):
+            names = frame_names(array)
+        array = _in_memory(array, name)
+        here = True
+        array = _native(as_dask(array, _memory_rows(array)), name)
     _check(array, name)
     if array.numblocks[1] > 1:
         array = array.rechunk({1: -1})
     if any(rows == 0 for rows in array.chunks[0]):
         array = array.rechunk({0: tuple(rows for rows in array.chunks[0] if rows)})
-    return Rows(array, feature_names, in_memory, local_path)
+    if names is not None:
+        names = check_names(names, name)
+        names = list(names) if names.dtype.kind in "Mm" else names.tolist()
+    return Rows(array, names, here, local_path, dims)
+
+
+def in_memory(array, name="array"):
+    """What lies in memory as scikit-learn takes it, and labels of its features, None without any.
+
+    Frames of any kind become pandas frames of one of NumPy's types.
+    """
+    _refuse_masked(array, name)
+    if not is_frame(array):
+        return array, None
+    import pandas as pd
+
+    names = list(frame_names(array))
+    simple = isinstance(array, pd.DataFrame) and len({str(dtype) for dtype in array.dtypes}) == 1
+    if not simple or not isinstance(array.dtypes.iloc[0], np.dtype):
+        array = pd.DataFrame(frame_values(array, name), columns=names)
+    compared = all(isinstance(label, str) for label in names) or all(type(label) is int for label in names)
+    return array, names if compared else None
+
+
+def _refuse_masked(array, name):
+    if np.ma.isMaskedArray(array) and np.ma.is_masked(array):
+        _check(array, name)
+        rows = masked_rows(array)
+        raise MaskedRows(masked_text(rows.sum(), int(np.argmax(rows)), name))
+
+
+def _in_memory(array, name):
+    """A NumPy array of what lies in memory, n x d."""
+    _refuse_masked(array, name)
+    try:
+        array = frame_values(array, name) if is_frame(array) else np.asarray(array)
+    except (ValueError, RuntimeError, TypeError) as error:
+        if is_frame(array):
+            raise
+        raise ValueError(f"{name} is no array ({error}); it must be n x d, one row a sample") from error
+    _check(array, name)
+    return array
+
+
+def _native(array, name):
+    """The same array; if its numbers are in another byte order, one that turns them block by block."""
+    return array if array.dtype.isnative else checked(array, name)
+
+
+def _from_xarray(array):
+    """Data, labels of features and dimensions of a DataArray; what is not in memory stays where it is."""
+    names = array.coords[array.dims[1]].values if array.ndim == 2 and array.dims[1] in array.coords else None
+    dims = tuple(map(str, array.dims)) if array.ndim == 2 else None
+    if array.chunks is None and not _loaded(array):
+        array = array.chunk({array.dims[0]: _whole_chunks(array, _stored_rows(array))[0], array.dims[1]: -1})
+    return array.data, names, dims
+
+
+def _loaded(array):
+    """Whether the data of a DataArray is in memory, or could only be brought there whole."""
+    return array.ndim != 2 or not array.size or getattr(array.variable, "_in_memory", True)
+
+
+def _stored_rows(array):
+    """Rows of a chunk in the file that a DataArray is read from."""
+    chunks = array.encoding.get("preferred_chunks", {})
+    return chunks.get(array.dims[0]) or _memory_rows(array)
+
+
+def _from_zarr(array, name, missing_chunks):
+    """A lazy array, labels of features, dimensions and the local path of a Zarr array."""
+    from .packed import zarr_packing
+    from .zarr_rows import ZarrRows
+
+    _check(array, name)
+    array, local_path = _with_absolute_path(array)
+    listing = list_files(array)
+    if missing_chunks == "error":
+        check_chunks(array, listing, name)
+    rows = ZarrRows(array, zarr_packing(array), listing.token)
+    dims = zarr_dims(array)
+    chunks = _whole_chunks(rows, (array.shards or array.chunks)[0])
+    lazy = da.from_array(rows, chunks=chunks, inline_array=True)
+    return lazy, zarr_names(array, dims), dims, local_path
+
+
+def _from_dask(array, name, missing_chunks):
+    """A Dask array whose blocks are checked when they are read, and the Zarr arrays below it now."""
+    tokens = []
+    for stored in zarr_arrays(array):
+        listing = list_files(stored)
+        tokens.append(listing.token)
+        if missing_chunks == "error":
+            check_chunks(stored, listing, name, rows_read(array, stored))
+    return checked(array, name, tokens)
 
 
 def as_dask(array, chunk_rows):
@@ -166,46 +273,6 @@ def as_dask(array, chunk_rows):
     graph = {(name, i, 0): array[start : start + chunk_rows] for i, start in enumerate(starts)}
     sizes = tuple(len(chunk) for chunk in graph.values())
     return da.Array(graph, name, (sizes, array.shape[1:]), dtype=array.dtype)
-
-
-def open_path(path, name="array"):
-    """The `NpyFile` or the two-dimensional Zarr array at a path."""
-    path = absolute(path)
-    if path.endswith(".npy") and os.path.isfile(path):
-        return open_npy(path, name)
-    return open_zarr(path, name)
-
-
-def open_zarr(path, name="array"):
-    """The two-dimensional array in a Zarr store."""
-    import zarr
-    from zarr.errors import BaseZarrError
-
-    path = absolute(path)
-    if os.path.isdir(os.path.join(path, EMBEDDINGS)):
-        path = os.path.join(path, EMBEDDINGS)
-    if "://" not in path and not os.path.exists(path):
-        raise FileNotFoundError(f"{name} is {path!r}, and there is no such path")
-    try:
-        found = zarr.open(path, mode="r")
-    except (BaseZarrError, FileNotFoundError, KeyError, ValueError, OSError) as error:
-        hint = "; save its array by itself, with numpy.save" if path.endswith(".npz") else ""
-        raise ValueError(
-            f"{name} is {path!r}, which is no Zarr store and no .npy file "
-            f"({type(error).__name__}: {error}){hint}"
-        ) from error
-    if isinstance(found, zarr.Array):
-        return found
-    arrays = {key: value for key, value in found.arrays() if value.ndim == 2}
-    if "embeddings" in arrays:
-        return arrays["embeddings"]
-    if len(arrays) == 1:
-        return next(iter(arrays.values()))
-    raise ValueError(
-        f"{name} is {path!r}, a Zarr group with {len(arrays)} two-dimensional arrays"
-        f"{' (' + ', '.join(sorted(arrays)) + ')' if arrays else ''}; "
-        "name one: pass the path of the array itself"
-    )
 
 
 def _check(array, name):
@@ -223,10 +290,8 @@ def _check(array, name):
     kind = np.dtype(array.dtype).kind
     if kind == "c":
         raise TypeError(f"{name} is complex ({array.dtype}); complex data is not supported, it must be real")
-    if kind not in "fiub" or np.dtype(array.dtype).itemsize > 8:
-        raise TypeError(
-            f"{name} has dtype {array.dtype}; it must be float16, float32, float64, integer or bool"
-        )
+    if not is_real(array.dtype):
+        raise TypeError(f"{name} has dtype {array.dtype}; it must be {ALLOWED}")
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise ValueError(
             f"{name} is empty: shape {tuple(array.shape)}; it must have at least one sample and one feature"
@@ -252,9 +317,8 @@ def _with_absolute_path(array):
     return zarr.open_array(LocalStore(root, read_only=True), path=array.path, mode="r"), path
 
 
-def _zarr_chunks(array):
-    """Whole chunks, several together where they are tiny."""
-    rows = (array.shards or array.chunks)[0]
+def _whole_chunks(array, rows):
+    """Stored chunks of so many rows, several together where they are tiny."""
     row_bytes = array.shape[1] * np.dtype(array.dtype).itemsize
     rows *= max(1, MEMORY_CHUNK_BYTES // 4 // (rows * row_bytes))
     return (min(rows, array.shape[0]), array.shape[1])

@@ -7,6 +7,7 @@ import numpy as np
 from ..kernels.jit import read_only
 from ..kernels.rows import survey as survey_kernel
 from ..running import Blueprint, given
+from .blocks import MaskedRows, masked_rows, masked_text
 from .preprocessing import copy_rows
 
 _BLOCK = 4096
@@ -25,6 +26,8 @@ class Survey(NamedTuple):
         Rows.
     n_bad, first_bad : int
         Rows with NaN or infinite values, and the number of the first (-1 if none).
+    n_masked, first_masked : int
+        Rows with masked values, and the number of the first (-1 if none).
     n_zero : int
         Rows that are all zero.
     largest : float
@@ -40,6 +43,8 @@ class Survey(NamedTuple):
     count: int
     n_bad: int
     first_bad: int
+    n_masked: int
+    first_masked: int
     n_zero: int
     largest: float
     mean: np.ndarray
@@ -48,7 +53,9 @@ class Survey(NamedTuple):
     sample: np.ndarray
 
     def check_finite(self):
-        """Raise `ValueError` if any row has NaN or infinite values."""
+        """Raise `ValueError` if any row has masked, NaN or infinite values."""
+        if self.n_masked:
+            raise MaskedRows(masked_text(self.n_masked, self.first_masked))
         if self.n_bad:
             raise ValueError(
                 f"array has {self.n_bad} row{'s' if self.n_bad > 1 else ''} with NaN or infinite "
@@ -89,7 +96,7 @@ class _Request(NamedTuple):
 
 def _survey_job(job, inputs, request):
     parts = []
-    for piece, rows in job.read(inputs):
+    for piece, rows in job.read(inputs, masked=True):
         for start in range(0, len(rows), _BLOCK):
             block = rows[start : start + _BLOCK]
             parts.append(_survey_block(block, piece.offset + start, request))
@@ -102,6 +109,12 @@ def _survey_block(rows, offset, request):
     n = len(rows)
     wanted = request.sample_index
     wanted = wanted[np.searchsorted(wanted, offset) : np.searchsorted(wanted, offset + n)]
+    n_masked, first_masked = 0, -1
+    if np.ma.isMaskedArray(rows):
+        masked = masked_rows(rows)
+        if masked.any():
+            n_masked, first_masked = int(masked.sum()), offset + int(np.argmax(masked))
+        rows = rows.filled(0)
     # float32 holds float16 exactly; integers need float64
     if rows.dtype == np.float16:
         values = copy_rows(rows, np.empty(rows.shape, np.float32))
@@ -120,7 +133,19 @@ def _survey_block(rows, offset, request):
         rest = centred.mean(axis=0, dtype=np.float64)
         scatter = (centred.T @ centred).astype(np.float64) - n * np.outer(rest, rest)
     first_bad = offset + int(np.argmax(bad)) if bad.any() else -1
-    return Survey(n, int(bad.sum()), first_bad, n_zero, largest, mean, scatter, wanted, rows[wanted - offset])
+    return Survey(
+        n,
+        int(bad.sum()),
+        first_bad,
+        n_masked,
+        first_masked,
+        n_zero,
+        largest,
+        mean,
+        scatter,
+        wanted,
+        rows[wanted - offset],
+    )
 
 
 def _combine(parts):
@@ -139,6 +164,8 @@ def _combine(parts):
         count,
         sum(part.n_bad for part in parts),
         min((part.first_bad for part in parts if part.first_bad >= 0), default=-1),
+        sum(part.n_masked for part in parts),
+        min((part.first_masked for part in parts if part.first_masked >= 0), default=-1),
         sum(part.n_zero for part in parts),
         max(part.largest for part in parts),
         mean,

@@ -5,11 +5,11 @@ import functools
 import pickle
 
 import zarr
-from dask.base import normalize_token
 from zarr.buffer.cpu import NDBuffer
 from zarr.storage import LocalStore, WrapperStore
 
 from ..running.lending import lender
+from .blocks import native
 
 
 class _LentStore(WrapperStore):
@@ -38,36 +38,44 @@ class ZarrRows:
     ----------
     array : zarr.Array
         Two-dimensional.
+    packing : Packing, optional
+        What stored numbers stand for.
+    token : str
+        Of the files as they are now, see `listing.list_files`.
     pickled : bytes, optional
-        The array pickled, where it came so.
+        Array and packing pickled, where they came so.
     """
 
-    def __init__(self, array, pickled=None):
+    def __init__(self, array, packing=None, token="", pickled=None):
         if isinstance(array.store, LocalStore):
             store = _LentStore(LocalStore(array.store.root, read_only=True))
             array = zarr.open_array(store, path=array.path, mode="r")
         self._array = array
+        self._packing = packing
+        self._token = token
         self._pickled = pickled
         self.shape = array.shape
         self.ndim = array.ndim
-        self.dtype = array.dtype
+        self.dtype = native(array.dtype) if packing is None else packing.dtype
 
     def __getitem__(self, index):
         shape = tuple(len(range(*part.indices(n))) for part, n in zip(index, self.shape, strict=True))
-        rows = lender.array(shape, self.dtype)
-        self._array.get_basic_selection(index, out=NDBuffer.from_numpy_array(rows))
-        return rows
+        stored = lender.array(shape, self._array.dtype)
+        self._array.get_basic_selection(index, out=NDBuffer.from_numpy_array(stored))
+        if self._packing is not None:
+            return self._packing.decode(stored)
+        return stored.astype(self.dtype, copy=False)
 
     def __reduce__(self):
         # every task brings one along: what it holds is pickled once, and unpickled once where it arrives
         if self._pickled is None:
-            self._pickled = pickle.dumps(self._array)
+            self._pickled = pickle.dumps((self._array, self._packing))
         return _unpickled, (self._pickled,)
 
     def __dask_tokenize__(self):
-        return normalize_token(self._array)
+        return type(self).__name__, self._array.path, self._token
 
 
 @functools.lru_cache(maxsize=8)
 def _unpickled(pickled):
-    return ZarrRows(pickle.loads(pickled), pickled)
+    return ZarrRows(*pickle.loads(pickled), pickled=pickled)
