@@ -51,9 +51,9 @@ def check_features(rows, names, dims, name="array"):
     found = repr(given[place]) if place < len(given) else "none"
     wanted = repr(learned[place]) if place < len(learned) else "none"
     raise ValueError(
-        f"{name} has not the features that the dictionary was learned on, in their order: feature {place} is "
-        f"{found}, and {wanted} was learned ({'; '.join(parts) or 'the same names in another order'}); "
-        "names must be the same, in the same order"
+        f"{name} has other features than the dictionary was learned on; the feature names should match those "
+        f"learned, in their order: feature {place} is {found}, and {wanted} was learned "
+        f"({'; '.join(parts) or 'the same names in another order'})"
     )
 
 
