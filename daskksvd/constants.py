@@ -7,8 +7,8 @@ rows into tasks, and so the last bits of a result, must not either.
 # --- pursuit ---------------------------------------------------------------
 
 PIVOT_MIN = 1e-4
-"""Stop a support when the squared sine between the next atom and the span of
-those chosen falls under this: the coefficients would be noise times 100."""
+"""Where the squared sine between the next atom and the span of those chosen falls
+under this, inner products are too coarse: atoms are made orthogonal themselves."""
 
 ROUNDING = 8
 """A residual is nothing when no atom correlates with it by more than this many

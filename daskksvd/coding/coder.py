@@ -19,6 +19,7 @@ from ..constants import (
     ROUNDING,
     THREADED_PRODUCT,
 )
+from ..kernels.precise import correct_explained, pursue
 from ..kernels.pursuit import mp, omp
 from ..kernels.rounded import correlate, pack, pair_shape, round_products, round_rows, supported
 from ..kernels.rows import squared_norms, weighted_norms
@@ -27,6 +28,12 @@ from ..running.blas import single_threaded_blas
 from ..running.lending import aligned
 from ..running.threads import spread_over
 from .space import Space, kept_space
+
+_DISTANCE = 32
+"""Units of rounding that an atom must lie off the span of others: nearer, its direction is rounding."""
+
+_NEARLY_ALL = 2**16
+"""Where less than so many units of rounding of a row's energy are left, they are measured."""
 
 
 class Stopping(NamedTuple):
@@ -214,24 +221,23 @@ def code_block(rows, coder, space=None):
     energy = np.empty(n)
     squared_norms(rows, energy)
     codes = Codes(np.empty((n, width), np.int32), np.empty((n, width), dtype))
-    explained = np.empty(n)
-    if coder.stopping.pursuit == "omp":
+    explained, hard = np.empty(n), np.empty(n, bool)
+    floor, eps = coder.stopping.rtol**2, float(np.finfo(dtype).eps)
+    is_omp = coder.stopping.pursuit == "omp"
+    if is_omp:
         pursuit, extra = omp, space.array("bases", (2, width, p), coder.gram.dtype)
         atoms = (coder.gram, dtype.type(coder.scale), coder.inner, coder.dictionary, rows, doubts)
     else:
         pursuit, extra, atoms = mp, width * MP_STEPS_PER_COEF, (coder.gram,)
     pursuit(
-        correlations,
-        *atoms,
-        energy,
-        coder.stopping.rtol**2,
-        ROUNDING * np.finfo(dtype).eps,
-        PIVOT_MIN,
-        extra,
-        codes.indices,
-        codes.values,
-        explained,
-    )
+        correlations, *atoms, energy, floor, ROUNDING * eps, PIVOT_MIN, extra, *codes, hard, explained
+    )  # fmt: skip
+    if hard.any():
+        pursue(
+            rows, coder.dictionary, coder.n_components, energy, floor, ROUNDING * eps,
+            max((_DISTANCE * eps) ** 2, 4 * float(np.finfo(float).eps)), hard, is_omp, *codes, explained,
+        )  # fmt: skip
+    correct_explained(rows, coder.dictionary, *codes, energy, _NEARLY_ALL * eps, explained)
     return codes, energy, explained
 
 

@@ -8,10 +8,14 @@ of one float type.
 import numpy as np
 
 from .jit import kernel, magnitude, part, prefetch, reordering_kernel, uncounted, zero_magnitude
+from .precise import left_energy
 from .residual import largest, next_close, subtract_atom, subtract_direction
 
 _NEAR_BYTES = 2**19
 """A Gram matrix of this size stays in the second-level cache."""
+
+_SLACK = 128
+"""Units of ``rounding`` by which the captured energy may be wrong, in parts of the row's."""
 
 
 @reordering_kernel
@@ -157,7 +161,7 @@ def _nothing(rounding, energy, P):
 @kernel
 def omp(
     P, gram, scale, inner_products, dictionary, rows, doubts, energy, floor, rounding, pivot_min, bases,
-    indices, values, explained,
+    indices, values, hard, explained,
 ):  # fmt: skip
     """Orthogonal matching pursuit with orthogonalised rows of the Gram matrix.
 
@@ -169,6 +173,9 @@ def omp(
     coefficients are those of Batch-OMP (Rubinstein, Zibulevsky, Elad 2008,
     algorithm 1); the recursion is that of Gharavi-Alkhansari and Huang (1998).
     The captured energy is the sum of the squared steps.
+
+    A row stops where single steps cannot tell what comes next, and is marked
+    for `precise.pursue`, if anything to be coded is left of it.
 
     Parameters
     ----------
@@ -184,7 +191,7 @@ def omp(
         Atoms, from which the inner products within a support are taken where
         ``inner_products`` are empty, and those with the rows where ``P`` is rounded.
     rows : (n, d) float array
-        Rows; not looked at where nothing is rounded.
+        Rows; where nothing is rounded, looked at only to measure what is left of one.
     doubts : (n,) float array
         How far two rounded correlations of each row may be wrong towards one
         another; empty where ``P`` is not rounded.
@@ -192,17 +199,21 @@ def omp(
         Squared norms of the rows.
     floor : float
         A row is finished when its residual energy is at most ``floor`` times
-        its energy; 0 means that the number of coefficients alone decides.
+        its energy; 0 means that the number of coefficients alone decides. Where
+        rounding could decide, what is left is measured.
     rounding : float
         A row is finished, too, when no atom correlates with its residual by
         more than ``rounding`` times its norm.
     pivot_min : float
-        Least squared distance of a new atom from the span of the support.
+        Least squared distance of a new atom from the span of the support that
+        inner products tell well enough.
     bases : (2, k, m) array
         Work space of the type of ``gram``: inner products of all atoms with the
         directions of two rows' supports.
     indices, values : (n, k) integer and float arrays
         Filled with supports (-1 where unused) and coefficients.
+    hard : (n,) bool array
+        Filled with whether a row is to be gone on with.
     explained : (n,) float64 array
         Filled with the energy that each row's code captures.
     """
@@ -215,6 +226,7 @@ def omp(
     inner = np.empty(k, P.dtype)
     x = np.empty(k, P.dtype)
     weights = np.empty(k, P.dtype)
+    left = np.empty(rows.shape[1])
     factors = np.empty((2, k, k), P.dtype)
     zs = np.empty((2, k), P.dtype)
     supports = np.empty((2, k), np.int64)
@@ -242,7 +254,8 @@ def omp(
                 for s in range(sizes[1 - turn]):
                     prefetch(inner_products, i, supports[1 - turn, s])
         target, nothing = (1.0 - floor) * energy[row], _nothing(rounding, energy[row], P)
-        stopped = row < 0 or not captured[turn] < target or magnitude(P[row, j]) <= nothing
+        stopped = row < 0 or not target > 0 or magnitude(P[row, j]) <= nothing
+        doubtful = False
         if not stopped:
             q = part(P, row)
             correlation = q[j]
@@ -262,13 +275,20 @@ def omp(
                 pivot = _extend(factor, j, support, size, inner_products, dictionary, inner)
                 for s in range(size):
                     correlation -= z[s] * factor[size, s]
-            stopped = magnitude(correlation) <= nothing or pivot < pivot_min
+            stopped = doubtful = magnitude(correlation) <= nothing or pivot < pivot_min
             if not stopped:
                 factor[size, size] = one / np.sqrt(pivot)
                 z[size] = correlation * factor[size, size]
                 support[size] = j
                 captured[turn] += np.float64(z[size]) * np.float64(z[size])
-                stopped = size + 1 == k or not captured[turn] < target
+                stopped = size + 1 == k
+                if floor > 0 and not stopped:
+                    above = captured[turn] - target
+                    stopped = above >= 0
+                    if abs(above) < _SLACK * rounding * energy[row]:
+                        _back_substitute(factor, z, size + 1, x)
+                        rest = left_energy(part(rows, row), dictionary, support, x, size + 1, left)
+                        stopped = rest <= floor * energy[row]
                 if not stopped:
                     for s in range(size):
                         weights[s] = factor[size, size] * factor[size, s]
@@ -282,6 +302,10 @@ def omp(
                 _back_substitute(factor, z, size, x)
                 _store(row, support, x, size, indices, values)
                 explained[row] = captured[turn]
+                hard[row] = doubtful
+                if doubtful:  # what is no longer than that correlates with nothing by more
+                    rest = left_energy(part(rows, row), dictionary, support, x, size, left)
+                    hard[row] = rest > rounding * rounding * energy[row]
             row, size = -1, 0
             captured[turn] = 0
             if following < n:
@@ -292,12 +316,13 @@ def omp(
 
 
 @kernel
-def mp(P, gram, energy, floor, rounding, pivot_min, steps, indices, values, explained):
+def mp(P, gram, energy, floor, rounding, pivot_min, steps, indices, values, hard, explained):
     """Matching pursuit with the coefficients refitted on the support.
 
     Plain matching pursuit (Mallat, Zhang 1993) picks atoms until it has k
     distinct ones or has made ``steps`` steps; then the coefficients are
-    fitted to the row by least squares. Other arguments as for `omp`.
+    fitted to the row by least squares. Rows are marked ``hard`` where inner
+    products do not tell those. Other arguments as for `omp`.
     """
     n, k = indices.shape
     z = np.empty(k, P.dtype)
@@ -337,21 +362,21 @@ def mp(P, gram, energy, floor, rounding, pivot_min, steps, indices, values, expl
                     z[a] += step
             left -= np.float64(step) * np.float64(p[j])
             j, _ = subtract_atom(p, gram, j, step)
-        # least squares on the support; atoms that depend on others drop out
-        kept = 0
+        # least squares on the support
         captured = 0.0
+        hard[row] = False
         for a in range(size):
-            j, value = support[a], first[a]
-            pivot = _extend(factor, j, support, kept, gram, gram, inner)
+            value = first[a]
+            pivot = _extend(factor, support[a], support, a, gram, gram, inner)
             if pivot < pivot_min:
-                continue
-            for b in range(kept):
-                value -= factor[kept, b] * z[b]
-            factor[kept, kept] = 1 / np.sqrt(pivot)
-            z[kept] = value * factor[kept, kept]
-            captured += np.float64(z[kept]) * np.float64(z[kept])
-            support[kept] = j
-            kept += 1
-        _back_substitute(factor, z, kept, x)
-        _store(row, support, x, kept, indices, values)
+                hard[row] = True
+                break
+            for b in range(a):
+                value -= factor[a, b] * z[b]
+            factor[a, a] = 1 / np.sqrt(pivot)
+            z[a] = value * factor[a, a]
+            captured += np.float64(z[a]) * np.float64(z[a])
+        if not hard[row]:
+            _back_substitute(factor, z, size, x)
+        _store(row, support, x, size, indices, values)
         explained[row] = captured

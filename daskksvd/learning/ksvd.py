@@ -132,13 +132,10 @@ def _code_job(job, inputs, coder, preprocessing, n_worst):
     for _, raw in job.read(inputs):
         parts = []
         for block in code_blocks(raw, coder, preprocessing):
-            indices, values = block.codes
+            indices = block.codes.indices
             parts.append(block.codes)
             uses += np.bincount(indices[indices >= 0], minlength=m)
             total.add(block)
-            if not preprocessing.keeps_metric:
-                subtract_reconstruction(block.rows, coder.dictionary, indices, values)
-                total.add_left(block.rows)
         total.end_piece(raw)
         pieces.append(join_codes(parts))
     return pieces, total.moments(uses, None, None)

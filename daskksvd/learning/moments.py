@@ -7,6 +7,7 @@ import numpy as np
 from ..coding import code_blocks
 from ..kernels.jit import read_only
 from ..kernels.moments import accumulate, add_moments, add_residual_moments, subtract_reconstruction
+from ..kernels.precise import weighted_left_energy
 from ..running import Blueprint
 from ..running.lending import aligned
 
@@ -108,10 +109,8 @@ def job_moments(job, inputs, coder, preprocessing, wanted):
                 add_moments(block.rows, indices, values, XX, XY, uses)
             elif wanted.statistics is None:
                 uses += np.bincount(indices[indices >= 0], minlength=m)
-            if wanted.statistics == SEPARATE or not preprocessing.keeps_metric:
-                subtract_reconstruction(block.rows, coder.dictionary, indices, values)
-                total.add_left(block.rows)
             if wanted.statistics == SEPARATE:
+                subtract_reconstruction(block.rows, coder.dictionary, indices, values)
                 add_residual_moments(block.rows, indices, values, XX, XY, uses)
         total.end_piece(raw)
     if wanted.statistics == SEPARATE:
@@ -126,7 +125,7 @@ class Totals:
         d, dtype = coder.dictionary.shape[1], coder.dictionary.dtype
         self.coder = coder
         self.preprocessing = preprocessing
-        self.weights = None if preprocessing.keeps_metric else preprocessing.scale
+        self.weights = None if preprocessing.keeps_metric else preprocessing.scale.astype(np.float64)
         self.count = self.nonzeros = 0
         self.energy = self.residual = self.energy_original = self.residual_original = 0.0
         self.n_worst = n_worst
@@ -135,7 +134,7 @@ class Totals:
         self._parts = []
 
     def add(self, block):
-        """Add one block, a `coding.Coded`."""
+        """Add one block, a `coding.Coded` whose rows are as they were coded."""
         residual = np.maximum(block.energy - block.explained, 0)
         self.count += len(block.rows)
         self.nonzeros += int((block.codes.indices >= 0).sum())
@@ -145,11 +144,9 @@ class Totals:
             self._parts.append((residual, *block.codes))
         if self.weights is not None:
             self.energy_original += _weighted_energy(block.rows, self.weights)
-
-    def add_left(self, residuals):
-        """Add what codes leave of the rows; only needed where that changes the metric."""
-        if self.weights is not None:
-            self.residual_original += _weighted_energy(residuals, self.weights)
+            self.residual_original += weighted_left_energy(
+                block.rows, self.coder.dictionary, *block.codes, self.weights
+            )
 
     def end_piece(self, raw):
         """Keep the worst of the rows added since the last piece, given as they are stored."""
