@@ -1,5 +1,6 @@
 """``daskksvd label``, ``words`` and ``atom``: what atoms mean, in words."""
 
+import functools
 import os
 
 import click
@@ -105,7 +106,8 @@ def label_command(
     An atom is named by the words that the captions of samples with it have
     more often than chance explains; atoms without such a word are said to
     have none. Codes are read from --codes, or from RESULT-codes.zarr beside
-    RESULT; without them samples are coded on the way.
+    RESULT; without them samples are coded on the way. After an interruption
+    the same command goes on where it was.
 
     \b
     Columns of the table:
@@ -122,6 +124,7 @@ def label_command(
     from ..constants import WORD_SHARE_MOST
     from ..files import absolute, exists
     from ..labelling import Tokenizer, concept_graph, label, label_table, write_graph, write_table
+    from ..labelling.resuming import OtherCheckpoint, discard
     from ..labelling.store import labels_path, open_store, save_labels
     from ..labelling.table import as_text, check_ending
     from ..result import load
@@ -139,9 +142,11 @@ def label_command(
     phrases = read_lines(phrases, "--phrases") or []
     phrases += [word for word in listed or () if len(word.split()) > 1]
     tokenizer = Tokenizer(language, phrases=phrases)
+    checkpoint = None if "://" in absolute(out) else checkpoint_path(absolute(out))
     with connected(scheduler) as client:
         found = find_codes(loaded, result, captions, codes, samples)
-        labels = label(
+        call = functools.partial(
+            label,
             found,
             captions,
             words=listed,
@@ -158,7 +163,13 @@ def label_command(
             min_joint=min_joint,
             client=client,
             embeddings=embeddings,
+            checkpoint=checkpoint,
         )
+        try:
+            labels = call()
+        except OtherCheckpoint:  # of a run that was killed and is not wanted any more
+            discard(checkpoint)
+            labels = call()
     save_labels(labels, out, overwrite=overwrite)
     lines = label_table(labels)
     if table:
@@ -206,6 +217,14 @@ def atom_command(result, atom, top):
     words = words_of_atom(labels, atom, top=top)
     click.echo(aligned(atom_facts(labels, atom)))
     click.echo("\n" + as_text(words))
+
+
+def checkpoint_path(out):
+    """Where what is counted for labels at a path is kept until they are saved."""
+    from ..labelling.resuming import ENDING
+
+    folder, name = os.path.split(out.rstrip("/"))
+    return os.path.join(folder, f".{name}{ENDING}")
 
 
 def find_codes(loaded, result, captions, codes, samples):

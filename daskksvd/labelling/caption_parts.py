@@ -94,6 +94,15 @@ def compute(value, client=None):
     return client.compute(value, retries=3).result()
 
 
+def compute_all(values, client=None):
+    """The values of a list of what is delayed, computed at the same time."""
+    import dask
+
+    if client is None:
+        return list(dask.compute(*values, scheduler="threads"))
+    return client.gather(client.compute(values, retries=3))
+
+
 def read_lines(parts, key, text, low, high):
     """Lines of some parts with keys in [low, high), sorted: keys, and cells with text or lists of it."""
     frames = [_load(part, [key, text]) for part in parts]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from dask.base import tokenize
 
 from ..constants import JOIN_ROWS, TREE_FAN_IN
 from .caption_parts import compute
@@ -73,7 +74,24 @@ def add_counts(parts):
     return Counts(*total)
 
 
-def count(codes, captions, tokenizer, vocabulary, *, share=False, missing="exclude", client=None):
+def pack(counts):
+    """Counts as a dict of arrays, for a file."""
+    return {name: np.asarray(value) for name, value in counts._asdict().items() if value is not None}
+
+
+def unpack(arrays):
+    """Counts of such a dict."""
+    return Counts(
+        **(
+            {"share": None, "share_sums": None, "share_squares": None}
+            | {name: value if value.ndim else int(value) for name, value in arrays.items()}
+        )
+    )
+
+
+def count(
+    codes, captions, tokenizer, vocabulary, *, share=False, missing="exclude", client=None, progress=None
+):
     """Count words and atoms through joins of both on the sample.
 
     A Dask DataFrame of caption words and one of code nonzeros are cut at the
@@ -92,6 +110,8 @@ def count(codes, captions, tokenizer, vocabulary, *, share=False, missing="exclu
         ``"exclude"`` leaves samples without captions out; ``"empty"`` counts
         them as samples without words.
     client : distributed.Client, optional
+    progress : resuming.Progress, optional
+        Where what is counted is kept, and gone on from.
 
     Returns
     -------
@@ -102,7 +122,12 @@ def count(codes, captions, tokenizer, vocabulary, *, share=False, missing="exclu
     counted = words.map_partitions(
         count_joined, nonzeros, *size, meta=pd.Series(dtype=object), enforce_metadata=False
     )
-    return compute(tree(add_counts, counted.to_delayed()), client)
+    parts = counted.to_delayed()
+    if progress is not None:
+        return progress.reduce(
+            "counts", (add_counts, pack, unpack), parts, client, token=tokenize(vocabulary)
+        )
+    return compute(tree(add_counts, parts), client)
 
 
 def frames(codes, captions, tokenizer, vocabulary, *, share=False, missing="exclude"):

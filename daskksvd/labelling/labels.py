@@ -7,6 +7,8 @@ import warnings
 from collections import Counter
 from itertools import pairwise
 
+import numpy as np
+
 from ..constants import (
     ATOM_USES,
     JOINT_LEAST,
@@ -25,6 +27,7 @@ from .captions import open_captions
 from .code_rows import open_code_rows
 from .counts import count, table_bytes, tree
 from .naming import name_atoms
+from .resuming import Progress, identity_of, tokenizer_identity
 from .tokens import Tokenizer, as_tokenizer
 from .vocabulary import check_bounds, choose_words, document_frequencies, given_words
 
@@ -49,6 +52,7 @@ def label(
     min_joint=JOINT_LEAST,
     client=None,
     embeddings=None,
+    checkpoint=None,
 ):
     """Name atoms with the words of captions, and say how sure that is.
 
@@ -97,6 +101,11 @@ def label(
     embeddings : Embeddings or path, optional
         What `daskksvd.embed` made of the images of the codes: for captions that
         name images, as COCO's JSON, or are by sample.
+    checkpoint : path, optional
+        File in which what is counted is kept on the way. After an
+        interruption the same call goes on from there, to the same labels;
+        options that only choose among words may differ. `save_labels` removes
+        it with labels saved.
 
     Returns
     -------
@@ -106,7 +115,8 @@ def label(
     Raises
     ------
     FileNotFoundError, TypeError, ValueError
-        If there are no codes or captions, or an argument is not as above.
+        If there are no codes or captions, an argument is not as above, or
+        ``checkpoint`` is of others.
     MemoryError
         If counts or labels of so many words and atoms do not fit, before
         they are made.
@@ -141,12 +151,22 @@ def label(
     if sample_ids is None and opened.key == "sample" and table:
         sample_ids = ids
     caption_rows = opened.by_row(code_rows.n, sample_ids if opened.key == "sample" else None)
+    progress = None
+    if checkpoint is not None:
+        where = getattr(embeddings, "path", embeddings)
+        counted = {"codes": codes, "captions": captions, "sample_ids": sample_ids, "embeddings": where}
+        progress = Progress(
+            checkpoint,
+            {name: value if value is None else identity_of(value, name) for name, value in counted.items()}
+            | {"tokenizer": tokenizer_identity(tokenizer), "occurrence": occurrence, "missing": missing}
+            | {"ranges of rows": code_rows.edges},
+        )
     runner = make_runner(client)
     try:
         for name, value in (("codes", codes), ("captions", captions)):
             if isinstance(value, (str, os.PathLike)) and "://" not in os.fspath(value):
                 runner.check_path(absolute(value), name)
-        counter, n_captioned = _frequencies(code_rows.edges, caption_rows, tokenizer, client)
+        counter, n_captioned = _frequencies(code_rows.edges, caption_rows, tokenizer, client, progress)
         vocabulary = choose_words(counter, n_captioned, tokenizer, min_df=min_df, max_df=max_df, words=words)
         size = table_bytes(len(vocabulary), code_rows.m, occurrence == "share")
         advice = "name fewer words: raise min_df, or give words"
@@ -162,6 +182,7 @@ def label(
         share=occurrence == "share",
         missing=missing,
         client=client,
+        progress=progress,
     )
     n_unknown = opened.n_lines - counts.n_lines
     if n_unknown:
@@ -183,6 +204,9 @@ def label(
         occurrence=occurrence,
         tokenizer=json.dumps(tokenizer.settings()),
     )
+    if progress is not None:
+        progress.save()
+        labels.encoding["checkpoint"] = progress.path
     return labels
 
 
@@ -212,14 +236,17 @@ def _tokenizer(tokenizer, phrases, words):
     return as_tokenizer(tokenizer)
 
 
-def _frequencies(edges, captions, tokenizer, client):
+def _frequencies(edges, captions, tokenizer, client, progress):
     """Samples with each word, and samples with captions, from one pass over the captions."""
     import dask
 
     shared = dask.delayed(tokenizer, pure=False, traverse=False)
     read = dask.delayed(_document_frequencies, pure=False)
     parts = [read(captions.delayed(*pair), shared) for pair in pairwise(edges)]
-    counter, n_captioned = compute(tree(_add_frequencies, parts), client)
+    if progress is None:
+        counter, n_captioned = compute(tree(_add_frequencies, parts), client)
+    else:
+        counter, n_captioned = progress.reduce("words", (_add_frequencies, _pack, _unpack), parts, client)
     if not n_captioned:
         raise ValueError("captions has no text for any row of the codes; their rows or samples must agree")
     return counter, n_captioned
@@ -250,6 +277,19 @@ def _add_frequencies(parts):
     for counter, _ in parts:
         total.update(counter)
     return total, sum(number for _, number in parts)
+
+
+def _pack(frequencies):
+    """Words, in order, with the samples that have them, as arrays for a file."""
+    counter, n_captioned = frequencies
+    text = json.dumps(list(counter)).encode()
+    numbers_ = np.fromiter(counter.values(), np.int64, len(counter))
+    return {"words": np.frombuffer(text, np.uint8), "samples": numbers_, "n": np.asarray(n_captioned)}
+
+
+def _unpack(arrays):
+    words = json.loads(arrays["words"].tobytes())
+    return Counter(dict(zip(words, arrays["samples"].tolist(), strict=True))), int(arrays["n"])
 
 
 CHOICES = {

@@ -3,6 +3,7 @@
 from ..files import absolute, exists, written_whole
 from ..result import FORMAT as RESULT
 from .naming import FORMAT, SCHEMA, VERSION
+from .resuming import discard
 
 _CHUNK_ATOMS = 512
 """Atoms in one stored chunk: looking one up reads a few megabytes."""
@@ -15,7 +16,7 @@ def labels_path(result):
 
 
 def save_labels(labels, path, *, overwrite=False):
-    """Save labels as a Zarr group that `xarray.open_zarr` reads too.
+    """Save labels as a Zarr group that `xarray.open_zarr` reads too; removes their checkpoint.
 
     Parameters
     ----------
@@ -40,6 +41,8 @@ def save_labels(labels, path, *, overwrite=False):
     encoding = {name: {"chunks": tuple(sizes[dim] for dim in labels[name].dims)} for name in SCHEMA}
     with written_whole(path) as place:
         labels.to_zarr(place, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
+    if "checkpoint" in labels.encoding:  # which is of no more use
+        discard(labels.encoding.pop("checkpoint"))
 
 
 def open_labels(path):
