@@ -1,21 +1,31 @@
 """A table of captions with URLs or names of image files."""
 
+import array
 import itertools
 import os
+import re
+import warnings
+
+import numpy as np
 
 from ...captions.cleaning import captions_of
 from ...captions.columns import FILE_NAMES, find, is_url
+from ...captions.names import Names
+from ...captions.reading import name_of
 from ...captions.separated import Broken
 from ...captions.tables import ask_header, numbered, open_table
 from ..errors import one_line
 from .base import Failure, Item, Source, Url, valid_text
 from .columns import choose
-from .listing import fingerprint
+from .listing import fingerprint, list_images
 from .local import local_file
 
 
 class TableSource(Source):
-    """The rows of a table, one element each.
+    """The images that a table names, one element each.
+
+    Lines that name the same image are one element, where the first of them is, with the captions of all.
+    A line that cannot be used is an element, too.
 
     Parameters
     ----------
@@ -69,9 +79,17 @@ class TableSource(Source):
             self.captions_hint = (
                 f"name the caption column with caption_columns: there are {', '.join(columns)}"
             )
+        self._files = None
+        self._n, self._first = self._group()
+        self._more = None
+
+    def _length(self):
+        return self._n
 
     def identity(self):
+        grouped = {} if self._first is None else {"images": self._n}
         return {
+            **grouped,
             "kind": "table",
             "path": self._path,
             "columns": [self._columns.image, *self._columns.captions],
@@ -84,14 +102,59 @@ class TableSource(Source):
         except (OSError, ValueError) as error:
             raise ValueError(f"{self._where} cannot be read ({one_line(error)})") from error
 
-    def _read(self, start, state):
-        file = valid_text(os.path.basename(self._path))
+    def _group(self):
+        """Number of elements, and for every line the first that names its image; None if all differ."""
+        nameless = 0
+        lines = array.array("q")  # hashes take a tenth of the memory of names
+        for number, (_, values) in enumerate(self._rows((self._columns.image,), self._columns.captions)):
+            name = "" if isinstance(values, Broken) else _without_number(name_of(values[0]))
+            nameless += not name
+            lines.append(hash(name) if name else hash((number,)))
+        _, first, inverse = np.unique(np.array(lines, np.int64), return_index=True, return_inverse=True)
+        if len(first) == len(lines):
+            return len(lines), None
+        warnings.warn(
+            f"{self._where} names {len(first) - nameless:,} images on {len(lines) - nameless:,} lines; the lines "
+            "of an image are taken together, as one sample with several captions",
+            stacklevel=4,
+        )
+        return len(first), first[inverse]
+
+    def _captions(self):
+        """What later lines say of the images: captions and how many are lost, by the first line."""
+        if self._more is None:
+            self._more = {}
+            columns = self._columns
+            rows = self._rows((columns.image, *columns.captions), columns.captions)
+            for number, (_, values) in enumerate(rows):
+                first = int(self._first[number])
+                if first < number:
+                    captions, lost = captions_of(values[1:])
+                    before, lost_before = self._more.get(first, ((), 0))
+                    self._more[first] = before + captions, lost_before + lost
+        return self._more
+
+    def _elements(self):
+        """The lines that are elements, and what others say of their images."""
         columns = self._columns
         rows = self._rows((columns.image, *columns.captions), columns.captions)
-        for position, (place, values) in enumerate(itertools.islice(rows, start, None), start):
+        if self._first is None:
+            return ((place, values, ((), 0)) for place, values in rows)
+        more = self._captions()
+        return (
+            (place, values, more.get(number, ((), 0)))
+            for number, (place, values) in enumerate(rows)
+            if self._first[number] == number
+        )
+
+    def _read(self, start, state):
+        file = valid_text(os.path.basename(self._path))
+        elements = itertools.islice(self._elements(), start, None)
+        for position, (place, values, (more, lost_more)) in enumerate(elements, start):
             broken = isinstance(values, Broken)
             name, image = self._image(values.values[0] if broken else values[0])
             captions, lost = captions_of((values.values if broken else values)[1:])
+            captions, lost = captions + more, lost + lost_more
             if broken:
                 known = values.values[0] is not None and not isinstance(image, Failure)
                 image = Failure(values.reason if known else f"{values.reason}; {image.reason}")
@@ -102,14 +165,30 @@ class TableSource(Source):
         """What the item is called, and its image."""
         if isinstance(value, dict):  # as `datasets` writes images
             value = value.get("path")
-        value = value.strip() if isinstance(value, str) else ""
+        value = name_of(value)
         if is_url(value):
             return value, Url(value)
         if not value or self._columns.is_url:
             wanted = "an http or https URL" if self._columns.is_url else "the name of an image"
             return None, Failure(f"the column {self._columns.image} has not {wanted}")
         image = local_file(self._folder, value, "the table")
-        return None if "\0" in value else valid_text(value), image
+        if isinstance(image, Failure) or os.path.lexists(image):
+            return None if "\0" in value else valid_text(value), image
+        if self._files is None:
+            self._files = Names(entry.name for entry in list_images(self._folder, [self._path]))
+        there, several = self._files.find(value)
+        if there is not None:
+            return valid_text(there), local_file(self._folder, there, "the table")
+        if several:
+            image = Failure(
+                f"{len(several)} files have the name that the table gives ({', '.join(several[:3])})"
+            )
+        return valid_text(value), image
+
+
+def _without_number(name):
+    """Flickr8k numbers the captions of an image: name.jpg#0."""
+    return name if is_url(name) else re.sub(r"#\d+$", "", name)
 
 
 def _has_url(value):
