@@ -3,6 +3,7 @@
 import collections
 import csv
 import itertools
+import operator
 import re
 from typing import NamedTuple
 
@@ -67,8 +68,9 @@ class Separated:
         self._separator = declared[1] if declared else _separator(lines, path)
         first = next((line for line in lines if line.strip()), "")
         self._spaced = f"{self._separator} " in first
-        records = [fields for _, fields, _ in self._records(iter(lines), 0)]
+        records = [fields for _, block, _ in self._records(iter(lines), 0) for fields in block]
         records = [[field.strip() for field in fields] for fields in records if isinstance(fields, list)]
+        records = [fields for fields in records if any(fields)]
         if not records:
             raise ValueError("there is no header line")
         columns = _names(records, wanted)
@@ -100,15 +102,20 @@ class Separated:
         n = len(self.columns)
         picked = [self.columns.index(name) for name in names]
         whole = tuple(captions) == (self.columns[-1],)
-        lines = read_lines(self._path, self._where, quiet=self._told)
-        records = self._records(itertools.islice(lines, self._skip, None), self._skip)
+        pick = operator.itemgetter(*picked) if len(picked) > 1 else lambda fields: (fields[picked[0]],)
+        empty = self._separator * (n - 1)
+        lines = itertools.islice(read_lines(self._path, self._where, quiet=self._told), self._skip, None)
         header = self.has_header
-        for number, fields, raw in records:
-            if header:
-                header = False
+        for first, records, raw in self._records(lines, self._skip):
+            if not header and empty not in raw and set(map(len, records)) == {n}:
+                places = map("line {}".format, itertools.count(first))
+                yield from zip(places, map(pick, records), strict=False)
                 continue
-            if len(fields) != n:
+            for number, fields, line in zip(itertools.count(first), records, raw, strict=False):
                 if not any(map(str.strip, fields)):
+                    continue
+                if header:
+                    header = False
                     continue
                 if isinstance(fields, str):
                     yield f"line {number}", Broken(fields, (None,) * len(picked))
@@ -116,14 +123,14 @@ class Separated:
                 if n < len(fields) <= n + self._spare and not any(map(str.strip, fields[n:])):
                     fields = fields[:n]
                 elif len(fields) > n and (whole or any(map(str.strip, fields[n:]))):
-                    if not whole or len(raw) > 1:
+                    if not whole or "\n" in line:
                         yield f"line {number}", self._broken(fields, picked, n)
                         continue
-                    fields = [*fields[: n - 1], _tail(raw[0], self._separator, n - 1, self._spaced)]
+                    fields = [*fields[: n - 1], _tail(line, self._separator, n - 1, self._spaced)]
                 elif len(fields) < n:
                     yield f"line {number}", self._broken(fields, picked, n)
                     continue
-            yield f"line {number}", tuple([fields[one] for one in picked])
+                yield f"line {number}", pick(fields)
         self._told = True
 
     def _broken(self, fields, picked, n):
@@ -141,7 +148,7 @@ class Separated:
         return Broken(reason, tuple(fields[one] if one < known else None for one in picked))
 
     def _records(self, lines, number):
-        """Number, fields and lines of each record that is not empty."""
+        """Records, many at a time: the number of the first, their fields or what is wrong, and as written."""
         if self._separator == "\t":
             return _split_tabs(lines, number)
         return _split(lines, self._separator, number, self._spaced)
@@ -274,11 +281,7 @@ def _split(lines, separator, number, spaced):
         except csv.Error:
             records = ()
         if len(records) == len(block):
-            yield from (
-                (at, fields, (line,))
-                for at, (fields, line) in enumerate(zip(records, block, strict=True), number + 1)
-                if any(fields)
-            )
+            yield number + 1, records, block
             number += len(block)
         else:
             lines.put_back(block)
@@ -298,8 +301,7 @@ def _split_one(lines, number, stop, form):
             for fields in reader:
                 if len(held) > 1 and _swallowed(held, form["delimiter"], len(fields)):
                     break
-                if any(fields):
-                    yield number + 1, fields, tuple(held)
+                yield number + 1, [fields], ["\n".join(held)]
                 number += len(held)
                 held.clear()
                 if number >= stop:
@@ -312,8 +314,7 @@ def _split_one(lines, number, stop, form):
             fields = next(csv.reader(held[:1], **form), [])
         except csv.Error as error:
             fields = f"cannot be read ({error})"
-        if any(fields):
-            yield number + 1, fields, (held[0],)
+        yield number + 1, [fields], held[:1]
         number += 1
         lines.put_back(held[1:])
         held.clear()
@@ -355,15 +356,16 @@ def _swallowed(lines, separator, n):
 
 def _split_tabs(lines, number):
     """Records of a file with tabs: a quote is a letter, unless one is around a whole field."""
-    for line in lines:
-        number += 1
-        if not line:
-            continue
-        fields = line.split("\t")
-        if '"' in line:
-            fields = [
-                field[1:-1].replace('""', '"') if len(field) > 1 and field[0] == field[-1] == '"' else field
-                for field in fields
-            ]
-        if any(fields):
-            yield number, fields, (line,)
+    while block := list(itertools.islice(lines, _BLOCK)):
+        yield number + 1, [_fields(line) for line in block], block
+        number += len(block)
+
+
+def _fields(line):
+    fields = line.split("\t")
+    if '"' not in line:
+        return fields
+    return [
+        field[1:-1].replace('""', '"') if len(field) > 1 and field[0] == field[-1] == '"' else field
+        for field in fields
+    ]

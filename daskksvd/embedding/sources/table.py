@@ -113,9 +113,10 @@ class TableSource(Source):
         _, first, inverse = np.unique(np.array(lines, np.int64), return_index=True, return_inverse=True)
         if len(first) == len(lines):
             return len(lines), None
+        n, n_lines = len(first) - nameless, len(lines) - nameless
         warnings.warn(
-            f"{self._where} names {len(first) - nameless:,} images on {len(lines) - nameless:,} lines; the lines "
-            "of an image are taken together, as one sample with several captions",
+            f"{self._where} names {n:,} images on {n_lines:,} lines; the lines of an image are taken "
+            "together, as one sample with several captions",
             stacklevel=4,
         )
         return len(first), first[inverse]
