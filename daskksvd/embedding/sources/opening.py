@@ -2,6 +2,7 @@
 
 import glob
 import os
+import warnings
 
 from ...captions.tables import ENDINGS as TABLES
 from ...captions.text import PACKED, ending_of
@@ -13,6 +14,8 @@ from .iterable import IterableSource
 from .listing import has_image_suffix
 from .shards import ENDINGS, ShardSource
 from .table import TableSource
+
+_TFRECORDS = (".tfrecord", ".tfrecords", ".tfrecord.gz")
 
 
 def open_source(
@@ -93,7 +96,7 @@ def open_source(
         return FolderSource(value, n_samples=n_samples, **given)
     if kind == "shards":
         _only(given, (), "a source of shards")
-        return ShardSource(value, n_samples=n_samples)
+        return ShardSource(*value, n_samples=n_samples)
     if kind == "iterable":
         _only(given, (), "an iterable")
         return IterableSource(value, n_samples=n_samples)
@@ -117,7 +120,8 @@ def _kind(source, captions):
         and source
         and all(isinstance(one, (str, os.PathLike)) for one in source)
     ):
-        return "shards", [path for one in source for path in _shards(os.path.expanduser(os.fspath(one)))]
+        paths = [path for one in source for path in _shards(os.path.expanduser(os.fspath(one)))]
+        return "shards", (paths,)
     if not isinstance(source, (str, os.PathLike)):
         package = type(source).__module__.split(".")[0]
         return ("object" if package == "datasets" else "iterable"), source
@@ -128,7 +132,7 @@ def _kind(source, captions):
         return _folder_kind(source, captions)
     if os.path.isfile(source):
         if source.lower().endswith(ENDINGS):
-            return "shards", [source]
+            return "shards", ([source],)
         if ending_of(source) in TABLES and not source.lower().endswith((".parquet", ".arrow")):
             return "table", source
         if source.lower().endswith(tuple(FILES)):
@@ -143,7 +147,7 @@ def _kind(source, captions):
             f"source={source!r}; it must be local or the name of a data set of the Hub, not a URL"
         )
     if glob.has_magic(source):
-        return "shards", _shards(source)
+        return "shards", (_shards(source),)
     if is_hub_name(source):
         return "hub", source
     raise FileNotFoundError(f"source={source!r}; there is no such path")
@@ -155,18 +159,42 @@ def _folder_kind(folder, captions):
         return "folder", folder
     if is_saved(folder):
         return "saved", folder
-    tables, images = [], False
-    for where, folders, files in os.walk(folder):
-        folders.sort()
-        images = images or any(map(has_image_suffix, files))
-        tables += [os.path.join(where, name) for name in sorted(files) if _is_table(name)]
+    there = [
+        os.path.join(where, name)
+        for where, folders, files in os.walk(folder)
+        for name in (folders.sort() or sorted(files))
+    ]
+    tables = [path for path in there if _is_table(os.path.basename(path))]
+    shards = [path for path in there if path.lower().endswith(ENDINGS)]
+    images = any(map(has_image_suffix, there))
+    known = set(there)
+    if any(_is_described(path, known) for path in shards):
+        return "shards", (shards, folder)
     # photographs may lie beside the tables of a data set, in its description
-    if tables and (not images or any(map(holds_images, tables))):
+    if tables and (images or shards) and any(map(holds_images, tables)):
         return "files", folder
-    shards = sorted(name for name in os.listdir(folder) if name.lower().endswith(ENDINGS))
     if shards and not images:
-        return "shards", [os.path.join(folder, name) for name in shards]
+        return "shards", (shards, folder)
+    if not images and any(path.lower().endswith(_TFRECORDS) for path in there):
+        raise ValueError(
+            f"source={folder!r} is a folder of TFRecord files, which are not read; have them written as tar "
+            "shards (WebDataset), Parquet or image files"
+        )
+    if tables and not images:
+        return "files", folder
+    if shards:
+        warnings.warn(
+            f"source={folder!r} is read as a folder of images, without the {len(shards)} tar files in it; "
+            f"for these name {os.path.join(folder, '*.tar')}",
+            stacklevel=4,
+        )
     return "folder", folder
+
+
+def _is_described(shard, there):
+    """Whether a table or statistics lie beside a shard, as img2dataset writes them."""
+    stem = shard[: -len(next(ending for ending in ENDINGS if shard.lower().endswith(ending)))]
+    return not there.isdisjoint((f"{stem}.parquet", f"{stem}_stats.json"))
 
 
 def _is_table(name):

@@ -28,6 +28,8 @@ class ShardSource(Source):
     ----------
     paths : list of str
         Of tar files, also of compressed ones.
+    folder : str, optional
+        What they are called relative to; by default each is called by the last part of its path.
     n_samples : int, optional
 
     Notes
@@ -40,17 +42,22 @@ class ShardSource(Source):
     element of its own says that the rest of it is lost, and the next is read.
     """
 
-    def __init__(self, paths, n_samples=None):
+    def __init__(self, paths, folder=None, n_samples=None):
         super().__init__(n_samples)
         self._paths = [os.path.abspath(path) for path in paths]
+        folder = None if folder is None else os.path.abspath(folder)
+        self._names = [
+            valid_text(os.path.basename(path) if folder is None else os.path.relpath(path, folder))
+            for path in self._paths
+        ]
         for path in self._paths:
             if not os.path.isfile(path):
                 raise FileNotFoundError(f"source names the shard {path!r}; there is no such file")
 
     def identity(self):
-        names = [valid_text(os.path.basename(path)) for path in self._paths]
         sizes = [os.path.getsize(path) for path in self._paths]
-        return {"kind": "shards", "names": names, "files": fingerprint(zip(names, sizes, strict=True))}
+        files = fingerprint(zip(self._names, sizes, strict=True))
+        return {"kind": "shards", "names": self._names, "files": files}
 
     def _read(self, start, state):
         # the next sample is the one after `done` samples behind `offset` of that shard
@@ -59,7 +66,7 @@ class ShardSource(Source):
             first, offset, done = (int(state[1][name]) for name in ("shard", "offset", "done"))
             position = state[0] + 1 - done
         for number in range(first, len(self._paths)):
-            name = valid_text(os.path.basename(self._paths[number]))
+            name = self._names[number]
             samples = _samples(self._paths[number], offset, start - position)
             for done, found in enumerate(samples, 1):
                 if position >= start:
