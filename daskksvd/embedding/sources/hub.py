@@ -6,6 +6,7 @@ import re
 from ..errors import one_line
 from .huggingface import DatasetSource
 from .listing import fingerprint
+from .network import is_network, refusal
 
 FILES = {".parquet": "parquet", ".arrow": "arrow", ".json": "json"}
 """Which reader of `datasets` reads which files."""
@@ -212,6 +213,9 @@ def _explained(error, name, split, config):
             f"source={name!r} is a data set that comes with a script, and code from the Hub is never run; "
             "try revision='refs/convert/parquet', where the Hub keeps converted copies"
         )
+    refused = refusal(error)
+    if refused and (refused[0] or kind != "DatasetNotFoundError"):
+        return (PermissionError if refused[0] else FileNotFoundError)(f"source={name!r} {refused[1]}")
     if kind in ("DatasetNotFoundError", "EmptyDatasetError", "DataFilesNotFoundError"):
         return FileNotFoundError(
             f"source={name!r}; there is no such path, and no such data set on the Hub, or none that may "
@@ -221,10 +225,6 @@ def _explained(error, name, split, config):
         return ValueError(f"split={split!r}; source={name!r} does not have it ({text})")
     if "onfig" in text and ("vailable" in text or "missing" in text):
         return ValueError(f"config={config!r}; source={name!r} needs another ({text})")
-    if _connection(error) or "LocalEntryNotFoundError" in text:
+    if is_network(error) or "onnect" in kind or "LocalEntryNotFoundError" in text:
         return ConnectionError(f"source={name!r}; the Hugging Face Hub cannot be reached ({text})")
     return ValueError(f"source={name!r} cannot be opened ({text})")
-
-
-def _connection(error):
-    return isinstance(error, (ConnectionError, TimeoutError)) or "onnect" in type(error).__name__

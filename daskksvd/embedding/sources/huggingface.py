@@ -11,12 +11,7 @@ from ..errors import one_line, printable
 from .base import Failure, Item, Source, Url, as_image, captions_of
 from .columns import choose, is_url
 from .local import local_file
-
-_NETWORK = frozenset(
-    {"aiohttp", "fsspec", "httpcore", "httpx", "httpx2", "huggingface_hub", "requests", "urllib3"}
-)
-"""Packages whose exceptions speak of the connection, not of the data."""
-
+from .network import is_network, refusal
 
 _ARCHIVES = ("zip://", "gzip://", "bz2://", "xz://", "lzma://", "zstd://", "lz4://")
 """File systems that read from another one and nowhere else."""
@@ -156,9 +151,11 @@ class DatasetSource(Source):
         try:
             return item._replace(image=reading.result())
         except Exception as error:
-            if _is_network(error):
+            if is_network(error):
                 raise self._broken(item.position, error) from error
-            return item._replace(image=Failure(f"the image cannot be read ({one_line(error)})"))
+            refused = refusal(error)
+            reason = f"the file {refused[1]}" if refused else f"the image cannot be read ({one_line(error)})"
+            return item._replace(image=Failure(reason))
 
     def _broken(self, position, error):
         return ConnectionError(
@@ -175,8 +172,14 @@ class DatasetSource(Source):
             except StopIteration:
                 return
             except Exception as error:
-                if self._remote and _is_network(error):
+                if self._remote and is_network(error):
                     raise self._broken(position, error) from error
+                refused = refusal(error)
+                if self._remote and refused and refused[0]:
+                    raise PermissionError(
+                        f"source={self._name!r}: element {position} {refused[1]}; start again "
+                        "with the same arguments to go on from there"
+                    ) from error
                 part_name = "the data set" if self._parts == 1 else "a file of the data set"
                 yield Failure(f"{part_name} is damaged ({one_line(error)}); the rest of it is lost")
                 return
@@ -225,9 +228,11 @@ class DatasetSource(Source):
                 return {}
             raise ValueError(f"source={self._name!r} has no rows") from None
         except Exception as error:
-            if features is not None and not (self._remote and _is_network(error)):
+            if features is not None and not (self._remote and is_network(error)):
                 return {}
-            raise ValueError(f"source={self._name!r} cannot be read ({one_line(error)})") from error
+            refused = refusal(error)
+            why = refused[1] if refused else f"cannot be read ({one_line(error)})"
+            raise ValueError(f"source={self._name!r} {why}") from error
 
 
 def _undecoded(dataset, columns):
@@ -275,22 +280,6 @@ def _state(number, part):
     except (TypeError, ValueError):
         return None
     return state
-
-
-def _is_network(error):
-    """Whether an exception, or one that caused it, is one of the connection.
-
-    That a server has no such file is not: it will have none later.
-    """
-    while error is not None:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if isinstance(error, FileNotFoundError) or status in (404, 410):
-            return False
-        package = type(error).__module__.split(".")[0]
-        if isinstance(error, (ConnectionError, TimeoutError)) or package in _NETWORK:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _read_remote(path):
