@@ -12,7 +12,15 @@ from .errors import FetchError
 _BLOCK = 64 * 2**10
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _UNICAST = ipaddress.ip_network("2000::/3")
-_6TO4_RELAYS = ipaddress.ip_network("192.88.99.0/24")
+_SPECIAL = tuple(map(ipaddress.ip_network, (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+    "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
+    "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
+    "168.63.129.16/32",  # metadata of Azure's machines, at an address that is otherwise public
+    "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
+)))  # fmt: skip
+"""What IANA's registries of special addresses keep from the public internet, and one more. Python's tables
+differ from release to release, and call parts of these global."""
 
 
 class Transient(Exception):
@@ -58,7 +66,9 @@ def connect(host, port, secure, allow_private, timeout, deadline):
         raise FetchError(reason) from error
     except UnicodeError as error:
         raise FetchError(f"the host {host} is no valid name") from error
-    addresses = [(family, where) for family, _, _, _, where in found]
+    addresses = [(family, where) for family, _, _, _, where in found if where]
+    if not addresses:
+        raise FetchError(f"the host {host} has no address")
     for _, where in addresses:
         if not allow_private and not is_public(where[0]):
             raise FetchError(f"the host {host} is at {where[0]}, which is no public address")
@@ -73,7 +83,6 @@ def connect(host, port, secure, allow_private, timeout, deadline):
                 wire.shut()
             if number == len(addresses) - 1 or isinstance(error, ssl.SSLCertVerificationError):
                 raise
-    raise FetchError(f"the host {host} has no address")
 
 
 def is_public(address):
@@ -89,7 +98,10 @@ def is_public(address):
     -------
     bool
     """
-    address = ipaddress.ip_address(address.split("%")[0])
+    try:
+        address = ipaddress.ip_address(address.split("%")[0])
+    except ValueError:  # of another family
+        return False
     if address.version == 6:
         if address.ipv4_mapped is not None:
             address = address.ipv4_mapped
@@ -97,10 +109,9 @@ def is_public(address):
             address = ipaddress.ip_address(address.packed[-4:])
         elif address.sixtofour is not None:
             address = address.sixtofour
-        else:
-            return address.is_global and address in _UNICAST
-    private = address.is_multicast or address.is_reserved or address in _6TO4_RELAYS
-    return address.is_global and not private
+        elif address not in _UNICAST:
+            return False
+    return address.is_global and not any(address in special for special in _SPECIAL)
 
 
 @functools.cache

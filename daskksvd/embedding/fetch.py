@@ -1,8 +1,10 @@
 """Fetch a URL from the public internet, within bounds of size and time."""
 
+import datetime
 import email.utils
 import http.client
 import random
+import re
 import ssl
 import urllib.parse
 from time import monotonic, sleep, time
@@ -21,6 +23,7 @@ from .errors import FetchError, one_line, printable
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 """Answers that another attempt may turn into a better one."""
 
+_SECONDS = re.compile(r"\d+(\.\d*)?", re.ASCII)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BLOCK = 64 * 2**10
 
@@ -192,8 +195,11 @@ def _wait(value):
     if value is None:
         return None
     try:
-        if value.strip().isdigit():
+        if _SECONDS.fullmatch(value.strip()):
             return float(value)
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time())
-    except (ValueError, OverflowError):
+        date = email.utils.parsedate_to_datetime(value)
+        if date.tzinfo is None:  # dates of HTTP are in GMT, whether they say so or not
+            date = date.replace(tzinfo=datetime.UTC)
+        return max(0.0, date.timestamp() - time())
+    except (ValueError, OverflowError, TypeError, IndexError):
         return None
