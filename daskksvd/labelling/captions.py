@@ -240,7 +240,7 @@ def find_words(partition, tokenizer, index):
     written = np.array([bool(text) and not text.isspace() for text in partition.caption], bool)
     captioned, n_captions = np.unique(partition.sample[written], return_counts=True)
     caption, word, names = tokenizer.encode(partition.caption[written])
-    numbers = np.array([index.get(name, -1) for name in names], np.int64)
+    numbers = np.array([tokenizer.place(name, index) for name in names], np.int64)
     word = numbers[word]
     caption, word = caption[word >= 0], word[word >= 0]
     v = max(1, len(index))

@@ -1,5 +1,7 @@
 """English words: those that carry no meaning, and the base forms of those that do."""
 
+import functools
+
 _STOP_WORDS = {
     "articles, pronouns, determiners": """
         a an the i me my mine myself we us our ours ourselves you your yours yourself yourselves he him
@@ -28,17 +30,22 @@ _STOP_WORDS = {
         ain aren couldn didn doesn don hadn hasn haven isn ll mustn needn re shan shouldn ve wasn weren
         wouldn
     """,
+    "contractions without their apostrophe": """
+        aint arent ca cant couldnt didnt doesnt dont em hadnt hasnt havent hes im isnt ive mustnt neednt nt
+        shes shouldnt thats theres theyll theyre theyve wasnt werent whats wheres whos wo wont wouldnt youll
+        youre youve
+    """,
 }
 
 STOP_WORDS = frozenset(word for words in _STOP_WORDS.values() for word in words.split())
 """Words of closed classes. Numbers, colours, sizes and places stay: they are seen in images."""
 
 _NOUNS_IN_ING = """
-    awning bedding beginning belonging blessing building ceiling clothing coating dressing duckling
+    awning bedding beginning belonging blessing building carving ceiling clothing coating dressing duckling
     dumpling earring engraving evening farthing filling flooring frosting handwriting heading herring
     icing inning lettering lightning lining marking meaning molding morning moulding offering outing
     painting parking paving pudding railing rigging roofing sapling saying scaffolding seasoning seedling
-    shilling sibling siding sterling stocking stuffing surrounding topping trimming tubing upbringing
+    serving shilling sibling siding sterling stocking stuffing surrounding topping trimming tubing upbringing
     wedding wiring wording wrapping yearling
 """
 
@@ -46,13 +53,21 @@ NOUNS_IN_ING = frozenset(_NOUNS_IN_ING.split())
 """Nouns in -ing that name things. Of all other such words the verb is counted, so that running, runs
 and ran are one word; that a reading as a noun exists ("a running") does not make it common."""
 
-_PLURALS = "clothes jeans pants shorts goggles scissors tights trousers overalls"
+_PLURALS = """
+    clothes jeans pants shorts goggles scissors tights trousers overalls sunglasses binoculars pajamas pyjamas
+    tongs thanks crossroads
+"""
 
 KEPT = {
     **{word: word for word in _PLURALS.split()},
     "left": "left", "woods": "wood", "reins": "rein", "people": "people", "glasses": "glass", "data": "data",
     "lying": "lie", "lies": "lie", "dying": "die", "tying": "tie", "number": "number", "grey": "gray",
-    "better": "good", "best": "good", "worse": "bad", "worst": "bad",
+    "better": "good", "best": "good", "worse": "bad", "worst": "bad", "dice": "dice", "lay": "lay",
+    "sunglass": "sunglasses", "pajama": "pajamas", "outdoors": "outdoor", "indoors": "indoor",
+    "mechanics": "mechanic", "olympics": "olympics", "maria": "maria", "regalia": "regalia", "bloke": "bloke",
+    "starbucks": "starbucks", "oxen": "ox", "fuller": "full", "warmer": "warm", "wetter": "wet",
+    "drier": "dry", "thinner": "thin", "fresher": "fresh", "smoother": "smooth", "mohawks": "mohawk",
+    "speedos": "speedo",
 }  # fmt: skip
 """Words that dictionaries get wrong in captions: shorts are no plural of short."""
 
@@ -74,34 +89,61 @@ COLOURS = {
 IRREGULAR = {**KEPT, **{form: colour for colour, forms in COLOURS.items() for form in forms.split()}}
 
 
+_SURE_ENDS = "women-woman men-man teeth-tooth wives-wife shes-sh ches-ch xes-x sses-ss ers-er"
+SURE_ENDS = [pair.split("-") for pair in _SURE_ENDS.split()]
+"""Ends of plurals and of their singulars, for words that no dictionary knows."""
+
+_OTHER_ENDS = """
+    feet-foot geese-goose mice-mouse children-child zoa-zoon ata-a eaux-eau aux-au ices-ex ices-ix ae-a ia-ium
+    a-um a-on ii-ius i-us es-is ses-s zes-z oes-o ies-y s-
+"""
+OTHER_ENDS = [pair.split("-") for pair in _OTHER_ENDS.split()]
+"""The same, if the singular is a noun that a dictionary knows."""
+
+PLURAL_ENDS = [("ies", "y"), ("s", "")]
+NO_PLURALS = ("ss", "us", "is")
+
+
 def make_lemmatizer():
     """A function from a lower-case English word to its base form.
 
-    Two dictionaries with rules for where they err. Forms of simplemma are
-    taken where lemminflect knows them too; its greedy rules make "playe" of
-    "playing". Words in -ing are verbs unless in `NOUNS_IN_ING`, plurals in
+    Two dictionaries with rules for where they err. A plural is that of the
+    first noun that lemminflect lists, and what it lists as a noun is its own
+    base form, unless it may be the past of a verb. Other forms of simplemma
+    are taken where lemminflect knows them too; its greedy rules make "playe"
+    of "playing". Words in -ing are verbs unless in `NOUNS_IN_ING`, plurals in
     -ves are those of nouns in -f (leaves are no leave), and comparatives are
     the adjective.
     """
-    import lemminflect
     import simplemma
+    from lemminflect import getAllLemmas as read
 
     def lemma(word):
         if word in IRREGULAR:
             return IRREGULAR[word]
-        readings = lemminflect.getAllLemmas(word)
+        readings = read(word)
+        nouns, verbs = readings.get("NOUN", ()), readings.get("VERB", ())
+        if word.endswith("ings") and (word[:-1] in NOUNS_IN_ING or "VERB" in read(word[:-1])):
+            return lemma(word[:-1])
         if word.endswith("ing"):
-            verb = readings.get("VERB")
-            return word if word in NOUNS_IN_ING or not verb else verb[0]
-        if word.endswith("ings") and word[:-1] in NOUNS_IN_ING:
-            return word[:-1]
+            return word if word in NOUNS_IN_ING or not verbs else verbs[0]
         if word.endswith("ves"):
-            for noun in readings.get("NOUN", ()):
+            for noun in nouns:
                 if noun.endswith(("f", "fe")):
                     return noun
+        if word.endswith("s") and nouns and nouns[0] != word:
+            return nouns[0]
+        if (
+            word in nouns
+            and (not word.endswith("s") or len(nouns) == 1)
+            and (not verbs or _is_own(word, verbs))
+        ):
+            return word
         simple = simplemma.lemmatize(word, lang="en").lower()
         known = {form for forms in readings.values() for form in forms}
-        if not known or simple in known:
+        if not known:
+            return _unlisted(word, simple, read, simplemma.is_known)
+        if simple in known:
             return simple
         for kind in ("ADJ", "NOUN", "VERB"):
             if kind in readings:
@@ -109,3 +151,47 @@ def make_lemmatizer():
         return simple
 
     return lemma
+
+
+def _is_own(word, verbs):
+    """Whether a noun is meant, not the past of a verb: weed is no past of wee, but saw is one of see."""
+    others = [verb for verb in verbs if verb != word]
+    return word in verbs and all(word == f"{verb}d" or word == f"{verb}ed" for verb in others)
+
+
+def _unlisted(word, simple, read, is_known):
+    """Base form of a word that lemminflect does not list.
+
+    What simplemma has is taken if it is a regular form: lei is no form of
+    leu. Of what it does not know either, plurals go to a singular that is
+    known; `singulars` has the rest.
+    """
+    if simple != word and word[:2] == simple[:2] and word.endswith(("s", "ed", "er", "est", "ied")):
+        return simple
+    if simple == word and is_known(word, lang="en"):
+        return word
+    if word.endswith(NO_PLURALS):
+        return word
+    for end, base in SURE_ENDS:
+        if word.endswith(end) and len(word) > len(end) + 2:
+            return word.removesuffix(end) + base
+    for end, base in OTHER_ENDS:
+        if word.endswith(end) and len(word) > len(end) + 1:
+            singular = word.removesuffix(end) + base
+            listed = read(singular)
+            if singular in listed.get("NOUN", ()) or (not listed and is_known(singular, lang="en")):
+                return singular
+    return word
+
+
+@functools.lru_cache(2**16)
+def singulars(word):
+    """What a word in -s may be a plural of; nothing if a dictionary knows it, or it is no such form."""
+    import simplemma
+    from lemminflect import getAllLemmas
+
+    if not word.endswith("s") or word.endswith(NO_PLURALS) or len(word) < 4 or " " in word:
+        return ()
+    if word in IRREGULAR or getAllLemmas(word) or simplemma.is_known(word, lang="en"):
+        return ()
+    return tuple(word.removesuffix(end) + base for end, base in PLURAL_ENDS if word.endswith(end))

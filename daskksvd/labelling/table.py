@@ -132,12 +132,12 @@ def find_word(labels, word):
     known = set(labels.word.values.tolist())
     if word in known:
         return word
-    facts = json.loads(labels.attrs["tokenizer"])
-    phrases = [phrase for phrase in known if " " in phrase]
-    tokenizer = Tokenizer(facts["language"], lemmatize=facts["lemmatize"], stop_words=(), phrases=phrases)
-    for form in reversed(tokenizer.words(word)):
-        if form in known:
-            return form
+    tokenizer = Tokenizer.from_settings(json.loads(labels.attrs["tokenizer"]))
+    index = {name: number for number, name in enumerate(labels.word.values.tolist())}
+    for form in (word.lower(), *reversed(tokenizer.words(word))):
+        place = tokenizer.place(form, index)
+        if place >= 0:
+            return str(labels.word.values[place])
     near = difflib.get_close_matches(word, known, n=5)
     raise ValueError(
         f"word={word!r} is not among the {len(known):,} words counted"

@@ -1,14 +1,20 @@
 """Which words to count: a given list, or those of the captions that are neither rare nor everywhere."""
 
 import math
-from collections import Counter
+import warnings
+from collections import Counter, defaultdict
 from itertools import pairwise
 
 import numpy as np
 
 from ..constants import PHRASE_NPMI, WORD_SAMPLES, WORD_SHARE_MOST
 from .captions import each_once, open_captions
+from .segmenting import UNSPACED
 from .tokens import as_tokenizer
+
+SINGULAR_SHARE = 0.01
+"""A word in -s that no dictionary knows is a plural if the form without it is in more than this share of
+the samples that it is in: mohawks are, Adidas is not."""
 
 
 def build_vocabulary(captions, tokenizer=None, *, min_df=None, max_df=WORD_SHARE_MOST, words=None):
@@ -56,6 +62,8 @@ def document_frequencies(partition, tokenizer):
     Returns
     -------
     counter : Counter
+        By word; by (singular, plural) for plurals that no dictionary knows,
+        how many samples have the plural alone. See `settle_plurals`.
     n_captioned : int
     """
     written = np.array([bool(text) and not text.isspace() for text in partition.caption], bool)
@@ -64,11 +72,55 @@ def document_frequencies(partition, tokenizer):
     v = max(1, len(names))
     pairs = each_once(place[caption] * v + word)
     counts = np.bincount(pairs % v, minlength=v).tolist()
-    return Counter(dict(zip(names, counts, strict=False))), len(captioned)
+    counter = Counter(dict(zip(names, counts, strict=False)))
+    counter.update(_plurals_alone(pairs, names, tokenizer))
+    return counter, len(captioned)
+
+
+def _plurals_alone(pairs, names, tokenizer):
+    """Samples with a plural that no dictionary knows and without its singular, by (singular, plural)."""
+    wanted = [(singular, plural) for plural in names for singular in tokenizer.singulars(plural)]
+    index = {name: number for number, name in enumerate(names)}
+    numbers = {index[name] for pair in wanted for name in pair if name in index}
+    chosen = pairs[np.isin(pairs % max(1, len(names)), list(numbers))] if wanted else pairs[:0]
+    samples = defaultdict(set)
+    for sample, number in zip(
+        *(part.tolist() for part in np.divmod(chosen, max(1, len(names)))), strict=True
+    ):
+        samples[number].add(sample)
+    return {
+        (singular, plural): len(samples[index[plural]] - samples[index.get(singular, -1)])
+        for singular, plural in wanted
+    }
+
+
+def settle_plurals(counter):
+    """Samples by word, with plurals that no dictionary knows counted as their singular where that was said.
+
+    Parameters
+    ----------
+    counter : Counter
+        Sum of those of `document_frequencies`.
+
+    Returns
+    -------
+    Counter
+    """
+    settled = Counter({word: count for word, count in counter.items() if isinstance(word, str)})
+    for pair, alone in counter.items():
+        if isinstance(pair, str):
+            continue
+        singular, plural = pair
+        if plural in settled and counter[singular] > SINGULAR_SHARE * counter[plural]:
+            settled[singular] += alone
+            del settled[plural]
+    return settled
 
 
 def choose_words(counter, n_captioned, tokenizer, *, min_df=None, max_df=WORD_SHARE_MOST, words=None):
     """The vocabulary by document frequencies; see `build_vocabulary`."""
+    counter = settle_plurals(counter)
+    unparted = warn_of_unparted(counter, tokenizer)
     if words is not None:
         chosen = dict.fromkeys(base_form(word, tokenizer) for word in given_words(words))
         if not chosen:
@@ -81,8 +133,33 @@ def choose_words(counter, n_captioned, tokenizer, *, min_df=None, max_df=WORD_SH
             raise ValueError(
                 f"min_df={min_df} and max_df={max_df} leave no word of the {len(counter):,} in captions of "
                 f"{n_captioned:,} samples; at least {least:g} and at most {most:g} samples must have it"
+                + (f". {unparted}" if unparted else "")
             )
     return sorted(chosen, key=lambda word: (-counter[word], word))
+
+
+def warn_of_unparted(counter, tokenizer):
+    """Say so if most letters are of scripts that write no spaces, and nothing parts their words.
+
+    Returns
+    -------
+    str or None
+        What was said.
+    """
+    if tokenizer.segment:
+        return None
+    letters = Counter()
+    for word, count in counter.items():
+        letters[not word.isascii() and UNSPACED.search(word) is not None] += count * len(word)
+    if letters[True] <= letters[False]:
+        return None
+    said = (
+        f"most letters are of a script without spaces between words, and language={tokenizer.language!r} "
+        "does not part them: whole phrases count as words; pass language='zh', 'ja', 'th', 'lo', 'km' or "
+        "'my', or segment='bigrams' to count pairs of characters"
+    )
+    warnings.warn(said, stacklevel=3)
+    return said
 
 
 def least_samples(min_df, n):

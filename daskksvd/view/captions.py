@@ -67,14 +67,13 @@ class Marker:
     def __init__(self, labels):
         from ..labelling import Tokenizer
 
-        facts = json.loads(labels.attrs["tokenizer"])
-        phrases = [word for word in labels.word.values.tolist() if " " in word]
-        how = {"lemmatize": facts["lemmatize"], "stop_words": (), "phrases": phrases}
-        self._tokenizer = Tokenizer(facts["language"], **how)
+        self._tokenizer = Tokenizer.from_settings(json.loads(labels.attrs["tokenizer"]))
+        self._words = labels.word.values.tolist()
+        self._index = {word: number for number, word in enumerate(self._words)}
 
     def base_forms(self, text):
         """Words of a text as the vocabulary has them, phrases last."""
-        return self._tokenizer.words(text)
+        return [self._counted(word) for word in self._tokenizer.words(text)]
 
     def spans(self, caption, words):
         """Where a caption says some words, in any form.
@@ -90,17 +89,17 @@ class Marker:
         list of (start, stop)
             In order, apart from one another.
         """
-        from ..labelling.tokens import WORD
+        wanted = set(words)
+        found = [span[:2] for span in self._tokenizer.spans(caption) if self._counted(span[2]) in wanted]
+        apart = []
+        for start, stop in sorted(found):
+            if apart and start < apart[-1][1]:
+                apart[-1] = (apart[-1][0], max(stop, apart[-1][1]))
+            else:
+                apart.append((start, stop))
+        return apart
 
-        tokens = [(match.span(), self._form(match[0])) for match in WORD.finditer(caption)]
-        wanted = [tuple(word.split()) for word in words]
-        marked = np.zeros(len(tokens), bool)
-        for parts in wanted:
-            for first in range(len(tokens) - len(parts) + 1):
-                if all(tokens[first + step][1] == part for step, part in enumerate(parts)):
-                    marked[first : first + len(parts)] = True
-        return [span for (span, _), yes in zip(tokens, marked, strict=True) if yes]
-
-    def _form(self, text):
-        forms = self._tokenizer.forms(text)
-        return forms[0] if len(forms) == 1 else None
+    def _counted(self, word):
+        """The word of the vocabulary that a word counts as, or itself."""
+        place = self._tokenizer.place(word, self._index)
+        return word if place < 0 else self._words[place]
