@@ -4,10 +4,10 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import shutil
-import tempfile
 import urllib.parse
+
+from .placing import Place, recover
 
 _LOCAL = re.compile(r"(?:file|local)://(?:localhost(?=/))?|file:(?=/)")
 """How the URL of a local path begins."""
@@ -57,6 +57,8 @@ def telling_disk_full(path, need=None):
         full = disk_full(error, path, need)
         if full is None:
             raise
+        for note in getattr(error, "__notes__", ()):
+            full.add_note(note)
         raise full from error
 
 
@@ -103,6 +105,7 @@ def exists(path):
     """Whether something is at a local path, or a Zarr node at a URL."""
     path = absolute(path)
     if "://" not in path:
+        recover(path)
         return os.path.exists(path)
     import zarr
 
@@ -114,38 +117,50 @@ def exists(path):
 
 
 @contextlib.contextmanager
-def written_whole(path):
+def written_whole(path, need=None):
     """Yield a path to write a store at; it moves to ``path`` once that went well.
 
-    What was at ``path`` stays until then. At a URL, which cannot be moved,
-    the store is written in place.
+    What was at ``path`` stays until then, and what a killed process left beside it goes.
+    At a URL, which cannot be moved, the store is written in place.
+
+    Parameters
+    ----------
+    path : str
+        Absolute.
+    need : int, optional
+        Bytes of the store, about, for the message where the disk is full.
+
+    Raises
+    ------
+    FileExistsError
+        If another process goes on writing at ``path``.
+    DiskFull
     """
-    if "://" in path:
-        yield path
-        return
-    parent = os.path.dirname(path)
-    os.makedirs(parent, exist_ok=True)
-    temporary = tempfile.mkdtemp(dir=parent, prefix=".daskksvd-")
-    try:
-        inner = os.path.join(temporary, "store")
-        yield inner
-        if os.path.exists(path):
-            os.rename(path, os.path.join(temporary, "old"))
-        os.rename(inner, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with telling_disk_full(path, need):
+        if "://" in path:
+            yield path
+            return
+        with Place(path) as place:
+            place.clear()
+            yield place.inner
+            place.move()
 
 
 @contextlib.contextmanager
 def replaced(path, temporary=None):
     """Yield a path to write a file at; it takes the place of ``path`` once that went well.
 
-    A name that nobody else has keeps writers apart. Where there is only one
-    writer, ``temporary`` names the file: what a killed process leaves there
-    is written over by the next.
+    Writers of one path wait for each other, and what a killed one left beside
+    it goes. Where there is only one writer, ``temporary`` names the file: what a
+    killed process leaves there is written over by the next.
     """
     if temporary is None:
-        temporary = os.path.join(os.path.dirname(path), f".daskksvd-{secrets.token_hex(8)}")
+        path = os.path.abspath(path)
+        with Place(path) as place:
+            place.clear()
+            with replaced(path, place.inner):
+                yield place.inner
+        return
     try:
         yield temporary
         os.replace(temporary, path)

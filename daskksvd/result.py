@@ -1,5 +1,6 @@
 """What a fit leaves: dictionary, history, and the way to codes and back."""
 
+import contextlib
 import json
 
 import dask
@@ -9,14 +10,17 @@ import sparse
 
 from .coding import codes_to_coo, make_coder, reconstruct
 from .coding.coder import Stopping
-from .coding.store import code_rows, write_codes
+from .coding.store import code_rows
+from .coding.writing import write_codes
 from .constants import UNIT_TOLERANCE
 from .files import absolute, exists, written_whole
 from .rows import Preprocessing, as_rows
 from .rows.blocks import plain
 from .rows.codes import plain_codes
 from .rows.features import check_features
+from .rows.names import check_names
 from .running.blas import single_threaded_blas
+from .stores import DamagedStore, open_store, seal, write_dataset
 
 FORMAT = "daskksvd.result"
 VERSION = 1
@@ -31,6 +35,12 @@ SCHEMA = {
     "preprocessing_scale": (("component",), "divisor of each feature, or component, before coding"),
 }
 """Stored variables beside the history: dimensions and meaning. All are float."""
+
+_NEVER_ZERO = ("dictionary", "preprocessing_basis", "preprocessing_scale")
+"""Arrays of which every chunk was written even before that was made sure of."""
+
+_TIMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+"""Units of names that are times, as xarray reads them."""
 
 
 class Result:
@@ -67,7 +77,7 @@ class Result:
         import xarray as xr
 
         m, d = dictionary.shape
-        names = feature_names if feature_names is not None else np.arange(d)
+        names = check_names(feature_names, "result") if feature_names is not None else np.arange(d)
         about = {"long_name": NUMBERED if feature_names is None else NAMED}
         if dims is not None:
             about["sample_dims"] = list(dims)
@@ -140,11 +150,12 @@ class Result:
             meta=meta,
         )
 
-    def write_codes(self, array, path, *, client=None, overwrite=False, missing_chunks="error"):
+    def write_codes(self, array, path, *, client=None, overwrite=False, missing_chunks="error", told=None):
         """Code samples straight into a Zarr store; `daskksvd.open_codes` reads it.
 
         The store holds two plain arrays of fixed width, ``indices`` (int32,
-        -1 where unused) and ``values``.
+        -1 where unused) and ``values``. A call that was killed goes on where it
+        was when it is made again.
 
         Parameters
         ----------
@@ -154,9 +165,19 @@ class Result:
         overwrite : bool
             Whether a store of codes that is there may be replaced.
         missing_chunks : as for `encode`
+        told : callable, optional
+            Where an earlier call is gone on with, ``told(done, chunks)`` is called
+            with the number of chunks that it wrote, and of all.
+
+        Raises
+        ------
+        FileExistsError, ValueError
+            If something is there that may not be replaced, or another process writes there.
+        DiskFull
+            If there is no room; what was coded is kept.
         """
         rows, dictionary = self._rows(array, missing_chunks), self._coding_dictionary()
-        how = {"client": client, "overwrite": overwrite}
+        how = {"client": client, "overwrite": overwrite, "told": told}
         write_codes(rows, path, dictionary, self._stopping, self._mapping(), **how)
 
     def decode(self, codes):
@@ -261,11 +282,11 @@ class Result:
         flags = {"flag_values": list(range(len(kinds))), "flag_meanings": " ".join(kinds)}
         history["kind"] = ("pass", codes.astype(np.int8), {**history.kind.attrs, **flags})
         dataset = xr.Dataset(variables).merge(history)
-        if dataset.feature.dtype.kind == "U":  # Zarr specifies text of variable length only
-            dataset["feature"] = dataset.feature.astype(object)
+        dataset["feature"] = _stored_names(self.dictionary.feature)
         dataset.attrs = {
             "format": FORMAT,
             "version": VERSION,
+            "feature_dtype": str(self.dictionary.feature.dtype),
             "stop_reason": self.stop_reason,
             "stopping": json.dumps(self._stopping._asdict()),
             "settings": json.dumps(self.settings),
@@ -280,16 +301,23 @@ class Result:
         path : str or path
         overwrite : bool
             Whether a result that is there may be replaced.
+
+        Raises
+        ------
+        FileExistsError, ValueError
+            If something is there that may not be replaced.
+        DiskFull
+            If there is no room; a result that was there stays.
         """
         path = absolute(path)
         if exists(path):
             if not overwrite:
                 raise FileExistsError(f"path={path!r} exists; pass overwrite=True to replace it")
-            load(path)  # only a result may be replaced
+            _check_replaceable(path)
         dataset = self.to_dataset()
-        encoding = {name: {"chunks": dataset[name].shape} for name in ("dictionary",)}
-        with written_whole(path) as place:
-            dataset.to_zarr(place, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
+        with written_whole(path, dataset.nbytes) as place:
+            write_dataset(dataset, place, {"dictionary": dataset["dictionary"].shape})
+            seal(place)
 
     # -------------------------------------------------------------- helpers
 
@@ -329,26 +357,56 @@ def load(path):
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no result, or one whose dictionary is damaged.
+        If there is no result.
+    DamagedStore
+        If a file of it is missing or is not what was written; the message names it.
     """
-    import xarray as xr
-    import zarr
-
-    path = absolute(path)
-    if not exists(path):
-        raise FileNotFoundError(f"path={path!r}: there is no such path")
-    try:
-        attributes = zarr.open_group(path, mode="r").attrs
-    except Exception as error:
-        raise ValueError(f"path={path!r} is no Zarr group ({type(error).__name__}: {error})") from error
-    if attributes.get("format") != FORMAT:
-        raise ValueError(f"path={path!r} is a Zarr group, but not a result of daskksvd")
-    dataset = xr.open_zarr(path, consolidated=False, chunks=None).load()
-    if dataset.attrs["version"] > VERSION:
+    opened = _open(path)
+    path = opened.path
+    if opened.attrs.get("version", 0) > VERSION:
         raise ValueError(
-            f"path={path!r} was written by a newer daskksvd (version {dataset.attrs['version']} of the "
+            f"path={path!r} was written by a newer daskksvd (version {opened.attrs['version']} of the "
             f"format; this one reads {VERSION})"
         )
+    opened.verify()
+    try:
+        return _loaded(opened.dataset(), path)
+    except DamagedStore:
+        _check_atoms_at(path)  # which says more, where others wrote into the store
+        raise
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise DamagedStore(
+            f"path={path!r} is a damaged result ({type(error).__name__}: {error}); save it again"
+        ) from error
+
+
+def _open(path):
+    """The store of a result, its format looked at."""
+    opened = open_store(path, _NEVER_ZERO)
+    if opened.attrs.get("format") != FORMAT:
+        opened.refuse("not a result of daskksvd")
+    return opened
+
+
+def _check_replaceable(path):
+    """Refuse to replace what is no result; a damaged one may go."""
+    with contextlib.suppress(DamagedStore):
+        _open(path)
+
+
+def _check_atoms_at(path):
+    """Refuse a dictionary that is whole, but not one of ours."""
+    import zarr
+
+    try:
+        dictionary = zarr.open_group(path, mode="r")["dictionary"][:]
+    except Exception:  # it is damaged itself
+        return
+    check_atoms(dictionary, f"path={path!r}: the dictionary")
+
+
+def _loaded(dataset, path):
+    """A result from its stored variables."""
     for name in ("dictionary", "kind"):
         if name not in dataset:
             raise ValueError(f"path={path!r} is a damaged result: there is no {name} in it")
@@ -374,19 +432,37 @@ def load(path):
         history,
         dataset.attrs["stop_reason"],
         json.loads(dataset.attrs["settings"]),
-        *_features_of(dictionary.feature),
+        *_features_of(dictionary.feature, dataset.attrs.get("feature_dtype")),
     )
 
 
-def _features_of(feature):
+def _features_of(feature, dtype):
     """Names of features and of the dimensions of samples, as a stored coordinate has them."""
     dims = feature.attrs.get("sample_dims")
-    values = feature.values
+    values = _read_names(feature.values, dtype)
     # stores of earlier versions do not say whether numbers are names
     numbered = NUMBERED if values.dtype.kind == "i" and (values == np.arange(len(values))).all() else NAMED
     if feature.attrs.get("long_name", numbered) == NUMBERED:
         return None, dims
-    return list(values) if values.dtype.kind in "Mm" else values.tolist(), dims
+    return values, dims
+
+
+def _stored_names(feature):
+    """The coordinate of features as one that Zarr has a type for and that xarray reads as what they are."""
+    names = feature.values
+    if names.dtype.kind == "U":  # Zarr specifies text of variable length only
+        return "feature", names.astype(object), feature.attrs
+    if names.dtype.kind not in "Mm":
+        return "feature", names, feature.attrs
+    unit = _TIMES[np.datetime_data(names.dtype)[0]]
+    since = " since 1970-01-01" if names.dtype.kind == "M" else ""
+    attributes = {"units": unit + since} | ({"calendar": "proleptic_gregorian"} if since else {})
+    return "feature", names.astype(np.int64), feature.attrs | attributes
+
+
+def _read_names(names, dtype):
+    """What `_stored_names` stored, exactly; an earlier version did not store the dtype."""
+    return names if dtype is None or dtype.startswith("<U") else names.astype(dtype)
 
 
 def check_atoms(dictionary, name):

@@ -35,6 +35,8 @@ def encode_command(result, store, out, scheduler, missing_chunks, overwrite):
     The codes are stored as two plain Zarr arrays with one row a sample:
     "indices", the atoms it uses (-1 where there are fewer), and "values", their
     weights. In Python, daskksvd.open_codes opens them as a lazy sparse array.
+
+    A run that was stopped goes on where it was when the same command is given again.
     """
     from ..result import load
     from ..rows import as_rows
@@ -44,6 +46,10 @@ def encode_command(result, store, out, scheduler, missing_chunks, overwrite):
     rows = as_rows(store, "STORE", missing_chunks)
     with connected(scheduler) as client:
         click.echo(f"Coding {rows.n:,} x {rows.d:,} {rows.dtype} samples in {store}", err=True)
-        loaded.write_codes(rows, out, client=client, overwrite=overwrite)
+        loaded.write_codes(rows, out, client=client, overwrite=overwrite, told=_going_on)
     click.echo(as_text(describe(out)))
     click.echo(f"  samples = daskksvd.load({result!r}).decode(codes)  # what the codes stand for, lazy")
+
+
+def _going_on(done, chunks):
+    click.echo(f"Going on: {done:,} of {chunks:,} chunks were written before", err=True)

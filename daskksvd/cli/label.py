@@ -125,14 +125,14 @@ def label_command(
     from ..files import absolute, exists
     from ..labelling import Tokenizer, concept_graph, label, label_table, write_graph, write_table
     from ..labelling.resuming import OtherCheckpoint, discard
-    from ..labelling.store import labels_path, open_store, save_labels
+    from ..labelling.store import check_replaceable, labels_path, save_labels
     from ..labelling.table import as_text, check_ending
     from ..result import load
 
     out = out or labels_path(result)
     check_out(out, overwrite)
     if exists(out):
-        open_store(absolute(out))  # only labels may be replaced
+        check_replaceable(out)
     for path, endings in ((table, (".csv", ".parquet", ".txt")), (graph, (".graphml", ".json"))):
         if path:
             check_ending(path, endings)

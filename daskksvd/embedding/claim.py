@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 
+from ..stores import RECORD
 from .store import CAPTIONS, FORMAT, GROUP, JOURNAL, LOCK, PROGRESS, REJECTS, SCHEMA
 
 try:
@@ -20,7 +21,7 @@ _FOLDERS = {
     CAPTIONS: _ROWS_NAME,
     REJECTS: _ROWS_NAME,
     JOURNAL: re.compile(BATCH_NAME.pattern + r"(\.part)?"),
-    GROUP: re.compile("|".join((*SCHEMA, r"zarr\.json(\..*)?"))),
+    GROUP: re.compile("|".join((*SCHEMA, RECORD, r"zarr\.json(\..*)?"))),
 }
 """Folders of a store, and how what is in them is called."""
 

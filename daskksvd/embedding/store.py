@@ -13,6 +13,9 @@ import numpy as np
 
 from ..files import absolute
 from ..rows.opening import EMBEDDINGS as GROUP
+from ..stores import StoredArray, open_store, read_part
+from ..stores.damage import damaged
+from ..stores.record import digest_of_file
 
 FORMAT = "daskksvd.embeddings"
 VERSION = 1
@@ -45,6 +48,15 @@ ATTRIBUTES = {
     "scale": "standard deviation of every feature",
 }
 """Attributes of the group and their meaning."""
+
+NEVER_ZERO = ("embeddings", "source", "thumbnail")
+"""Arrays of which every chunk was written even before that was made sure of."""
+
+BY_CODEC = ("embeddings",)
+"""Arrays whose chunks are so large that their checksums are computed once only, by Zarr."""
+
+_READ_BYTES = 2**28
+"""Captions and rejects of so many bytes are compared with their digests when a store is opened."""
 
 
 LATER = {"counts"}
@@ -110,17 +122,18 @@ class Embeddings:
         """The vectors, n x d, a lazy Dask array; `daskksvd.fit` takes it."""
         import dask.array as da
 
-        return da.from_zarr(self._group["embeddings"])
+        array = StoredArray(self._group["embeddings"])
+        return da.from_array(array, chunks=array.chunks, inline_array=True)
 
     @property
     def sample(self):
         """Stable ids of the rows, (n,) int64."""
-        return self._group["sample"][:]
+        return read_part(self._group["sample"], slice(None))
 
     @property
     def source(self):
         """Where the rows came from, (n,) of str."""
-        return self._group["source"][:]
+        return read_part(self._group["source"], slice(None))
 
     @property
     def captions(self):
@@ -142,7 +155,7 @@ class Embeddings:
 
         if self._thumbnails is None:
             return None
-        return Image.open(io.BytesIO(self._thumbnails[row].tobytes()))
+        return Image.open(io.BytesIO(read_part(self._thumbnails, row).tobytes()))
 
 
 def open_embeddings(path):
@@ -161,9 +174,9 @@ def open_embeddings(path):
     ------
     FileNotFoundError, ValueError
         If there is none, or if it is not as the schema says.
+    DamagedStore
+        If a file is missing or is not what was written, now or when values are read.
     """
-    import zarr
-
     path = absolute(path)
     where = os.path.join(path, GROUP)
     if not os.path.isdir(where):
@@ -173,12 +186,32 @@ def open_embeddings(path):
             else "holds no embeddings"
         )
         raise FileNotFoundError(f"path={path!r} {what}: there is no {GROUP} in it")
-    try:
-        group = zarr.open_group(where, mode="r")
-    except Exception as error:
-        raise ValueError(f"path={where!r} is no Zarr group ({type(error).__name__}: {error})") from error
-    check_group(group, where)
-    return Embeddings(path, group)
+    opened = open_store(where, NEVER_ZERO, BY_CODEC)
+    if opened.attrs.get("format") != FORMAT:
+        opened.refuse(f"not of embeddings (its format is not {FORMAT!r})")
+    opened.arrays()
+    check_group(opened.group, where)
+    opened.verify()
+    check_files(opened)
+    return Embeddings(path, opened.group)
+
+
+def check_files(opened):
+    """Compare the files of captions and rejects with the record.
+
+    They are read where they are not large; else only those that are missing are noticed.
+    """
+    if opened.record is None:
+        return
+    folder = os.path.dirname(opened.path)
+    files = {os.path.join(folder, name): digest for name, digest in opened.record.files.items()}
+    for file in files:
+        if not os.path.isfile(file):
+            raise damaged(file, "missing")
+    if sum(map(os.path.getsize, files)) <= _READ_BYTES:
+        for file, digest in files.items():
+            if digest_of_file(file) != digest:
+                raise damaged(file, "changed, or cut off")
 
 
 def check_group(group, where):

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from ..constants import THUMBNAIL_BYTES, THUMBNAIL_ROWS
 from ..files import replaced
+from ..stores import compressors, seal, unseal
 from .claim import BATCH_NAME, check_free, empty, lock
 from .identity import difference, with_known
 from .store import (
@@ -213,6 +214,7 @@ class Writer:
 
     def _move(self, outcomes, last=False):
         """Make outcomes the next chunk of the store, and count them."""
+        unseal(os.path.join(self.path, GROUP))
         progress = dict(self.progress)
         kept = [outcome for outcome in outcomes if outcome.reason is None]
         skipped = [outcome for outcome in outcomes if outcome.reason is not None]
@@ -245,6 +247,8 @@ class Writer:
             progress |= {"before": {**self.progress, "before": None}, "n_samples": self.n_samples}
         if end:
             self._write_attributes(progress)
+            if last:
+                seal(os.path.join(self.path, GROUP), self._tables())
             self._sync_rows(first, end)
         self.progress = progress
         self._save()
@@ -260,29 +264,35 @@ class Writer:
         if first % rows:
             raise RuntimeError(f"a chunk of {rows} rows cannot begin at row {first}")
         arrays = {
-            "embeddings": (vectors, (rows, d), ("sample", "feature"), None),
-            "sample": (np.array([outcome.sample for outcome in kept]), (rows,), ("sample",), "auto"),
-            "source": (np.array([outcome.source for outcome in kept], object), (rows,), ("sample",), "auto"),
+            "embeddings": (vectors, (rows, d), ("sample", "feature"), compressors(False)),
+            "sample": (np.array([outcome.sample for outcome in kept]), (rows,), ("sample",), compressors()),
+            "source": (
+                np.array([outcome.source for outcome in kept], object),
+                (rows,),
+                ("sample",),
+                compressors(),
+            ),
         }
         if self.progress["settings"].get("thumbnails"):
             shown = np.zeros((len(kept), THUMBNAIL_BYTES), np.uint8)
             for row, outcome in zip(shown, kept, strict=True):
                 row[: len(outcome.thumbnail)] = np.frombuffer(outcome.thumbnail, np.uint8)
             chunk = THUMBNAIL_ROWS if rows % THUMBNAIL_ROWS == 0 else rows
-            arrays["thumbnail"] = (shown, (chunk, THUMBNAIL_BYTES), ("sample", "byte"), "auto")
-        for name, (values, chunks, dims, compressors) in arrays.items():
-            if name not in group:
-                group.create_array(
-                    name,
-                    shape=(0, *values.shape[1:]),
-                    chunks=chunks,
-                    dtype=str if values.dtype == object else values.dtype,
-                    compressors=compressors,
-                    dimension_names=dims,
-                )
-            array = group[name]
-            array.resize((n, *array.shape[1:]))
-            array[first:n] = values
+            arrays["thumbnail"] = (shown, (chunk, THUMBNAIL_BYTES), ("sample", "byte"), compressors())
+        with zarr.config.set({"array.write_empty_chunks": True}):  # what is missing was lost
+            for name, (values, chunks, dims, codecs) in arrays.items():
+                if name not in group:
+                    group.create_array(
+                        name,
+                        shape=(0, *values.shape[1:]),
+                        chunks=chunks,
+                        dtype=str if values.dtype == object else values.dtype,
+                        compressors=codecs,
+                        dimension_names=dims,
+                    )
+                array = group[name]
+                array.resize((n, *array.shape[1:]))
+                array[first:n] = values
 
     def _sync_rows(self, first, end):
         """See to it that rows, and what describes them, are on the disk."""
@@ -304,6 +314,12 @@ class Writer:
             pq.write_table(table, temporary, compression="zstd")
             sync([temporary])
         sync([os.path.join(self.path, folder), self.path])
+
+    def _tables(self):
+        """The files of captions and rejects, relative to the folder."""
+        folders = (CAPTIONS, REJECTS)
+        names = [path for folder in folders for path in pathlib.Path(self.path, folder).glob("*.parquet")]
+        return sorted(path.relative_to(self.path).as_posix() for path in names)
 
     def _write_attributes(self, progress):
         import zarr

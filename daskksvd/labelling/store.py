@@ -1,7 +1,10 @@
 """Labels on disk: a plain Zarr group that xarray reads."""
 
+import contextlib
+
 from ..files import absolute, exists, written_whole
 from ..result import FORMAT as RESULT
+from ..stores import DamagedStore, open_store, seal, write_dataset
 from .naming import FORMAT, SCHEMA, VERSION
 from .resuming import discard
 
@@ -36,11 +39,12 @@ def save_labels(labels, path, *, overwrite=False):
     if exists(path):
         if not overwrite:
             raise FileExistsError(f"path={path!r} exists; pass overwrite=True to replace it")
-        open_store(path)  # only labels may be replaced
+        check_replaceable(path)
     sizes = {**labels.sizes, "atom": min(labels.sizes["atom"], _CHUNK_ATOMS)}
-    encoding = {name: {"chunks": tuple(sizes[dim] for dim in labels[name].dims)} for name in SCHEMA}
-    with written_whole(path) as place:
-        labels.to_zarr(place, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
+    chunks = {name: tuple(sizes[dim] for dim in labels[name].dims) for name in SCHEMA}
+    with written_whole(path, labels.nbytes) as place:
+        write_dataset(labels, place, chunks)
+        seal(place)
     if "checkpoint" in labels.encoding:  # which is of no more use
         discard(labels.encoding.pop("checkpoint"))
 
@@ -61,41 +65,37 @@ def open_labels(path):
     ------
     FileNotFoundError, ValueError
         If there are no labels.
+    DamagedStore
+        If a file is missing or is not what was written, now or when values are read.
     """
     path = absolute(path)
-    if exists(path) and _format_at(path) == RESULT:
+    if exists(path) and open_store(path).attrs.get("format") == RESULT:
         beside = labels_path(path)
         if not exists(beside):
             raise FileNotFoundError(f"path={path!r} is a result without labels: there is no {beside!r}")
         path = beside
-    return open_store(path)
-
-
-def open_store(path):
-    """Open labels at exactly this path."""
-    import xarray as xr
-
-    if not exists(path):
-        raise FileNotFoundError(f"path={path!r}: there is no such path")
-    if _format_at(path) != FORMAT:
-        raise ValueError(f"path={path!r} is a Zarr group, but not labels of daskksvd")
-    labels = xr.open_zarr(path, consolidated=False, chunks=None)
-    if labels.attrs["version"] > VERSION:
+    opened = _open(path)
+    if opened.attrs.get("version", 0) > VERSION:
         raise ValueError(
-            f"path={path!r} was written by a newer daskksvd (version {labels.attrs['version']} of the "
+            f"path={opened.path!r} was written by a newer daskksvd (version {opened.attrs['version']} of the "
             f"format; this one reads {VERSION})"
         )
-    return labels
+    opened.verify()
+    return opened.dataset(lazy=True)
 
 
-def _format_at(path):
-    """What the Zarr group at a path says that it is."""
-    import zarr
+def check_replaceable(path):
+    """Refuse to replace what are no labels; damaged ones may go."""
+    with contextlib.suppress(DamagedStore):
+        _open(path)
 
-    try:
-        return zarr.open_group(path, mode="r").attrs.get("format")
-    except Exception as error:
-        raise ValueError(f"path={path!r} is no Zarr group ({type(error).__name__}: {error})") from error
+
+def _open(path):
+    """The store of labels at exactly this path, its format looked at."""
+    opened = open_store(path)
+    if opened.attrs.get("format") != FORMAT:
+        opened.refuse("not labels of daskksvd")
+    return opened
 
 
 def check_labels(labels):

@@ -1,13 +1,19 @@
 """Codes turned around: for every atom the samples that use it, strongest first."""
 
+import contextlib
+import errno
 import hashlib
 import os
+import shutil
 import tempfile
+import warnings
+import weakref
 
 import numpy as np
 
 from ..constants import INDEX_CHUNK, INDEX_FINGERPRINT_CHUNKS
 from ..files import absolute, exists, written_whole
+from ..stores import DamagedStore, StoredArray, compressors, open_store, seal
 from .index_parts import build_arrays, read_parts
 
 FORMAT = "daskksvd.atom_index"
@@ -113,33 +119,70 @@ def build_atom_index(codes, path=None, *, n_components=None):
         memory = {}
         build_arrays(parts, n, m, lambda name, value, size: memory.update({name: value}), memory, None)
         return AtomIndex(memory, n)
-    import zarr
-
     path = absolute(path)
     if exists(path):
-        _check(path)  # only an index may be replaced
+        with contextlib.suppress(DamagedStore):
+            _check(path)  # only an index may be replaced
+    fingerprint = codes_fingerprint(codes) if named else None
+    try:
+        _write(path, parts, n, m, fingerprint)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        return _temporary_index(codes, path, fingerprint, error)
+    return open_atom_index(path)
+
+
+def _write(path, parts, n, m, fingerprint):
+    """Make an index at a path."""
+    import zarr
+
     with written_whole(path) as place, tempfile.TemporaryDirectory(prefix="daskksvd-") as runs:
         group = zarr.open_group(place, mode="w", zarr_format=3)
 
         def keep(name, value, size):
             dims, dtype, meaning = SCHEMA[name]
             shape = (size, *np.shape(value)[1:])
-            chunks = (min(max(1, size), INDEX_CHUNK), *shape[1:])
             array = group.create_array(
-                name, shape=shape, chunks=chunks, dtype=dtype, dimension_names=list(dims)
+                name,
+                shape=shape,
+                chunks=(min(max(1, size), INDEX_CHUNK), *shape[1:]),
+                dtype=dtype,
+                compressors=compressors(),
+                dimension_names=list(dims),
+                config={"write_empty_chunks": True},
             )
             array.attrs["long_name"] = meaning
             if len(value):
                 array[: len(value)] = value
 
-        build_arrays(parts, n, m, keep, group, runs)
-        facts = {"format": FORMAT, "version": VERSION, "n": n, "m": m}
-        group.attrs.update(facts | {"codes": codes_fingerprint(codes) if named else None})
-    return open_atom_index(path)
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            build_arrays(parts, n, m, keep, group, runs)
+        group.attrs.update({"format": FORMAT, "version": VERSION, "n": n, "m": m, "codes": fingerprint})
+        seal(place)
+
+
+def _temporary_index(codes, path, fingerprint, error):
+    """The index of codes in a folder that cannot be written to: it goes with the object, or the process."""
+    warnings.warn(
+        f"the index of codes={os.fspath(codes)!r} cannot be written to {path!r} ({error.strerror}); it is "
+        "made anew for this process, and removed afterwards",
+        stacklevel=4,
+    )
+    folder = tempfile.mkdtemp(prefix="daskksvd-")
+    try:
+        n, m, parts = read_parts(codes)
+        _write(os.path.join(folder, "index.zarr"), parts, n, m, fingerprint)
+        index = open_atom_index(os.path.join(folder, "index.zarr"))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(index, shutil.rmtree, folder, ignore_errors=True)
+    return index
 
 
 def open_atom_index(path, codes=None):
-    """Open an index, or None if it is of other codes.
+    """Open an index, or None if it is of other codes, or of codes that were written anew, or damaged.
 
     Parameters
     ----------
@@ -151,48 +194,67 @@ def open_atom_index(path, codes=None):
     ------
     FileNotFoundError, ValueError
         If there is no index.
+    DamagedStore
+        Without ``codes``, if it is damaged.
     """
-    group = _check(path)
-    if codes is not None:
-        made_from = codes_fingerprint(codes)
-        if made_from is None or made_from != group.attrs["codes"]:
-            return None
-    return AtomIndex(dict(group.arrays()), int(group.attrs["n"]))
+    try:
+        opened = _check(path)
+        if codes is not None:
+            made_from = codes_fingerprint(codes)
+            if made_from is None or made_from != opened.attrs["codes"]:
+                return None
+        opened.verify()
+        arrays = {name: StoredArray(array) for name, array in opened.arrays().items()}
+        return AtomIndex(arrays, int(opened.attrs["n"]))
+    except (DamagedStore, KeyError) as error:
+        if codes is not None:
+            return None  # what it was made of is there: it is made again
+        if isinstance(error, KeyError):
+            raise DamagedStore(
+                f"path={absolute(path)!r} is a damaged index: it lacks {error}; remove it"
+            ) from error
+        raise
 
 
 def codes_fingerprint(codes):
-    """Hash of the shape of a store of codes and of some of its chunks, spread evenly; None without codes."""
-    import zarr
+    """What changes when codes are written anew; None without codes.
+
+    The digest of their closing record, or of an earlier version's store, that of its shape, of some
+    of its chunks, spread evenly, and of sizes and times of all files.
+    """
+    from ..coding.store import open_group
 
     try:
-        group = zarr.open_group(absolute(codes), mode="r")
+        opened = open_group(codes)
+        if not opened.attrs.get("complete"):
+            return None
+        if opened.record is not None:
+            return opened.record.digest
+        arrays = opened.arrays()
     except Exception:  # whoever opens the codes is told
         return None
-    if not {"indices", "values"} <= set(group) or not group.attrs.get("complete"):
-        return None
-    indices, values = group["indices"], group["values"]
+    group, indices, values = opened.group, arrays["indices"], arrays["values"]
     digest = hashlib.sha256(repr((indices.shape, str(values.dtype), group.attrs["n_components"])).encode())
     step = indices.chunks[0]
     n_chunks = -(-indices.shape[0] // step)
     for chunk in np.unique(np.linspace(0, n_chunks - 1, INDEX_FINGERPRINT_CHUNKS).astype(int)).tolist():
         digest.update(values[chunk * step : (chunk + 1) * step].tobytes())
+    for folder, folders, names in os.walk(opened.path):
+        folders.sort()
+        for name in sorted(names):
+            found = os.stat(os.path.join(folder, name))
+            digest.update(f"{name} {found.st_size} {found.st_mtime_ns}".encode())
     return digest.hexdigest()[:32]
 
 
 def _check(path):
-    import zarr
-
-    path = absolute(path)
-    if not exists(path):
-        raise FileNotFoundError(f"path={path!r}: there is no such path")
-    try:
-        group = zarr.open_group(path, mode="r")
-    except Exception as error:
-        raise ValueError(f"path={path!r} is no Zarr group ({type(error).__name__}: {error})") from error
-    if group.attrs.get("format") != FORMAT:
-        raise ValueError(f"path={path!r} is a Zarr group, but no index of atoms")
-    if group.attrs["version"] != VERSION:
+    """The store of an index, its format looked at."""
+    opened = open_store(path)
+    if opened.attrs.get("format") != FORMAT:
+        opened.refuse("no index of atoms")
+    if opened.attrs.get("version") != VERSION:
         raise ValueError(
-            f"path={path!r} has version {group.attrs['version']}; this daskksvd reads {VERSION}; remove it"
+            f"path={opened.path!r} has version {opened.attrs.get('version')}; this daskksvd reads {VERSION}; "
+            "remove it"
         )
-    return group
+    return opened

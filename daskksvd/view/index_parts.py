@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ..constants import COMPANION_ROWS, COMPANIONS, INDEX_PART, VALUE_BINS
-from ..files import absolute
 
 
 class Part(NamedTuple):
@@ -25,7 +24,7 @@ def read_parts(codes):
         from ..coding.store import open_codes
 
         n, m = open_codes(codes).shape
-        return n, m, _parts_of_store(absolute(codes))
+        return n, m, _parts_of_store(codes)
     from ..labelling.code_rows import open_code_rows
 
     rows = open_code_rows(codes)
@@ -33,10 +32,11 @@ def read_parts(codes):
 
 
 def _parts_of_store(path):
-    import zarr
+    from ..coding.store import open_group
+    from ..stores import StoredArray
 
-    group = zarr.open_group(path, mode="r")
-    indices, values = group["indices"], group["values"]
+    arrays = open_group(path).arrays()
+    indices, values = StoredArray(arrays["indices"]), StoredArray(arrays["values"])
     (n, k), step = indices.shape, indices.chunks[0]
     step *= max(1, INDEX_PART // (k * step))
     for first in range(0, n, step):

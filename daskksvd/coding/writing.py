@@ -1,0 +1,311 @@
+"""Samples to a store of codes, chunk by chunk; a run that was stopped goes on with what is there."""
+
+import contextlib
+import hashlib
+import json
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import __version__
+from ..files import absolute, exists, telling_disk_full
+from ..placing import Place
+from ..rows import as_rows, cut_pieces
+from ..running import Blueprint, Once, given, make_runner
+from ..stores import DamagedStore, compressors, seal
+from ..stores.keys import chunk_keys, crc32c, missing, read
+from .coder import join_codes, make_coder
+from .store import FORMAT, SCHEMA, VERSION, code_rows, open_group
+
+_MIN_ROWS = 1024
+"""Rows of a stored chunk at least, where the input's chunks are tiny."""
+
+_IDENTITY, _DONE, _STORE = "identity.json", "done", "store"
+"""In the hidden folder beside the store: what is being written, which chunks are, and the store."""
+
+_KEPT = (KeyboardInterrupt, OSError, RuntimeError, MemoryError)
+"""Errors after which the same call may end well, and so goes on."""
+
+
+class _Target(NamedTuple):
+    """Where tasks write.
+
+    Attributes
+    ----------
+    indices, values : zarr.Array
+    done : str or None
+        Folder of a note for every written chunk, with the checksum of its samples.
+    same_files : bool
+        Whether the samples lie in files that are the same as when earlier notes were made.
+    """
+
+    indices: object
+    values: object
+    done: str | None
+    same_files: bool
+
+
+def write_codes(array, path, dictionary, stopping, preprocessing, *, client=None, overwrite=False, told=None):
+    """Code all rows of an array straight into a Zarr group.
+
+    Parameters
+    ----------
+    array : array-like or path
+        Samples, n x d; see `daskksvd.fit`.
+    path : str or path
+        The store to make.
+    dictionary : (m, d') float array
+        In the coding space.
+    stopping : Stopping
+    preprocessing : rows.Preprocessing
+    client : distributed.Client, optional
+    overwrite : bool
+        Whether a store of codes that is there may be replaced.
+    told : callable, optional
+        ``told(done, chunks)`` is called where an earlier run is gone on with.
+
+    Raises
+    ------
+    FileExistsError
+        If something is there that may not be replaced, or another process writes there.
+    DiskFull
+        If there is no room; what was coded is kept.
+
+    Notes
+    -----
+    Chunks are written into a hidden folder beside ``path``, which moves there when
+    they are all written. A call with the same arguments after one that was killed
+    codes what is missing only: chunks whose samples are the same (the files that
+    they lie in are unchanged, or their checksum is the same) and that are whole.
+    """
+    rows = as_rows(array)
+    path = absolute(path)
+    if exists(path):
+        if not overwrite:
+            raise FileExistsError(f"path={path!r} exists; pass overwrite=True to replace it")
+        with contextlib.suppress(DamagedStore):  # which may go
+            open_group(path)
+    how = (dictionary, stopping, preprocessing)
+    need = rows.n * stopping.width * (4 + np.dtype(dictionary.dtype).itemsize)
+    with telling_disk_full(path, need):
+        if "://" in path:
+            _write(rows, path, path, None, False, how, client)
+            return
+        with Place(path, wait=0) as place:
+            store = os.path.join(place.folder, _STORE)
+            same_files = _begin(place, store, rows, how, told)
+            try:
+                _write(rows, path, store, os.path.join(place.folder, _DONE), same_files, how, client)
+            except _KEPT as error:
+                place.keep = True
+                error.add_note(f"What was coded is kept beside {path}; the same call goes on from there")
+                raise
+            os.rename(store, place.inner)
+            place.move()
+
+
+def _begin(place, store, rows, how, told):
+    """Take up what an earlier run of the same left, or begin anew; whether samples' files are the same."""
+    identity = _identity(rows, how)
+    files = _files_of(rows.local_path)
+    note = os.path.join(place.folder, _IDENTITY)
+    before = None
+    with contextlib.suppress(OSError, ValueError), open(note) as file:
+        before = json.load(file)
+    done = os.path.join(place.folder, _DONE)
+    if not isinstance(before, dict) or before.get("identity") != identity or not os.path.isdir(done):
+        place.clear()
+        before = None
+    else:
+        try:
+            _targets(store)
+        except Exception:
+            place.clear()
+            before = None
+    if before is None:
+        os.makedirs(done, exist_ok=True)
+        _make(store, rows, how)
+    elif told is not None and os.listdir(done):
+        told(len(os.listdir(done)), -(-rows.n // _step(rows)))
+    if before is None or before.get("files") != files:
+        # notes of chunks do not depend on it: samples of changed files are read and compared
+        with open(f"{note}.part", "w") as file:
+            json.dump({"identity": identity, "files": files}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(f"{note}.part", note)
+    return before is not None and files is not None and before.get("files") == files
+
+
+def _identity(rows, how):
+    """What decides codes beside the values of the samples."""
+    dictionary, stopping, preprocessing = how
+    digest = hashlib.sha256()
+    for value in (dictionary, *preprocessing):
+        value = None if value is None else np.ascontiguousarray(value)
+        digest.update(repr(None if value is None else (value.shape, str(value.dtype))).encode())
+        digest.update(b"" if value is None else value.tobytes())
+    return {
+        "version": __version__,
+        "how": digest.hexdigest(),
+        "stopping": repr(stopping),
+        "shape": [rows.n, rows.d],
+        "dtype": str(rows.dtype),
+        "step": _step(rows),
+    }
+
+
+def _files_of(path):
+    """Digest of names, sizes and times of the files that samples lie in; None where they lie in none."""
+    if path is None:
+        return None
+    digest = hashlib.sha256(path.encode())
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        for name in sorted(names):
+            found = os.stat(os.path.join(folder, name))
+            digest.update(f"{folder}/{name} {found.st_size} {found.st_mtime_ns} {found.st_ino}\n".encode())
+    if os.path.isfile(path):
+        found = os.stat(path)
+        digest.update(f"{found.st_size} {found.st_mtime_ns} {found.st_ino}".encode())
+    return digest.hexdigest()
+
+
+def _step(rows):
+    """Rows of a stored chunk."""
+    return min(rows.n, max(_MIN_ROWS, max(rows.chunk_rows)))
+
+
+def _make(path, rows, how):
+    """The two arrays, without chunks."""
+    import zarr
+
+    dictionary, stopping, _ = how
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    options = {
+        "shape": (rows.n, stopping.width),
+        "chunks": (_step(rows), stopping.width),
+        "compressors": compressors(),
+        "dimension_names": ["sample", "slot"],
+        # every chunk is written, even one of fill values: what is missing is not done
+        "config": {"write_empty_chunks": True},
+    }
+    group.create_array("indices", dtype="int32", fill_value=-1, **options)
+    group.create_array("values", dtype=dictionary.dtype, fill_value=0, **options)
+    for name, (*_, meaning) in SCHEMA.items():
+        group[name].attrs["long_name"] = meaning
+
+
+def _targets(path):
+    """The two arrays at a path, to be written to."""
+    import zarr
+
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        group = zarr.open_group(path, mode="r+")
+        return [group[name] for name in SCHEMA]
+
+
+def _write(rows, path, store, done, same_files, how, client):
+    """Let tasks write one stored chunk each, and close the store."""
+    import zarr
+
+    dictionary, stopping, preprocessing = how
+    if done is None:
+        _make(store, rows, how)
+    group = zarr.open_group(store, mode="r+")
+    target = _Target(*_targets(store), done, same_files)
+    runner = make_runner(client)
+    try:
+        rows.prepare(runner)
+        jobs = [rows.job(pieces) for pieces in _aligned_pieces(rows.chunk_rows, _step(rows))]
+        written = runner.reduce(
+            Blueprint(_write_job, sum),
+            rows,
+            jobs,
+            Once(make_coder, (dictionary, stopping), everywhere=True),
+            given(preprocessing),
+            given(target),
+        )
+    except KeyboardInterrupt:
+        runner.cancel()
+        raise
+    finally:
+        runner.close()
+    for name in SCHEMA:
+        if written != rows.n or missing(group.store, group[name].path, chunk_keys(group[name])):
+            raise OSError(
+                f"path={path!r}: not all codes arrived in the store; workers and client must see the "
+                "same file system, or use a store that all can reach, such as an s3:// URL"
+            )
+    group.attrs.update(
+        {"format": FORMAT, "version": VERSION, "n_components": len(dictionary), "complete": True}
+    )
+    seal(store)
+
+
+def _aligned_pieces(chunk_rows, step):
+    """Pieces of the array's chunks, grouped by the stored chunk they fall in."""
+    groups = {}
+    for piece in cut_pieces(chunk_rows, max(chunk_rows)):
+        start = piece.start
+        while start < piece.stop:
+            row = piece.offset + start - piece.start
+            number = row // step
+            stop = min(piece.stop, start + (number + 1) * step - row)
+            groups.setdefault(number, []).append(piece._replace(start=start, stop=stop, offset=row))
+            start = stop
+    return [tuple(groups[number]) for number in sorted(groups)]
+
+
+def _write_job(job, inputs, coder, preprocessing, target):
+    """Code the rows of one stored chunk and write it whole, unless that was done before."""
+    first = job.pieces[0].offset
+    last = job.pieces[-1].offset + job.pieces[-1].stop - job.pieces[-1].start
+    number = first // target.indices.chunks[0]
+    assert first % target.indices.chunks[0] == 0
+    note = None if target.done is None else os.path.join(target.done, f"{number}")
+    if note is not None and _was_done(note, number, job, inputs, target):
+        return last - first
+    parts, checksum = [], 0
+    for piece, raw in job.read(inputs):
+        checksum = _extended(checksum, raw)
+        parts.append(code_rows(raw, coder, preprocessing, piece.offset))
+    codes = join_codes(parts)
+    target.indices[first:last] = codes.indices
+    target.values[first:last] = codes.values
+    if note is not None:
+        with open(note, "w") as file:
+            file.write(f"{checksum:08x}")
+    return last - first
+
+
+def _was_done(note, number, job, inputs, target):
+    """Whether a chunk was written, is whole, and is of the samples as they are now."""
+    try:
+        with open(note) as file:
+            noted = int(file.read(), 16)
+    except (OSError, ValueError):
+        return False
+    if not all(_is_whole(array, number) for array in (target.indices, target.values)):
+        return False
+    if target.same_files:
+        return True
+    checksum = 0
+    for _, raw in job.read(inputs):
+        checksum = _extended(checksum, raw)
+    return checksum == noted
+
+
+def _extended(checksum, raw):
+    return crc32c(np.ascontiguousarray(raw).reshape(-1).view("u1"), checksum)
+
+
+def _is_whole(array, number):
+    """Whether a chunk of so many rows is there and has the checksum that it ends with."""
+    content = read(array.store, f"{array.path}/{array.metadata.encode_chunk_key((number, 0))}")
+    return (
+        content is not None
+        and len(content) > 4
+        and crc32c(content[:-4]).to_bytes(4, "little") == content[-4:]
+    )

@@ -1,0 +1,22 @@
+"""What all stores have in common: checksums, a closing record, and one error for damage."""
+
+from .checked import CheckedStore
+from .damage import DamagedStore
+from .opening import Opened, open_store
+from .reading import StoredArray, read_part
+from .record import RECORD, seal, unseal
+from .writing import compressors, write_dataset
+
+__all__ = [
+    "RECORD",
+    "CheckedStore",
+    "DamagedStore",
+    "Opened",
+    "StoredArray",
+    "compressors",
+    "open_store",
+    "read_part",
+    "seal",
+    "unseal",
+    "write_dataset",
+]
