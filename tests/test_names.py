@@ -5,10 +5,12 @@ import datetime
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+import daskksvd
 from daskksvd.rows.names import check_names
 
 ALLOWED = {
@@ -90,3 +92,33 @@ def test_lists_are_kept_exactly_or_refused(names):
         assert "names of features" in str(error)
         return
     assert found.tolist() == names and len({type(name) for name in names}) <= 1
+
+
+@pytest.mark.parametrize("names", ALLOWED.values(), ids=ALLOWED)
+def test_results_give_names_back_exactly(names, tmp_path):
+    samples = np.random.default_rng(0).standard_normal((40, 4))
+    options = {"n_components": 5, "n_nonzero_coefs": 1, "max_passes": 1, "random_state": 0}
+    if names.dtype == "float16":  # which coordinates of xarray are not
+        names = names.astype("float32")
+    given_ = xr.DataArray(samples, dims=("sample", "feature"), coords={"feature": names})
+    result = daskksvd.fit(given_, **options)
+    kept = result.dictionary.feature.values
+    assert kept.dtype.kind == names.dtype.kind
+    assert_array_equal(kept, names)
+    result.save(tmp_path / "result.zarr")
+    for _ in range(2):
+        found = daskksvd.load(tmp_path / "result.zarr")
+        assert found.dictionary.feature.dtype == kept.dtype
+        assert_array_equal(found.dictionary.feature.values, names)
+        found.save(tmp_path / "result.zarr", overwrite=True)
+    if names.dtype == "datetime64[s]":  # of years that xarray does not decode by itself
+        return
+    plain = xr.open_zarr(tmp_path / "result.zarr", consolidated=False, decode_timedelta=True)
+    assert_array_equal(plain.feature.values.astype(names.dtype), names)
+
+
+def test_names_that_cannot_be_stored_are_refused_before_a_fit():
+    stacked = xr.DataArray(np.ones((9, 2, 2)), dims=("sample", "x", "y")).stack(feature=("x", "y"))
+    for columns in (stacked, pd.DataFrame(np.ones((9, 2)), columns=["a", 1])):
+        with pytest.raises((TypeError, ValueError), match="names of features"):
+            daskksvd.fit(columns, n_components=2, n_nonzero_coefs=1)

@@ -4,11 +4,12 @@ import asyncio
 import functools
 import pickle
 
-import zarr
 from zarr.buffer.cpu import NDBuffer
 from zarr.storage import LocalStore, WrapperStore
 
 from ..running.lending import lender
+from ..stores.checked import checked_array
+from ..stores.reading import read_part
 from .blocks import native
 
 
@@ -48,8 +49,10 @@ class ZarrRows:
 
     def __init__(self, array, packing=None, token="", pickled=None):
         if isinstance(array.store, LocalStore):
-            store = _LentStore(LocalStore(array.store.root, read_only=True))
-            array = zarr.open_array(store, path=array.path, mode="r")
+            store, path = LocalStore(array.store.root, read_only=True), array.path
+            if not path:  # what is recorded of it lies in the group around it
+                store, path = LocalStore(store.root.parent, read_only=True), store.root.name
+            array = checked_array(_LentStore(store), path)
         self._array = array
         self._packing = packing
         self._token = token
@@ -61,7 +64,8 @@ class ZarrRows:
     def __getitem__(self, index):
         shape = tuple(len(range(*part.indices(n))) for part, n in zip(index, self.shape, strict=True))
         stored = lender.array(shape, self._array.dtype)
-        self._array.get_basic_selection(index, out=NDBuffer.from_numpy_array(stored))
+        out = NDBuffer.from_numpy_array(stored)
+        read_part(self._array, index, lambda part: self._array.get_basic_selection(part, out=out))
         if self._packing is not None:
             return self._packing.decode(stored)
         return stored.astype(self.dtype, copy=False)

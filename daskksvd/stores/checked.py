@@ -1,11 +1,12 @@
 """A Zarr store that refuses to give out a chunk that is not what was written."""
 
+import zarr
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import WrapperStore
 
 from .damage import DamagedStore, damaged, rewritten
 from .keys import chunk_number, crc32c, joined, local_root, place_of
-from .record import CHECKSUM_BYTES, RECORD, parse
+from .record import CHECKSUM_BYTES, RECORD, parse, read_record
 
 _records: dict = {}
 """Closing records by store and digest, so that tasks of a process read each once."""
@@ -114,6 +115,23 @@ class CheckedStore(WrapperStore):
         if record is not None and record.digest != self.digest:
             return rewritten(place_of(self._store, self.prefix).rstrip("/"))
         return damaged(place_of(self._store, key), wrong)
+
+
+def checked_array(store, path):
+    """A Zarr array to read from, compared with the closing record of its group, if that has one.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+    path : str
+        Of the array in it.
+    """
+    prefix, _, name = path.rpartition("/")
+    record = read_record(store, prefix)
+    if record is not None and name in record.arrays:
+        store = CheckedStore(store, prefix, record.digest, by_codec=(name,))
+        store.record = record
+    return zarr.open_array(store, path=path, mode="r")
 
 
 def wrong_chunk(content, entry, number, whole=True):
