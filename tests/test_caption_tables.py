@@ -99,6 +99,8 @@ def test_cells_that_are_no_captions_are_told(tmp_path):
         "line 4": "names no image in the column image",
         "line 5": "has no caption in the column caption (of c.png)",
     }
+    by_name, broken = read(tmp_path / "t.jsonl", '{"image": "a.png", "caption": ["x", 4, null]}')
+    assert by_name == {"a.png": ("x",)} and broken["line 1"].startswith("has a int (4)")
     values = [None, float("nan"), 3, True, 2.5, [], ["x", None], {"a": 1}, [4]]
     text = "\n".join(json.dumps({"image": f"{n}.png", "caption": value}) for n, value in enumerate(values))
     by_name, broken = read(tmp_path / "t.jsonl", text + '\n{"image": "9.png"}')

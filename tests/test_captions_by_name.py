@@ -4,12 +4,15 @@ import json
 import unicodedata
 import warnings
 
+import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_sources import listed, png
 
+import daskksvd
 from daskksvd.captions.names import Names
 from daskksvd.embedding.sources import Failure, open_source
 from daskksvd.labelling import open_captions
@@ -283,6 +286,37 @@ def test_a_text_beside_each_image(folder):
     assert items[1].missing.startswith("b.json is no JSON") and items[2].missing is None
     (folder / "captions.csv").write_text("file,caption\nb.png,said\n")  # a file of captions comes first
     assert [item.captions for item in listed(folder)] == [(), ("said",), ()]
+
+
+# --- labels ------------------------------------------------------------------------------------------------
+
+
+def test_labels_by_name_are_those_by_row(tmp_path):
+    rng = np.random.default_rng(0)
+    n = 400
+    codes = sp.random(n, 6, 0.4, "csr", random_state=0)
+    said = [["a dog", "a cat", "a red cow", "two birds"][int(rng.integers(4))] for _ in range(n)]
+    rows = pd.DataFrame({"row": range(n), "caption": said})
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    wanted = daskksvd.label(codes, tmp_path / "rows.csv", min_df=5)
+    names = [f"val2014/COCO_val2014_{number:012d}.jpg" for number in range(n)]
+    order = rng.permutation(n)
+    coco = {
+        "images": [{"id": int(k), "file_name": names[k].rpartition("/")[2]} for k in order],
+        "annotations": [{"image_id": int(k), "caption": said[k]} for k in order[::-1]],
+    }
+    coco["images"].append({"id": n, "file_name": "elsewhere.jpg"})
+    coco["annotations"].append({"image_id": n, "caption": "a dog"})
+    path = write(tmp_path / "captions_val2014.json", json.dumps(coco))
+    with pytest.warns(UserWarning, match="1 of 401 lines of captions are of no row of the codes"):
+        found = daskksvd.label(codes, path, min_df=5, embeddings=names)
+    assert found.attrs["n_unknown_lines"] == 1
+    for name in wanted.data_vars:
+        np.testing.assert_array_equal(found[name].values, wanted[name].values)
+    with pytest.raises(ValueError, match="give embeddings"):
+        daskksvd.label(codes, path)
+    with pytest.raises(ValueError, match="embeddings has 399 names, codes have 400 rows"):
+        daskksvd.label(codes, path, embeddings=names[1:])
 
 
 # --- nothing is lost --------------------------------------------------------------------------------------

@@ -79,17 +79,17 @@ def spoken(values, columns):
     -------
     captions : tuple of str
     reason : str or None
-        Why there are none.
+        Why there are none, or what is no text among them.
     """
     captions = clean_captions(values[0]) if len(values) == 1 else clean_captions(values)
-    if captions:
+    if captions and all(value is None or isinstance(value, str) for value in values):
         return captions, None
     column = ", ".join(columns)
     for value in _cells(values):
         if value is not None and not isinstance(value, (str, bytes, dict)) and not _is_nan(value):
             what = f"{type(value).__name__} ({value!r})"
-            return (), f"has a {what} in the column {column}; it must be text"
-    return (), f"has no caption in the column {column}"
+            return captions, f"has a {what} in the column {column}; it must be text"
+    return captions, None if captions else f"has no caption in the column {column}"
 
 
 def _cells(values):

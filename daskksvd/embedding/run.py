@@ -81,7 +81,8 @@ def embed(
         Short side in pixels to resize to before the crop; False where images
         are prepared already. By default what the model says.
     captions : str or path, optional
-        File with captions (csv, tsv, jsonl, parquet) of a folder of images.
+        File with captions (csv, tsv, txt, jsonl, json, parquet) of a folder of images. Without it
+        files beside the images are read, ``a.txt`` or ``a.json`` for ``a.jpg``.
     split, config, data_revision : str, optional
         Of a Hugging Face data set; the split is ``"train"`` by default.
     image_column, url_column : str, optional

@@ -216,9 +216,15 @@ def ids_of(embeddings, n):
         from ..embedding import open_embeddings
 
         embeddings = open_embeddings(embeddings)
+    if embeddings is None:
+        return None
     ids = getattr(embeddings, "sample", None)
-    if ids is not None and len(ids) != n:
-        raise ValueError(f"embeddings has {len(ids):,} samples, codes have {n:,}; they must be of the same")
+    n_names = len(embeddings if ids is None else ids)
+    if n_names != n:
+        what = "names" if ids is None else "samples"
+        raise ValueError(
+            f"embeddings has {n_names:,} {what}, codes have {n:,} rows; they must be of the same images"
+        )
     return ids
 
 

@@ -12,6 +12,14 @@ from ...constants import CAPTION_BYTES
 STEMS = ("captions", "metadata")
 """With `ENDINGS` the names by which a captions file is found in a folder, the first first."""
 
+_FOUND = [
+    stem + ending + packed
+    for stem in STEMS
+    for packed in ("", *PACKED)
+    for ending in ENDINGS
+    if (stem, ending) != ("metadata", ".json")  # which may be about anything
+]
+
 TEXTS = (".txt", ".caption", ".cap")
 """Endings of files beside an image that have a caption a line, the best first."""
 
@@ -21,8 +29,8 @@ def find_files(folder):
     found = []
     for where, folders, files in os.walk(folder):
         folders.sort()
-        names = (stem + ending + packed for stem in STEMS for packed in ("", *PACKED) for ending in ENDINGS)
-        name = next((name for name in names if name in files), None)
+        there = set(files)
+        name = next((name for name in _FOUND if name in there), None)
         if name is not None:
             found.append(os.path.join(where, name))
     return found

@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 
-from ...captions.cleaning import captions_of
+from ...captions.cleaning import captions_of, spoken
 from ...captions.columns import FILE_NAMES, find, is_url
 from ...captions.names import Names
 from ...captions.reading import name_of
@@ -160,7 +160,8 @@ class TableSource(Source):
                 known = values.values[0] is not None and not isinstance(image, Failure)
                 image = Failure(values.reason if known else f"{values.reason}; {image.reason}")
                 name, lost = None, lost or int(not captions)
-            yield Item(position, name or f"{file}: {place}", image, captions, lost=lost)
+            missing = None if broken or captions else spoken(values[1:], self._columns.captions)[1]
+            yield Item(position, name or f"{file}: {place}", image, captions, lost=lost, missing=missing)
 
     def _image(self, value):
         """What the item is called, and its image."""
