@@ -10,7 +10,7 @@ import scipy.sparse
 import sparse
 import xarray as xr
 import zarr
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 from numpy.testing import assert_array_equal
 
 import daskksvd
@@ -80,6 +80,20 @@ def test_masked_rows_are_refused_with_their_number(kind, route, result, tmp_path
 def test_masks_are_seen_on_a_cluster(kind, route, result, cluster, tmp_path):
     with pytest.raises(ValueError, match="masked values"):
         routes.on_cluster(cluster)[route](MASKED[kind](), result, tmp_path)
+
+
+def test_masks_are_seen_where_a_cluster_has_the_chunks(result, cluster):
+    with Client(cluster) as client:
+        array = client.persist(MASKED["dask"]())
+        for read in (
+            lambda: routes.learned(array, client=client),
+            lambda: routes.learned(array, client=client, persist=False),
+            lambda: result.score(array, client=client),
+            lambda: result.encode(array).compute(),
+            lambda: result.encode(array.rechunk((100, 6))).compute(),
+        ):
+            with pytest.raises(ValueError, match="masked values"):
+                read()
 
 
 @pytest.mark.parametrize("route", routes.ROUTES)

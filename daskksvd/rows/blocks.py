@@ -1,5 +1,6 @@
 """Blocks of arrays that others made, checked whenever one is read: type, shape, byte order, masks."""
 
+import sys
 from typing import NamedTuple
 
 import dask.array as da
@@ -125,7 +126,11 @@ def check_block(block, declared):
     if np.can_cast(dtype, declared.dtype, "safe"):
         dtype = declared.dtype
     block = block.astype(dtype, copy=False)
-    return block if np.ma.is_masked(block) else np.asarray(block)
+    if not np.ma.is_masked(block):
+        return np.asarray(block)
+    if "distributed" in sys.modules:
+        from . import masks  # noqa: F401  which are kept from here on
+    return block
 
 
 def plain(block, first=0, name="array"):

@@ -17,6 +17,7 @@ from dask.core import reverse_dict, toposort
 from dask.typing import Key
 
 from .blocks import check_block, plain
+from .underlying import is_future
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def take_apart(array, move_arrays):
     placed: dict[Key, Any] = {}
     graph = {}
     for key, node in dict(array.__dask_graph__()).items():
-        if _is_future(node):
+        if is_future(node):
             placed[key] = node
         else:
             graph[key] = node
@@ -156,10 +157,6 @@ def take_apart(array, move_arrays):
             needs |= dependencies[inner] & stop
         chunks.append(Chunk(part, key, tuple(sorted(needs, key=str)), first_row))
     return Layout(chunks, common, sorted(edge, key=str), placed)
-
-
-def _is_future(node):
-    return hasattr(node, "client") and hasattr(node, "key")
 
 
 def _feeds(key, dependents, graph):

@@ -123,4 +123,6 @@ def check_chunks(array, listing, name="array", rows=None):
 
 def _place(array):
     root = local_root(array.store)
-    return repr(os.path.join(root, array.path) if root is not None else str(array.store_path))
+    return repr(
+        os.path.normpath(os.path.join(root, array.path)) if root is not None else str(array.store_path)
+    )

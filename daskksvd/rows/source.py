@@ -16,7 +16,7 @@ from .names import check_names
 from .npy import NpyFile
 from .opening import array_of_group, open_path, zarr_dims, zarr_names
 from .stored import StoredRows, is_stored
-from .underlying import rows_read, zarr_arrays
+from .underlying import clients, rows_read, zarr_arrays
 
 MEMORY_CHUNK_BYTES = 16 * 2**20
 
@@ -147,7 +147,7 @@ def as_rows(array, name="array", missing_chunks="error"):
         local_path = array.path
         array = da.from_array(array, chunks=(_memory_rows(array), array.shape[1]), inline_array=True)
     elif is_dask_frame(array):
-        names = frame_names(array) if array.ndim == 2 else None
+        names = _column_names(array) if array.ndim == 2 else None
         array = frame_as_dask(array, name)
     elif isinstance(array, da.Array):
         _check(array, name)
@@ -160,7 +160,7 @@ def as_rows(array, name="array", missing_chunks="error"):
         array = checked(da.from_array(array, chunks=chunks, inline_array=True, asarray=False), name)
     else:
         if is_frame(array):
-            names = frame_names(array)
+            names = _column_names(array)
         array = _in_memory(array, name)
         here = True
         array = _native(as_dask(array, _memory_rows(array)), name)
@@ -185,12 +185,19 @@ def in_memory(array, name="array"):
         return array, None
     import pandas as pd
 
-    names = list(frame_names(array))
+    names = _column_names(array)
     simple = isinstance(array, pd.DataFrame) and len({str(dtype) for dtype in array.dtypes}) == 1
     if not simple or not isinstance(array.dtypes.iloc[0], np.dtype):
-        array = pd.DataFrame(frame_values(array, name), columns=names)
+        array = pd.DataFrame(frame_values(array, name), columns=list(frame_names(array)))
+    names = names or []
     compared = all(isinstance(label, str) for label in names) or all(type(label) is int for label in names)
-    return array, names if compared else None
+    return array, names if names and compared else None
+
+
+def _column_names(frame):
+    """Names of the columns; None where pandas has numbered them."""
+    names = list(frame_names(frame))
+    return None if names == list(range(len(names))) else names
 
 
 def _refuse_masked(array, name):
@@ -257,6 +264,10 @@ def _from_zarr(array, name, missing_chunks):
 
 def _from_dask(array, name, missing_chunks):
     """A Dask array whose blocks are checked when they are read, and the Zarr arrays below it now."""
+    for client in clients(array):
+        from .masks import keep_masks
+
+        keep_masks(client)
     tokens = []
     for stored in zarr_arrays(array):
         listing = list_files(stored)

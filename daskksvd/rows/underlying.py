@@ -1,4 +1,4 @@
-"""Zarr arrays that a Dask array reads, and which of their rows."""
+"""What a Dask array is made of: Zarr arrays and which of their rows, clusters that hold blocks."""
 
 import numpy as np
 from dask._task_spec import DataNode, TaskRef
@@ -26,18 +26,30 @@ def zarr_arrays(array):
         Two-dimensional.
     """
     found = {}
+    for value in _values(array):
+        stored = _stored(value)
+        if stored is not None and stored.ndim == 2:
+            found[id(stored)] = stored
+    return list(found.values())
+
+
+def clients(array):
+    """Clients of the clusters that hold blocks of a Dask array, or of what it is made of."""
+    return list({id(value.client): value.client for value in _values(array) if is_future(value)}.values())
+
+
+def is_future(value):
+    """Whether a node of a graph lies on a cluster."""
+    return hasattr(value, "client") and hasattr(value, "key")
+
+
+def _values(array):
+    """What layers of a graph refer to that is in no task."""
     for layer in array.__dask_graph__().layers.values():
         if isinstance(layer, Blockwise):
-            values = (value for value, index in layer.indices if index is None)
+            yield from (value for value, index in layer.indices if index is None)
         elif isinstance(layer, MaterializedLayer):
-            values = (part for node in layer.mapping.values() for part in _parts(node))
-        else:
-            continue
-        for value in values:
-            stored = _stored(value)
-            if stored is not None and stored.ndim == 2:
-                found[id(stored)] = stored
-    return list(found.values())
+            yield from (part for node in layer.mapping.values() for part in _parts(node))
 
 
 def rows_read(array, stored):
@@ -46,7 +58,7 @@ def rows_read(array, stored):
     keys = {key for key, node in graph.items() if _stored(node) is stored}
     rows = []
     for node in graph.values():
-        parts = list(_parts(node))
+        parts = [part.value if isinstance(part, DataNode) else part for part in _parts(node)]
         if not any(_refers(part, keys, stored) for part in parts) or _stored(node) is stored:
             continue
         index = [part for part in parts if isinstance(part, tuple) and part and isinstance(part[0], slice)]

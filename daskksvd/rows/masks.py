@@ -1,0 +1,25 @@
+"""Masks stay with arrays that `distributed` sends: it takes masked arrays for plain ones, and drops the mask.
+
+To import this module mends that in this process: such arrays are left to pickle.
+"""
+
+import numpy as np
+from distributed.protocol import dask_serialize
+
+
+def _leave_to_pickle(array):
+    raise NotImplementedError("the next way to serialise is taken, which is pickle")
+
+
+dask_serialize.dispatch(np.ma.MaskedArray)  # looked up as a plain array before, and remembered so
+dask_serialize.register(np.ma.MaskedArray, _leave_to_pickle)
+
+
+def keep_masks(client):
+    """Mend all workers of a `distributed.Client` that may hold masked arrays."""
+    if client.status == "running" and not client.asynchronous:
+        client.run(_mended)
+
+
+def _mended():
+    """Nothing: to send this function imports the module."""
