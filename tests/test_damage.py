@@ -20,6 +20,7 @@ from daskksvd.stores import DamagedStore
 from daskksvd.view import build_atom_index, open_atom_index
 
 N, D, M = 2500, 6, 8
+MODEL = ("name", "architecture", "pooling", "layer", "precision")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,9 @@ def write_embeddings(folder, n=40):
     vectors = rng.standard_normal((n, D)).astype("float16")
     vectors[:8] = 0  # one chunk of fill values
     writer = Writer(
-        os.fspath(folder), {"model": {"name": "made up"}, "source": {"type": "list"}, "form": {}}, n
+        os.fspath(folder),
+        {"model": dict.fromkeys(MODEL, "made up"), "source": {"type": "list"}, "form": {}},
+        n,
     )
     writer.settle(chunk_rows=8, batch_size=10, thumbnails=32)
     for low in range(writer.begin, n, 10):

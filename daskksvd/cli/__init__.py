@@ -9,6 +9,7 @@ import re
 import click
 
 from .. import __version__
+from .check import check_command
 from .demo import demo_command
 from .embed import embed_command
 from .encode import encode_command
@@ -95,7 +96,7 @@ def main(traceback):
 
 COMMANDS = (
     demo_command, embed_command, fit_command, encode_command, label_command, words_command, atom_command,
-    view_command, report_command, info_command,
+    view_command, report_command, info_command, check_command,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

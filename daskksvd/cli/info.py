@@ -53,7 +53,8 @@ def info_command(path, as_json):
     For embeddings that is which model made them of what, and how many images
     were skipped and why. For a result or a checkpoint that is how the error went down, pass by pass,
     and all settings; for samples and codes, their shape, chunks and size. No
-    samples are read; of codes at most 131,072 rows are, to count nonzeros.
+    samples are read; of codes at most 131,072 rows are, to count nonzeros. A store
+    that lacks a file is refused; "daskksvd check" reads all of it.
 
     \b
     Columns of the table of passes:
@@ -74,14 +75,18 @@ def describe(path):
     """What lies at ``path``, as plain values that JSON can hold."""
     import zarr
 
-    from ..coding.store import SCHEMA
-    from ..files import exists
+    from ..coding.store import SCHEMA, open_codes
+    from ..files import absolute, exists
+    from ..labelling.store import open_labels
     from ..result import FORMAT, load
     from ..rows.opening import EMBEDDINGS
+    from ..stores import DamagedStore
     from ..tracking import load_checkpoint
 
     if not exists(path):
         raise FileNotFoundError(f"{path}: there is no such file or store")
+    if path.startswith(("~", "file:")):
+        path = absolute(path)
     if path.endswith(".npy"):
         return describe_samples(path)
     if os.path.isdir(os.path.join(path, EMBEDDINGS)):
@@ -89,17 +94,41 @@ def describe(path):
     try:
         if os.path.isfile(path) and not path.endswith(".zip"):
             return {"kind": "checkpoint", "path": path, **describe_checkpoint(*load_checkpoint(path))}
-        store = zarr.open(path, mode="r")
+        store = opened(path)
+    except DamagedStore:
+        raise
     except Exception as error:
         raise ValueError(f"{path} is neither a Zarr store nor a .npy file nor a checkpoint") from error
-    on_disk = {"path": path, "bytes": disk_bytes(path)}
+    on_disk = {"path": path, "bytes": disk_bytes(path), "checksums": checksums(store)}
     if store.attrs.get("format") == FORMAT:
         return {"kind": "result", **on_disk, **describe_result(load(path))}
     if store.attrs.get("format") == "daskksvd.labels":
+        open_labels(path)
         return {"kind": "labels", **on_disk, **describe_labels(store)}
     if isinstance(store, zarr.Group) and set(SCHEMA) <= set(store):
+        if store.attrs.get("complete"):
+            open_codes(path)
         return {"kind": "codes", **on_disk, **describe_codes(store)}
     return describe_samples(path)
+
+
+def opened(path):
+    """The Zarr group or array at a path; what is read of a group is compared with its record."""
+    import zarr
+
+    from ..stores import DamagedStore, open_store
+
+    try:
+        return open_store(path).group
+    except DamagedStore:
+        raise
+    except ValueError:
+        return zarr.open(path, mode="r")
+
+
+def checksums(store):
+    """Whether a store of ours has checksums; one that an earlier version wrote has none."""
+    return getattr(store.store, "digest", None) is not None
 
 
 def describe_embeddings(path):
@@ -109,6 +138,7 @@ def describe_embeddings(path):
     model = found.attrs["model"]
     return {
         "complete": found.attrs["complete"],
+        "checksums": checksums(found._group),
         "shape": list(found.array.shape),
         "dtype": found.attrs["dtype"],
         "model": model,
@@ -232,6 +262,10 @@ def as_text(facts):
         if facts["reasons"]:
             rows = [f"  {count:,}  {why}" for why, count in facts["reasons"].items()]
             parts.append("\n".join(["Skipped", *rows]))
+    if facts.get("checksums") is not None:
+        lines["checksums"] = (
+            "yes, and no file is missing" if facts["checksums"] else "none: an earlier version's"
+        )
     if facts.get("complete") is False:
         again = {"codes": "Code again with --overwrite", "embeddings": "Embed again, to go on"}
         advice = f"Not complete: writing was broken off. {again[facts['kind']]}."
