@@ -141,7 +141,7 @@ def test_options_agree_with_label():
     for name, parameter in inspect.signature(daskksvd.label).parameters.items():
         if name in values and name not in ("words", "codes", "captions", "phrases", "max_df"):
             assert values[name] == parameter.default, name
-    extra = "result out table graph best language samples scheduler overwrite"
+    extra = "result out table graph best language as_written segment samples scheduler overwrite"
     missing = set(inspect.signature(daskksvd.label).parameters) - set(values)
     assert missing == {"tokenizer", "client", "test", "checkpoint"}
     assert set(values) - set(inspect.signature(daskksvd.label).parameters) == set(extra.split())

@@ -1,7 +1,9 @@
 """``daskksvd label``, ``words`` and ``atom``: what atoms mean, in words."""
 
+import contextlib
 import functools
 import os
+import warnings
 
 import click
 
@@ -61,6 +63,12 @@ OPTIONS = [
     ),
     click.Option(["--best"], type=click.IntRange(min=0), default=20, help="Atoms to print, the best first."),
     click.Option(["--language"], default="en", help="Language of the captions, as a code."),
+    click.Option(["--as-written"], is_flag=True, help="Count words as written, not in their base forms."),
+    click.Option(
+        ["--segment"],
+        type=click.Choice(["words", "bigrams"]),
+        help="Part scripts without spaces into words (zh, ja and th, by packages) or pairs of characters.",
+    ),
     click.Option(["--words"], metavar="FILE", help="Count these words only: a text file, one a line."),
     click.Option(["--phrases"], metavar="FILE", help="Count these expressions too: one a line."),
     click.Option(["--min-df"], type=Bound(), help="Least samples with a word. [default: 20 and 1 %]"),
@@ -87,13 +95,46 @@ OPTIONS = [
 ]
 
 
+ADVICE = {
+    "tokenizer=Tokenizer('zh')": "--language zh",
+    "Tokenizer(segment='bigrams')": "--segment bigrams",
+    "segment='bigrams'": "--segment bigrams",
+    "segment='words'": "--segment words",
+    "lemmatize=False": "--as-written",
+}
+"""What messages advise, and the options that do it."""
+
+
+@contextlib.contextmanager
+def told_by_options():
+    """Errors and warnings about words name options of the command."""
+
+    def translated(message):
+        for said, option in ADVICE.items():
+            message = message.replace(said, option)
+        return message
+
+    def show(message, category, *where, **more):
+        shown(category(translated(str(message))), category, *where, **more)
+
+    shown, warnings.showwarning = warnings.showwarning, show
+    try:
+        yield
+    except (ValueError, ImportError) as error:
+        if type(error) not in (ValueError, ImportError) or translated(str(error)) == str(error):
+            raise
+        raise type(error)(translated(str(error))) from error
+    finally:
+        warnings.showwarning = shown
+
+
 @click.command(
     "label", params=OPTIONS, short_help="Name atoms with words of captions.", epilog=LABEL_EXAMPLES
 )
 def label_command(
-    result, captions, codes, samples, sample_ids, embeddings, out, table, graph, best, language, words,
-    phrases, min_df, max_df, occurrence, missing, rank_by, top, alpha, min_uses, min_joint, scheduler,
-    overwrite,
+    result, captions, codes, samples, sample_ids, embeddings, out, table, graph, best, language, as_written,
+    segment, words, phrases, min_df, max_df, occurrence, missing, rank_by, top, alpha, min_uses, min_joint,
+    scheduler, overwrite,
 ):  # fmt: skip
     """Say in words what the atoms in RESULT mean, by the captions of samples.
 
@@ -141,9 +182,10 @@ def label_command(
     listed = read_lines(words, "--words")
     phrases = read_lines(phrases, "--phrases") or []
     phrases += [word for word in listed or () if len(word.split()) > 1]
-    tokenizer = Tokenizer(language, phrases=phrases)
+    with told_by_options():
+        tokenizer = Tokenizer(language, phrases=phrases, lemmatize=not as_written, segment=segment)
     checkpoint = None if "://" in absolute(out) else checkpoint_path(absolute(out))
-    with connected(scheduler) as client:
+    with told_by_options(), connected(scheduler) as client:
         found = find_codes(loaded, result, captions, codes, samples)
         call = functools.partial(
             label,

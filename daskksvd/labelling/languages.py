@@ -1,6 +1,7 @@
 """What differs between languages: capitals, apostrophes, stop words, base forms."""
 
 import functools
+import importlib.util
 import re
 import unicodedata
 
@@ -98,6 +99,10 @@ def default_stop_words(language):
     """Stop words of a language, in small letters; none where no list is known."""
     if language == "en":
         return english.STOP_WORDS
+    if language == "th" and importlib.util.find_spec("pythainlp"):
+        from pythainlp.corpus import thai_stopwords
+
+        return thai_stopwords()
     import stop_words
 
     try:

@@ -52,6 +52,9 @@ JOINER = regex.compile(rf"(?<![\p{{M}}{_SPELT}])[\u200c\u200d]")
 """Joiners, but for those in scripts that spell with them."""
 
 CLUSTER = regex.compile(r"\X")
+SPLIT_AM = {"\u0e4d\u0e32": "\u0e33", "\u0ecd\u0eb2": "\u0eb3"}
+"""A vowel of Thai and of Lao, which NFKC writes as two signs and all words as one."""
+
 DOTTED = regex.compile("İ")
 CAPITAL_I = regex.compile("[Iİ]")
 UZBEK = regex.compile(r"(?<=[oOgG])['’‘`ʼ]")
@@ -204,6 +207,9 @@ def _one_form(text, language, pieces, edit):
     if "\u200c" in text or "\u200d" in text:
         text = edit.sub(JOINER, "", text)
     text = edit.normalize(text)
+    for signs, vowel in SPLIT_AM.items():
+        if signs in text:
+            text = edit.sub(regex.compile(signs), vowel, text)
     if "İ" in text and language not in DOTLESS:
         text = edit.sub(DOTTED, "i", text)  # small letters of it are two characters
     return edit.part(UNSPACED, pieces, text) if pieces else text

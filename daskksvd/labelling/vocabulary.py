@@ -155,8 +155,8 @@ def warn_of_unparted(counter, tokenizer):
         return None
     said = (
         f"most letters are of a script without spaces between words, and language={tokenizer.language!r} "
-        "does not part them: whole phrases count as words; pass language='zh', 'ja', 'th', 'lo', 'km' or "
-        "'my', or segment='bigrams' to count pairs of characters"
+        "does not part them: whole phrases count as words; pass tokenizer=Tokenizer('zh') (or 'ja', 'th', "
+        "'lo', 'km', 'my'), or Tokenizer(segment='bigrams') to count pairs of characters"
     )
     warnings.warn(said, stacklevel=3)
     return said
