@@ -17,6 +17,7 @@ from ..constants import (
 )
 from ..result import Result
 from ..rows import Preprocessing, as_rows, cut_pieces, preprocess, run_survey
+from ..rows.underlying import clients
 from ..running import make_runner
 from ..running.blas import blas_for
 from ..running.memory import check_memory, coder_bytes, task_bytes
@@ -315,6 +316,8 @@ def keep_in_memory(rows, client, persist):
     """Load a small array, or any if asked to, so that it is read only once."""
     if persist is None:
         persist = rows.array.nbytes <= IN_MEMORY_BYTES
+    if client is None and not rows.in_memory and clients(rows.array):
+        return rows  # whose preparation tells that a client is needed
     if persist and not rows.in_memory:
         array = client.persist(rows.array) if client is not None else rows.array.persist(scheduler="threads")
         return type(rows)(array, rows.feature_names, dims=rows.dims)

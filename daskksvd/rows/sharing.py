@@ -1,5 +1,6 @@
 """Tasks that run side by side in one process read a chunk once between them."""
 
+import os
 import threading
 import weakref
 
@@ -10,6 +11,16 @@ from .blocks import plain
 _lock = threading.Lock()
 _reading: dict = {}
 _held: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
+
+
+def _after_fork():
+    global _lock
+    _lock = threading.Lock()  # threads that held locks stayed behind
+    _reading.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def read_shared(chunk, inputs, masked=False):

@@ -2,6 +2,7 @@
 
 import abc
 import itertools
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -188,6 +189,15 @@ def run_job(function, job, inputs, *shared):
 _TO_MAKE = "daskksvd.to_make"
 _made: dict = {}
 _making = threading.Lock()
+
+
+def _after_fork():
+    global _making
+    _making = threading.Lock()  # a thread that held the other stayed behind
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def to_make(token, function, arguments):

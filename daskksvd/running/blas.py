@@ -2,15 +2,24 @@
 
 import contextlib
 import functools
+import os
 import threading
 
 import threadpoolctl
 
 from ..constants import THREADED_PRODUCT
 
-_lock = threading.Lock()
-_inside = 0
-_holder = None
+
+class _Limit:
+    """How many tasks are inside, and who holds the limit for them."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.holder = None
+
+
+_limit = _Limit()
 
 
 @functools.cache
@@ -25,19 +34,30 @@ def single_threaded_blas():
     The limit is the process's, not the thread's, so the first task in sets
     it and the last one out lifts it. Between tasks the driver has all cores.
     """
-    global _inside, _holder
-    with _lock:
-        if _inside == 0:
-            _holder = _Holder()
-        _inside += 1
+    limit = _limit
+    with limit.lock:
+        if limit.inside == 0:
+            limit.holder = _Holder()
+        limit.inside += 1
     try:
         yield
     finally:
-        with _lock:
-            _inside -= 1
-            if _inside == 0:
-                _holder.release()
-                _holder = None
+        if limit is _limit:  # else this process was forked meanwhile, without its threads
+            with limit.lock:
+                limit.inside -= 1
+                if limit.inside == 0:
+                    limit.holder.release()
+                    limit.holder = None
+
+
+def _after_fork():
+    """A forked process has no threads but one: whoever held the lock or the limit is not there."""
+    global _limit
+    _limit = _Limit()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Holder(threading.Thread):

@@ -20,6 +20,21 @@ _INLINE_BYTES = 50_000
 """Values up to this size travel inside the tasks."""
 
 
+def leave_thread():
+    """Where this is called by a task of a worker, let other tasks have its thread; returns whether so.
+
+    A task that waits for others on the same worker would keep them waiting.
+    """
+    from distributed import secede
+    from distributed.threadpoolexecutor import thread_state as pool
+    from distributed.utils import thread_state as task
+
+    inside = hasattr(task, "start_time") and getattr(pool, "proceed", False)
+    if inside:
+        secede()
+    return inside
+
+
 class ClusterRunner(Runner):
     """Submits tasks to a `distributed.Client` that the user brings."""
 
@@ -36,6 +51,7 @@ class ClusterRunner(Runner):
         if client.status != "running":
             raise ValueError(f"client is {client.status}; it must be connected to a scheduler")
         self.client = client
+        self._left_thread = leave_thread()
         self._token = uuid.uuid4().hex[:8]
         self._count = 0
         # only those that somebody waits for: workers keep what a handle refers to
@@ -134,6 +150,11 @@ class ClusterRunner(Runner):
         self.forget()
         if self.client.status == "running":
             self.client.run(let_go, on_error="ignore")
+        if self._left_thread:
+            from distributed import rejoin
+
+            rejoin()
+            self._left_thread = False
 
     def _lost_workers_named(self):
         return _LostWorkersNamed(self)

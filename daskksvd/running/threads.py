@@ -1,6 +1,7 @@
 """Tasks on threads of this process."""
 
 import contextlib
+import importlib
 import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +11,20 @@ import dask.threaded
 from .base import Runner
 from .lending import lender
 from .memory import available_bytes
+
+
+def _forget_threads():
+    """Let Dask start new threads in a forked process: it would wait for ever for those that stayed behind."""
+    tokenising = importlib.import_module("dask.tokenize")  # ``dask.tokenize`` may be the function
+    if hasattr(tokenising, "tokenize_lock"):
+        tokenising.tokenize_lock = type(tokenising.tokenize_lock)()
+    dask.threaded.default_pool = None
+    dask.threaded.pools.clear()
+    dask.threaded.pools_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
 
 
 class ThreadRunner(Runner):
