@@ -9,6 +9,7 @@ import pytest
 from daskksvd.captions.reading import read_captions
 from daskksvd.captions.separated import Broken
 from daskksvd.captions.tables import open_table
+from daskksvd.labelling import open_captions
 
 
 def read(path, text, encoding="utf-8", **options):
@@ -228,3 +229,41 @@ def test_many_quotes_that_do_not_match(tmp_path):
     assert all(
         found == (f"a dog {n}" if n % 3 else f"a {n} dog",) for n, found in enumerate(by_name.values())
     )
+
+
+@pytest.mark.parametrize(
+    "name, text, reason",
+    [
+        ("t.csv", "", r"\(there is no header line\)"),
+        ("t.csv", "one line of any text\n", "no header line and 1 columns; give it a first line"),
+        ("t.csv", "p,q\n1,2\n", "no column that looks like the name of an image file.* are p, q"),
+        ("t.jsonl", "", r"\(it is empty\)"),
+        ("t.jsonl", '["a.png", "x"]\n', r"\(line 1 is a list; it must be an object\)"),
+        ("t.json", "{}", r"\(it is empty\)"),
+        ("t.json", "[]", r"\(it is empty\)"),
+        ("t.json", "3", "it is a int; it must be an array or an object"),
+        ("t.json", "{broken", "it is no JSON"),
+        ("t.json", '{"version": 3}', "it has the keys version, and none has a list of objects"),
+        ("t.doc", "x", r"its name must end in \.csv"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_the_reason(tmp_path, name, text, reason):
+    with pytest.raises(ValueError, match=reason):
+        read(tmp_path / name, text)
+
+
+def test_what_is_not_packed(tmp_path):
+    (tmp_path / "t.csv.gz").write_text("image,caption\na.png,x\n")
+    with pytest.raises(
+        ValueError, match=r"^captions='[^']*t\.csv\.gz' is cut short or damaged \(Not a gzipped"
+    ):
+        read_captions(str(tmp_path / "t.csv.gz"))
+
+
+def test_keys_are_whole_numbers(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(f"row,caption\n{10**20},a\n 1 ,b\n2.0,c\n2.5,d\n1_0,e\nTrue,f\n,g\n-1,h\n")
+    with pytest.warns(UserWarning, match="5 lines of captions cannot be used") as said:
+        part = open_captions(path).in_memory()
+    assert part.sample.tolist() == [-1, 1, 2] and part.caption.tolist() == ["h", "b", "c"]
+    assert "line 5 has '2.5' in the column row; it must be a whole number" in str(said[0].message)

@@ -124,6 +124,17 @@ def test_the_same_words_by_every_route(folder, tmp_path, name):
         open_captions(path)
 
 
+def test_the_column_that_names_the_images_is_found(tmp_path):
+    """An id may be anything; the address is what a table of URLs was embedded by."""
+    rows = [
+        {"id": n, "image_id": 7 * n, "image_url": f"{URL}{n + 1}.jpg", "caption": f"c{n}"} for n in range(9)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    for names in ([f"{URL}{n + 1}.jpg" for n in range(9)], [f"{7 * n:06d}.png" for n in range(9)]):
+        part = open_captions(tmp_path / "t.csv", embeddings=names).in_memory()
+        assert part.sample.tolist() == list(range(9)) and part.caption.tolist() == [f"c{n}" for n in range(9)]
+
+
 def test_frames_by_name():
     frame = pd.DataFrame(by_image())
     for table in (frame, frame.explode("caption")):

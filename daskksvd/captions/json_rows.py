@@ -4,6 +4,7 @@ import itertools
 import json
 
 from .columns import FILE_NAMES, URL_NAMES, find, find_captions, is_known
+from .names import has_image_suffix
 from .separated import Broken
 from .text import read_lines, read_whole
 
@@ -42,7 +43,9 @@ class JsonRows:
         self._rows = None
         if not lines or _is_array(path, where):
             self._rows = _whole(path, where)
-        first = itertools.islice(self._all(quiet=True), _PEEK)
+        first = list(itertools.islice(self._all(quiet=True), _PEEK))
+        if not any(isinstance(row, dict) for _, row in first):
+            raise ValueError(" ".join(first[0]) if first else "it is empty")
         self.columns = list(dict.fromkeys(key for _, row in first if isinstance(row, dict) for key in row))
 
     def rows(self, names, captions=()):
@@ -112,6 +115,10 @@ def _rows(value):
             return _coco(images, notes)
         if any("sentences" in image for image in images):
             return _karpathy(images)
+    if not value:
+        raise ValueError("it is empty")
+    if all(map(has_image_suffix, value)):
+        return [(f"element {key}", {"image": key, "caption": one}) for key, one in value.items()]
     by_column = _by_column(value)
     if by_column is not None:
         return by_column

@@ -2,20 +2,29 @@
 
 import itertools
 import os
+import re
 import warnings
 
 import numpy as np
 import pandas as pd
 
 from .cleaning import spoken
-from .columns import FILE_NAMES, KEYS, URL_NAMES, find, find_captions, listing
+from .columns import FILE_NAMES, KEYS, URL_NAMES, find, find_captions, listing, plain
 from .names import Names
-from .reading import Captions, columns_of, read_names
+from .reading import Captions, columns_of, name_of, read_names
 from .separated import Broken
-from .tables import ask_header, open_table
+from .tables import ask_header, open_table, unreadable
 
 TEXTS = ("caption", "captions")
 """Columns that may hold captions: one text, or a list of texts."""
+
+_INTEGER = re.compile(r"\s*[+-]?\d+\s*")
+_IDS = ("name", "image_id", "id", "key")
+_IMAGES = (*(name for name in FILE_NAMES if name not in _IDS), *URL_NAMES, *_IDS)
+"""Columns that name images: a file, an address, or what may also be a number of something else."""
+
+_TRIED = 200
+"""Rows by which it is told which of several columns names the images."""
 
 _BLOCK = 1024
 """Lines that are read at a time."""
@@ -90,8 +99,8 @@ def read_frame(tables, key=None, embeddings=None):
                     rows = _rows_by_name(_wanted(embeddings, table, where))
                     names = Names(rows)
                 frame, problems = _read_images(table, where, names, rows)
-        except (OSError, pd.errors.ParserError) as error:
-            raise ValueError(f"{where} cannot be read ({error})") from error
+        except OSError as error:
+            raise unreadable(where, error) from error
         frames.append(frame)
         broken += [(where, place, reason) for place, reason in problems]
     frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
@@ -142,7 +151,7 @@ def _plain_block(block):
     if any(isinstance(values, Broken) for _, values in block):
         return None
     numbers, texts = zip(*[values for _, values in block], strict=True)
-    if set(map(type, texts)) != {str} or not set(map(type, numbers)) <= {str, int}:
+    if set(map(type, texts)) != {str} or not set(map(type, numbers)) <= {str, int} or "_" in str(numbers):
         return None
     try:
         numbers = np.array([*map(int, numbers)], np.int64)
@@ -175,7 +184,8 @@ def _cell(values, columns):
 
 
 def _read_images(table, where, names, rows):
-    image, columns = columns_of(table, None, None, where, (*FILE_NAMES, *URL_NAMES))
+    image = _image_column(table, names)
+    image, columns = columns_of(table, image, None, where)
     found: Captions = read_names(table, image, columns)
     keys, cells, broken, n_known = [], [], list(found.broken), 0
     for listed, captions in found.by_name.items():
@@ -195,6 +205,20 @@ def _read_images(table, where, names, rows):
     return _as_frame("row", keys, cells), broken
 
 
+def _image_column(table, names):
+    """Of the columns that may name images, the one of which most are among the names."""
+    order = {name: number for number, name in enumerate(_IMAGES[::-1])}
+    columns = [column for column in table.columns if plain(column) in order]
+    columns.sort(key=lambda column: -order[plain(column)])
+    if len(columns) < 2:
+        return columns[0] if columns else None
+    counts = np.zeros(len(columns), int)
+    for _, values in itertools.islice(table.rows(columns), _TRIED):
+        if not isinstance(values, Broken):
+            counts += [names.find(name_of(value))[0] is not None for value in values]
+    return columns[int(counts.argmax())]
+
+
 def _as_frame(key, keys, cells):
     column = np.empty(len(cells), object)
     column[:] = cells
@@ -204,13 +228,12 @@ def _as_frame(key, keys, cells):
 def _whole(value):
     """A whole number in a cell, or None."""
     if isinstance(value, str):
+        if "_" in value:  # which Python takes for part of a number
+            return None
         try:
-            return int(value)
+            value = int(value) if _INTEGER.fullmatch(value) else float(value)
         except ValueError:
-            try:
-                value = float(value)
-            except ValueError:
-                return None
+            return None
     if isinstance(value, (float, np.floating)) and value.is_integer():
         value = int(value)
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)

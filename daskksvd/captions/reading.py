@@ -5,7 +5,7 @@ from typing import NamedTuple
 from .cleaning import spoken
 from .columns import FILE_NAMES, find, find_captions, listing, named, named_captions
 from .separated import Broken
-from .tables import ask_header, numbered, open_table
+from .tables import ask_header, numbered, open_table, unreadable
 
 
 class Captions(NamedTuple):
@@ -56,7 +56,7 @@ def read_captions(path, *, image_column=None, caption_columns=None, where=None, 
     except ImportError:
         raise
     except Exception as error:
-        raise ValueError(f"{where} cannot be read ({' '.join(str(error).split())})") from error
+        raise unreadable(where, error) from error
 
 
 def read_names(table, image, columns):

@@ -54,7 +54,13 @@ def open_table(path, where, wanted=()):
     except ImportError:
         raise
     except Exception as error:  # pyarrow, too, says in many ways that a file is none of its own
-        raise ValueError(f"{where} cannot be read ({' '.join(str(error).split())})") from error
+        raise unreadable(where, error) from error
+
+
+def unreadable(where, error):
+    """What to raise where a file cannot be read."""
+    reason = " ".join(str(error).split())
+    return ValueError(reason if reason.startswith(where) else f"{where} cannot be read ({reason})")
 
 
 def ask_header(table, where):

@@ -13,8 +13,7 @@ from ...captions.columns import FILE_NAMES, find, is_url
 from ...captions.names import Names
 from ...captions.reading import name_of
 from ...captions.separated import Broken
-from ...captions.tables import ask_header, numbered, open_table
-from ..errors import one_line
+from ...captions.tables import ask_header, numbered, open_table, unreadable
 from .base import Failure, Item, Source, Url, valid_text
 from .columns import choose
 from .listing import fingerprint, list_images
@@ -100,7 +99,7 @@ class TableSource(Source):
         try:
             yield from self._table.rows(names, captions)
         except (OSError, ValueError) as error:
-            raise ValueError(f"{self._where} cannot be read ({one_line(error)})") from error
+            raise unreadable(self._where, error) from error
 
     def _group(self):
         """Number of elements, and for every line the first that names its image; None if all differ."""
