@@ -258,8 +258,8 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         stands for itself, so that a small batch cannot undo it.
 
         What is about passes (``max_passes``, ``tol``, ``max_time``,
-        ``callbacks``, ``progress``) has no effect here; ``holdout`` and
-        ``checkpoint`` are refused.
+        ``callbacks``, ``progress``) has no effect here; ``checkpoint`` is
+        refused, and with ``holdout`` there is no `partial_fit`.
 
         Parameters
         ----------
@@ -274,8 +274,6 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         began = time.perf_counter()
         first = not hasattr(self, "components_")
-        if self.holdout:
-            raise ValueError(f"holdout={self.holdout} goes with fit only; partial_fit learns from all rows")
         if self.checkpoint is not None:
             raise ValueError(
                 f"checkpoint={os.fspath(self.checkpoint)!r} goes with fit only; with partial_fit, "
@@ -438,6 +436,8 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if k is not None:
             # searches over n_components, and scikit-learn's checks, go below it
             arguments["n_nonzero_coefs"] = min(integer("n_nonzero_coefs", k, 1), m, rows.d)
+        if self.n_blocks is not None:
+            arguments["n_blocks"] = min(integer("n_blocks", self.n_blocks, 1), m)
         if self.dtype is None:
             arguments["dtype"] = "float64" if rows.dtype == np.float64 else "float32"
         return arguments
@@ -445,6 +445,10 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _check_online(self):
         if self.update != "online":
             raise AttributeError(f"partial_fit goes with update='online', and update is {self.update!r}")
+        if self.holdout:
+            raise AttributeError(
+                f"holdout={self.holdout} goes with fit only; partial_fit learns from all rows"
+            )
         return True
 
     def _start(self, rows, runner):

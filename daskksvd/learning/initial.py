@@ -9,6 +9,9 @@ from ..constants import INIT_CANDIDATES
 _NORMS = 1024
 """Rows in double precision at a time: all of them would take new memory, which is slow to get."""
 
+_LARGEST = 1e100
+"""Of numbers up to this, and down to its inverse, squares are added safely in double precision."""
+
 
 def sample_size(settings, n):
     """Rows that the survey should bring back for the initial dictionary."""
@@ -86,19 +89,26 @@ def check_init(init, n_components, d):
     if not np.isfinite(init).all():
         atom = int(np.argmax(~np.isfinite(init).all(axis=1)))
         raise ValueError(f"init has NaN or infinite values, first in atom {atom}; all must be finite")
-    norms = np.linalg.norm(init, axis=1)
-    if not norms.all():
-        zero = np.flatnonzero(norms == 0)
+    zero = np.flatnonzero(~init.any(axis=1))
+    if len(zero):
         raise ValueError(
             f"init has {len(zero)} zero atom{'s' if len(zero) > 1 else ''} (first: atom {zero[0]}); "
             "every atom needs a direction (other norms are set to one)"
         )
-    return init
+    return _within_range(init)
 
 
 def normalised(rows):
     """Rows divided by their norms."""
+    rows = _within_range(rows)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _within_range(rows):
+    """The same rows, those divided by their largest number whose norm would overflow or vanish."""
+    largest = np.abs(rows).max(axis=1, initial=0, keepdims=True)
+    far = (largest > _LARGEST) | ((largest < 1 / _LARGEST) & (largest > 0))
+    return np.where(far, rows / np.where(far, largest, 1), rows) if far.any() else rows
 
 
 def _distinct(directions, most):
