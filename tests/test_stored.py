@@ -82,8 +82,10 @@ def test_masks_shapes_and_byte_orders_of_such_arrays_are_checked(small_chunks):
 def test_what_cannot_be_sent_to_workers_says_so(cluster):
     array = Lying(X, (60, 6))
     array.lock = threading.Lock()  # as of an open file
-    with Client(cluster) as client, pytest.raises(TypeError, match="cannot be sent to the workers"):
-        routes.learned(array, client=client, persist=False)
+    with Client(cluster) as client:
+        for persist in (True, False):
+            with pytest.raises(TypeError, match="cannot be sent to the workers"):
+                routes.learned(array, client=client, persist=persist)
 
 
 # -------------------------------------------------------------------------- HDF5

@@ -318,6 +318,8 @@ def keep_in_memory(rows, client, persist):
         persist = rows.array.nbytes <= IN_MEMORY_BYTES
     if client is None and not rows.in_memory and clients(rows.array):
         return rows  # whose preparation tells that a client is needed
+    if client is not None:
+        rows.check_sent()
     if persist and not rows.in_memory:
         array = client.persist(rows.array) if client is not None else rows.array.persist(scheduler="threads")
         return type(rows)(array, rows.feature_names, dims=rows.dims)

@@ -36,6 +36,8 @@ class Rows:
         Where a Zarr array, a .npy or an HDF5 file lies in the file system.
     dims : tuple of two str, or None
         Names of the dimensions, where the input brought any.
+    stored : StoredRows or None
+        What reads the rows, where another library does.
     """
 
     def __init__(self, array, feature_names=None, in_memory=False, local_path=None, dims=None):
@@ -44,6 +46,7 @@ class Rows:
         self.in_memory = in_memory
         self.local_path = local_path
         self.dims = dims
+        self.stored = None
         self._layout = None
         self._handles = {}
         self._runner = None
@@ -65,8 +68,15 @@ class Rows:
         """Rows of every chunk."""
         return self.array.chunks[0]
 
+    def check_sent(self):
+        """Raise `TypeError` if the rows cannot be read by other processes."""
+        if self.stored is not None:
+            self.stored.__reduce__()
+
     def prepare(self, runner):
         """Make the chunks readable by tasks of ``runner``."""
+        if runner.moves_arrays:
+            self.check_sent()
         if self.local_path is not None:
             runner.check_path(self.local_path, "array")
         self._runner = runner
@@ -124,7 +134,7 @@ def as_rows(array, name="array", missing_chunks="error"):
     """
     if missing_chunks not in CHOICES:
         raise ValueError(f"missing_chunks={missing_chunks!r}; it must be one of 'error', 'fill'")
-    names = dims = local_path = None
+    names = dims = local_path = stored = None
     here = False
     if isinstance(array, Rows):
         return array
@@ -153,7 +163,7 @@ def as_rows(array, name="array", missing_chunks="error"):
         _check(array, name)
         array = _from_dask(array, name, missing_chunks)
     elif not is_frame(array) and is_stored(array):
-        array = StoredRows(array)
+        array = stored = StoredRows(array)
         _check(array, name)
         local_path = array.local_path
         chunks = _whole_chunks(array, array.chunk_rows or _memory_rows(array))
@@ -172,7 +182,9 @@ def as_rows(array, name="array", missing_chunks="error"):
     if names is not None:
         names = check_names(names, name)
         names = list(names) if names.dtype.kind in "Mm" else names.tolist()
-    return Rows(array, names, here, local_path, dims)
+    rows = Rows(array, names, here, local_path, dims)
+    rows.stored = stored
+    return rows
 
 
 def in_memory(array, name="array"):
