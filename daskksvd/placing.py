@@ -6,6 +6,7 @@ process that writes there finds what a killed one left, goes on with it or remov
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import os
 import shutil
@@ -58,8 +59,15 @@ class Place:
         self._lock = None
 
     def __enter__(self):
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        self._lock = _hold(self.folder, self.wait)
+        try:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            self._lock = _hold(self.folder, self.wait)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            told = PermissionError(f"path={self.path!r} cannot be written to: {error.strerror}")
+            told.errno = error.errno
+            raise told from error
         if self._lock is None:
             raise FileExistsError(
                 f"path={self.path!r} is being written by another process; let it end, or name another path"

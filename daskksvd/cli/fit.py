@@ -1,6 +1,5 @@
 """``daskksvd fit``: samples to a saved dictionary."""
 
-import os
 import shlex
 import sys
 
@@ -107,7 +106,7 @@ def fit_command(store, out, scheduler, checkpoint, threads, progress, missing_ch
     going_on = f"The same command with --overwrite goes on from the checkpoint {checkpoint}."
     with connected(scheduler) as client:
         click.echo(f"Learning from {rows.n:,} x {rows.d:,} {rows.dtype} samples in {store}", err=True)
-        if checkpoint and os.path.exists(checkpoint):
+        if checkpoint and exists(checkpoint):
             click.echo(f"Going on from the checkpoint {checkpoint}", err=True)
         try:
             result = fit(

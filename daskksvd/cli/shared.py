@@ -28,13 +28,13 @@ OVERWRITE = click.Option(["--overwrite"], is_flag=True, help="Replace a store of
 
 def check_out(out, overwrite):
     """Refuse an output that exists or cannot be made, before any work is done for it."""
-    from ..files import exists
+    from ..files import absolute, exists
 
     if exists(out) and not overwrite:
         raise FileExistsError(f"--out {out} exists already; name another path, or pass --overwrite")
-    if "://" in out:
+    if "://" in absolute(out):
         return
-    parent = next(path for path in Path(out).absolute().parents if path.exists())
+    parent = next(path for path in Path(absolute(out)).parents if path.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise PermissionError(f"--out {out}: {parent} is not a directory that can be written to")
 

@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 
-from ..files import replaced
+from ..files import absolute, replaced
 
 FORMAT = 1
 
@@ -21,8 +21,8 @@ class Checkpointer:
     """
 
     def __init__(self, path):
-        self.path = os.fspath(path)
-        parent = os.path.dirname(os.path.abspath(self.path))
+        self.path = local_path(path)
+        parent = os.path.dirname(self.path)
         if os.path.isdir(self.path):
             raise ValueError(f"checkpoint={self.path!r} is a directory; it must be the path of a file")
         os.makedirs(parent, exist_ok=True)
@@ -50,6 +50,14 @@ def _for_its_owner(path, flags):
     return os.open(path, flags, 0o600)
 
 
+def local_path(path):
+    """The absolute path of a checkpoint; ``~`` and ``file://`` are made out."""
+    path = absolute(path)
+    if "://" in path:
+        raise ValueError(f"checkpoint={path!r} is a URL; it must be the path of a local file")
+    return path
+
+
 def load_checkpoint(path):
     """Header and arrays of a checkpoint, or None where there is no file yet.
 
@@ -58,7 +66,7 @@ def load_checkpoint(path):
     ValueError
         If the file is not a checkpoint of daskksvd.
     """
-    path = os.fspath(path)
+    path = local_path(path)
     if not os.path.exists(path):
         return None
     try:

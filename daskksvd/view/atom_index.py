@@ -165,8 +165,8 @@ def _write(path, parts, n, m, fingerprint):
 def _temporary_index(codes, path, fingerprint, error):
     """The index of codes in a folder that cannot be written to: it goes with the object, or the process."""
     warnings.warn(
-        f"the index of codes={os.fspath(codes)!r} cannot be written to {path!r} ({error.strerror}); it is "
-        "made anew for this process, and removed afterwards",
+        f"the index of codes={os.fspath(codes)!r} cannot be written to {path!r} "
+        f"({os.strerror(error.errno)}); it is made anew for this process, and removed afterwards",
         stacklevel=4,
     )
     folder = tempfile.mkdtemp(prefix="daskksvd-")

@@ -129,7 +129,7 @@ def _scores(scores, m):
 
         if not exists(scores):
             raise FileNotFoundError(f"scores={os.fspath(scores)!r}: there is no such path")
-        scores = xr.open_zarr(scores, consolidated=False, chunks=None)
+        scores = xr.open_zarr(absolute(scores), consolidated=False, chunks=None)
     missing = [name for name in ("word", "correlation", "q_value") if name not in scores]
     if missing:
         raise TypeError(f"scores have no {missing[0]}; they must be what labelling.score_labels returned")

@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from ..constants import REPORT_ATOMS, REPORT_IMAGES, REPORT_MEGABYTES, WORD_ATOMS
-from ..files import absolute, replaced
+from ..files import absolute, replaced, telling_disk_full
 from .data import View
 from .galleries import gallery
 from .markup import (
@@ -68,7 +68,11 @@ def report(result, out, *, title=None, n_atoms=REPORT_ATOMS, overwrite=False, **
     else:
         view = open_view(result, **where)
     text = page_html(view, title=title, n_atoms=n_atoms)
-    with replaced(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with (
+        telling_disk_full(path, len(text)),
+        replaced(path) as temporary,
+        open(temporary, "w", encoding="utf-8") as file,
+    ):
         file.write(text)
     return path
 
