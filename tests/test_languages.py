@@ -23,7 +23,7 @@ NOUNS = """
     Läufer/Läufer Reiter/Reiter Gruppe/Gruppen Menge/Mengen Freund/Freunde Bruder/Brüder
     Mutter/Mütter Sohn/Söhne Ziege/Ziegen Ente/Enten Schwein/Schweine Bär/Bären Affe/Affen
     Frosch/Frösche Schlange/Schlangen Weg/Wege Treppe/Treppen Leiter/Leitern Netz/Netze Korb/Körbe
-    Topf/Töpfe Lampe/Lampen Uhr/Uhren Maus/Mäuse Rad/Räder Reifen/Reifen Wagen/Wagen
+    Topf/Töpfe Lampe/Lampen Uhr/Uhren Taube/Tauben Maus/Mäuse Rad/Räder Reifen/Reifen Wagen/Wagen
 """
 GERMAN = Tokenizer("de")
 
@@ -48,6 +48,8 @@ def test_german_nouns_are_nouns(nouns):
         ("Fluß und Fluss", "fluss fluss"),
         ("eine weiße Katze ist weiß", "weiß katze weiß"),
         ("Peter's Hund, geht's?", "peter hund gehen"),
+        ("Sitzende Leute, sitzende Leute, Tanzende Frauen", "sitzen leute sitzen leute tanzend frau"),
+        ("Kellner, kellner, gabel und Gabel", "kellner kellner gabel gabel"),
         ("Läuft ein Hund? Sitzt sie?", "laufen hund sitzen"),
     ],
 )  # fmt: skip

@@ -146,7 +146,7 @@ def small(text, language):
 
 GERMAN = {
     "bären": "Bär", "junge": "Junge", "jungen": "Junge", "jungs": "Junge", "strasse": "Straße",
-    "strassen": "Straße", "weg": "Weg", "wege": "Weg",
+    "strassen": "Straße", "taube": "Taube", "tauben": "Taube", "weg": "Weg", "wege": "Weg",
 }  # fmt: skip
 """Nouns that the dictionary takes for others, or that are a stop word in small letters."""
 
@@ -191,7 +191,7 @@ def _cased(form, loose, language):
     if other[:1].isupper():
         return other
     if noun is None:
-        return form if said and capital else other
+        return form if said and not lower.endswith("e") else other
     if any(lower == other + ending for ending in ("e", "em", "er", "es", *["en"] * (not capital))):
         return other
     third = lower.endswith("t") and other.startswith(lower[:-1])
@@ -216,7 +216,7 @@ def _noun(lower, language):
     other = _other(lower, language)
     # an adjective that stands for who or what is so: Kleine is klein
     ends = ("er", "es", "e") if other.endswith("nd") else ("er", "es")
-    if any(base.lower() == other + end for end in ends):
+    if any(base.lower() == other + end for end in ends) or lower.startswith(f"{other}d"):
         return other
     return OLD_SS.sub(lambda match: match[0][:-1] + "ss", base) if language == "de" else base
 
