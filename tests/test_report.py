@@ -4,6 +4,7 @@ import base64
 import gzip
 import html.parser
 import json
+import os
 import re
 
 import pytest
@@ -233,3 +234,30 @@ def test_a_narrow_window_has_no_sideways_scrolling(opened):
     wide = opened.evaluate("document.documentElement.scrollWidth")
     assert wide <= 391
     assert opened.get_by_label("Find an atom by a word").is_visible()
+
+
+# ------------------------------------------------------------ where it cannot be
+
+
+def test_a_full_disk_keeps_the_old_page(view, tmp_path, monkeypatch):
+    out = tmp_path / "report.html"
+    out.write_text("the old one")
+    monkeypatch.setattr(
+        page, "open", lambda path, mode: os.fdopen(os.open("/dev/full", os.O_WRONLY), mode), raising=False
+    )
+    with pytest.raises(
+        OSError, match=r"report\.html' could not be written: the disk is full \(.* free, about"
+    ):
+        report(view, out, n_atoms=1, overwrite=True)
+    assert out.read_text() == "the old one" and [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_places_that_cannot_be_written_are_refused_before_any_work(view, paths, tmp_path, monkeypatch):
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(ValueError, match=r"folder\.html' is a directory; it must be the path of a file"):
+        report("nothing.zarr", tmp_path / "folder.html", overwrite=True)
+    monkeypatch.setattr(page.os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(PermissionError, match=r"^out=.*report\.html': .* cannot be written to$"):
+        report("nothing.zarr", tmp_path / "report.html")
+    done = CliRunner().invoke(cli.main, ["report", "nothing.zarr", "--out", str(tmp_path / "report.html")])
+    assert done.exit_code == cli.REFUSED and "cannot be written to" in done.output

@@ -128,10 +128,7 @@ def test_baselines_never_see_held_out_rows():
 
 
 def test_scenes_have_concepts_to_recover():
-    make_scenes = getattr(daskksvd.datasets, "make_scenes", None)
-    if make_scenes is None:
-        pytest.skip("there are no scenes in daskksvd.datasets")
-    scenes = make_scenes(3000, random_state=0)
+    scenes = daskksvd.datasets.make_scenes(3000, random_state=0)
     truth = np.asarray(scenes.truth())
     rng = np.random.default_rng(0)
     rows = truth @ rng.standard_normal((truth.shape[1], 64)) + 0.1 * rng.standard_normal((3000, 64))

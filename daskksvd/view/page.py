@@ -57,8 +57,11 @@ def report(result, out, *, title=None, n_atoms=REPORT_ATOMS, overwrite=False, **
 
     Raises
     ------
-    FileExistsError, ValueError
-        If ``out`` is there, does not end in .html, or an argument cannot work.
+    FileExistsError, FileNotFoundError, PermissionError, ValueError
+        If ``out`` is there, cannot be written, does not end in .html, or an
+        argument cannot work.
+    DiskFull
+        If the page has no room; what was at ``out`` stays.
     """
     path = check_report(out, n_atoms, overwrite)
     if isinstance(result, View):
@@ -68,11 +71,8 @@ def report(result, out, *, title=None, n_atoms=REPORT_ATOMS, overwrite=False, **
     else:
         view = open_view(result, **where)
     text = page_html(view, title=title, n_atoms=n_atoms)
-    with (
-        telling_disk_full(path, len(text)),
-        replaced(path) as temporary,
-        open(temporary, "w", encoding="utf-8") as file,
-    ):
+    text = text.encode()
+    with telling_disk_full(path, len(text)), replaced(path) as temporary, open(temporary, "wb") as file:
         file.write(text)
     return path
 
@@ -86,8 +86,13 @@ def check_report(out, n_atoms, overwrite):
         raise FileExistsError(f"out={os.fspath(out)!r} exists; pass overwrite=True to replace it")
     if isinstance(n_atoms, bool) or not isinstance(n_atoms, (int, np.integer)) or n_atoms < 1:
         raise ValueError(f"n_atoms={n_atoms!r}; it must be an integer, 1 or more")
-    if not os.path.isdir(os.path.dirname(path)):
-        raise FileNotFoundError(f"out={os.fspath(out)!r}: there is no directory {os.path.dirname(path)!r}")
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"out={os.fspath(out)!r}: there is no directory {folder!r}")
+    if os.path.isdir(path):
+        raise ValueError(f"out={os.fspath(out)!r} is a directory; it must be the path of a file")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"out={os.fspath(out)!r}: {folder!r} cannot be written to")
     return path
 
 
