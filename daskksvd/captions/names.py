@@ -44,18 +44,17 @@ class Names:
     def __init__(self, names):
         self._names = list(names)
         self._exact = dict(zip(self._names, self._names, strict=True))
-        self._forms = [name.rpartition("::")[2] for name in self._names]
-        self._indices = None
+        self._forms, self._made = None, []  # an index a step, as far as they were needed
 
     def find(self, listed):
         """The name that is meant, or None, and all that could be if they are several."""
         if listed in self._exact:
             return listed, ()
-        if self._indices is None:
-            self._indices = list(self._index())
         form = listed
-        for step, indices in zip(_STEPS, self._indices, strict=True):
-            form = step(form)
+        for number, step in enumerate(_STEPS):
+            if number == len(self._made):
+                self._made.append(self._index(step))
+            form, indices = step(form), self._made[number]
             for key_of, index in zip(_KEYS, indices, strict=True):
                 there = [one for one in index.get(key_of(form), ()) if _agree(form, one[1])]
                 if len(there) == 1:
@@ -68,15 +67,14 @@ class Names:
         """One of the names."""
         return self._names[0] if self._names else None
 
-    def _index(self):
-        forms = self._forms
-        for step in _STEPS:
-            forms = [step(form) for form in forms]
-            indices = [{} for _ in _KEYS]
-            for name, form in zip(self._names, forms, strict=True):
-                for key_of, index in zip(_KEYS, indices, strict=True):
-                    index.setdefault(key_of(form), []).append((name, form))
-            yield indices
+    def _index(self, step):
+        forms = self._forms or [name.rpartition("::")[2] for name in self._names]
+        self._forms = [step(form) for form in forms]
+        indices = [{} for _ in _KEYS]
+        for name, form in zip(self._names, self._forms, strict=True):
+            for key_of, index in zip(_KEYS, indices, strict=True):
+                index.setdefault(key_of(form), []).append((name, form))
+        return indices
 
 
 def _slashes(name):
