@@ -4,6 +4,7 @@ import contextlib
 import errno
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,9 +14,11 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
+from click.testing import CliRunner
 
 import daskksvd
 from daskksvd import placing
+from daskksvd.cli import main
 from daskksvd.files import DiskFull, exists, replaced, written_whole
 
 N, D, M, CHUNK = 12_000, 16, 24, 1024
@@ -174,6 +177,16 @@ def test_of_something_else_nothing_is_taken_over(folder, result, what, tmp_path)
     result.write_codes(values, fresh)
     same = daskksvd.open_codes(out).compute() != daskksvd.open_codes(fresh).compute()
     assert same.nnz == 0 and hidden(tmp_path) == []
+
+
+def test_the_command_says_that_it_goes_on(folder, result, tmp_path):
+    out = tmp_path / "codes.zarr"
+    interrupted(result, folder / "samples.zarr", out)
+    command = ["encode", folder / "result.zarr", folder / "samples.zarr", "--out", out]
+    found = CliRunner().invoke(main, list(map(str, command)))
+    assert found.exit_code == 0, found.output
+    assert re.search(r"Going on: [1-5] of 12 chunks were written before", found.output), found.output
+    assert contents(out) == contents(folder / "whole.zarr")
 
 
 def test_another_process_that_writes_there_is_told_of(folder, result, tmp_path):
