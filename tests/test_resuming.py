@@ -62,12 +62,12 @@ def hidden(folder):
 
 
 SCRIPT = """
-import sys, time
+import os, sys, time
 import daskksvd, daskksvd.coding.writing as writing, daskksvd.rows.source as source
 source.MEMORY_CHUNK_BYTES = int(sys.argv[4])
 job = writing._write_job
 def slow(*arguments):
-    print("chunk", flush=True)
+    os.write(1, b"chunk\\n")  # whole, from whatever thread
     time.sleep(0.05)
     return job(*arguments)
 writing._write_job = slow
