@@ -1,6 +1,10 @@
-"""Correlations of rounded numbers choose the same atoms, where the processor has them."""
+"""Correlations of rounded numbers choose the same atoms.
+
+Where the processor has no instruction for them, plain loops stand in for it.
+"""
 
 import numpy as np
+import plain_rounded
 import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
@@ -10,7 +14,32 @@ from daskksvd.coding import coder as coding
 from daskksvd.kernels import rounded
 
 torch = pytest.importorskip("torch", reason="its bfloat16 is compared with")
-pytestmark = pytest.mark.skipif(not rounded.supported(), reason="the processor has no bfloat16 products")
+
+
+@pytest.fixture(autouse=True)
+def instruction(monkeypatch):
+    """The processor's, or a stand-in."""
+    if not rounded.supported():
+        for name in ("round_rows", "correlate"):
+            for module in (rounded, coding):
+                monkeypatch.setattr(module, name, getattr(plain_rounded, name))
+        monkeypatch.setattr(coding, "supported", lambda: True)
+
+
+@pytest.mark.skipif(not rounded.supported(), reason="the processor has no bfloat16 products")
+@pytest.mark.parametrize(("n", "d"), [(1, 64), (7, 65), (40, 300)])
+def test_the_stand_in_makes_the_same_bits(n, d):
+    rng = np.random.default_rng(d)
+    rows = (rng.standard_normal((n, d)) * 10.0 ** rng.integers(-6, 7, (n, 1))).astype(np.float32)
+    atoms = rng.standard_normal((128, d)).astype(np.float32)
+    found = []
+    for kind in (rounded, plain_rounded):
+        pairs, products = np.empty(rounded.pair_shape(n, d), np.uint16), np.empty((n, 128), np.float32)
+        kind.round_rows(rows, pairs)
+        kind.correlate(pairs.view(np.uint32), rounded.pack(atoms), products)
+        found.append((pairs, products))
+    for ours, theirs in zip(*found, strict=True):
+        assert_array_equal(ours, theirs)
 
 
 def as_bfloat16(array):
