@@ -107,6 +107,13 @@ def test_a_mask_of_nothing_changes_no_bit(route, mask, result, tmp_path):
         assert_array_equal(in_memory, routes.ROUTES[route](X, result, tmp_path))
 
 
+def test_masks_of_embeddings_that_labels_are_tried_on_are_seen():
+    from daskksvd.labelling.features import Dense
+
+    with pytest.raises(ValueError, match="embeddings has 2 rows with masked values in rows 60 to 119"):
+        list(Dense(MASKED["dask"]()).blocks())
+
+
 @pytest.mark.parametrize("dtype", [float, int])
 def test_xarray_has_nan_where_values_were_masked(dtype, result):
     array = xr.DataArray(da.ma.masked_array(lazy(X.astype(dtype)), lazy(MASK)), dims=("sample", "feature"))

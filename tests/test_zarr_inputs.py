@@ -283,3 +283,15 @@ def test_rows_kept_on_a_cluster_are_not_those_of_a_store_before(tmp_path):
         rewritten(path, X * 3 + 1, "Zarr 3")
         found = routes.learned(path, client=client)
     assert_array_equal(found.dictionary, routes.learned(path).dictionary)
+
+
+@pytest.mark.parametrize("begin", ["~/", "file://{}/", "file:{}/"])
+@pytest.mark.parametrize("name", ["x.npy", "x.zarr"])
+def test_home_and_urls_of_local_files_are_paths(begin, name, result, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    rewritten(str(tmp_path / name), X, ".npy" if name == "x.npy" else "Zarr 3")
+    path = begin.format(tmp_path) + name
+    for route in ("fit", "write_codes", "KSVD.score"):
+        run = routes.ROUTES[route]
+        assert_array_equal(run(path, result, tmp_path), run(str(tmp_path / name), result, tmp_path))
+    assert describe(path)["shape"] == [routes.N, routes.D]

@@ -4,6 +4,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..constants import READ_ROWS, SUM_ROWS
+from ..rows.blocks import plain
 
 
 class Sparse:
@@ -69,7 +70,7 @@ class Dense:
         for number, length in enumerate(self.array.chunks[0]):
             inside = self.rows[place : place + np.searchsorted(self.rows[place:], first + length)] - first
             if len(inside):
-                chunk = np.asarray(self.array.blocks[number].compute())
+                chunk = plain(self.array.blocks[number].compute(), first, self.name)
                 for start in range(0, len(inside), READ_ROWS):
                     chosen = inside[start : start + READ_ROWS]
                     block = chunk[chosen].astype(np.float64)
