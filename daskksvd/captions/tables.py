@@ -4,7 +4,7 @@ import itertools
 import os
 
 from .json_rows import JsonRows
-from .separated import Broken, Separated
+from .separated import Separated
 from .text import PACKED, ending_of, read_lines
 
 TEXT_ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".token")
@@ -147,6 +147,3 @@ def _pair(path):
             if os.path.isfile(other):
                 return (path, other) if mine == "urls" else (other, path)
     return None
-
-
-__all__ = ["Broken", "ask_header", "numbered", "open_table"]
