@@ -199,3 +199,8 @@ def test_processors_without_them(monkeypatch):
     assert make_coder(atoms, Stopping(4, 0.0, "omp")).packed is None
     monkeypatch.setattr(rounded.numba.config, "CPU_NAME", "generic")
     assert not rounded.supported()
+
+
+def test_an_llvm_that_does_not_compile_it_is_not_asked(monkeypatch):
+    monkeypatch.setattr(rounded.llvmlite.binding, "llvm_version_info", (15, 0, 7))
+    assert not rounded.supported()

@@ -24,11 +24,16 @@ _TILE = 6
 _LANES = 16
 """Single-precision numbers in a register."""
 
+_LLVM = (20,)
+"""The first version that compiles this; 15, which Numba 0.61 brings, ends the process."""
+
 
 def supported():
     """Whether the processor, as Numba compiles for it, has the instructions."""
     config = numba.config
     chosen = config.CPU_NAME or config.CPU_FEATURES is not None  # by the user, for any processor
+    if llvmlite.binding.llvm_version_info < _LLVM:
+        return False
     return not chosen and bool(llvmlite.binding.get_host_cpu_features().get("avx512bf16"))
 
 
