@@ -86,6 +86,19 @@ for settings, key in (
         load_encoder(check_spec(**settings))
     except ValueError as error:
         found[key] = str(error)
+with open(weights, "rb") as file:
+    data = file.read()
+pointer = b"version https://git-lfs.github.com/spec/v1\\n"
+damages = {"cut": data[: len(data) // 2], "pointer": pointer, "empty": b""}
+for key, content in damages.items():
+    for ending in ("pt", "safetensors"):
+        path = f"{folder}/{key}.{ending}"
+        with open(path, "wb") as file:
+            file.write(content)
+        try:
+            load_encoder(check_spec("open_clip:" + ARCHITECTURE, pretrained=path))
+        except ValueError as error:
+            found[f"{key}.{ending}"] = str(error)
 print(json.dumps(found))
 """
 
@@ -113,3 +126,12 @@ def test_open_clip(tmp_path):
     assert "is unknown to open_clip" in found["architecture"]
     assert "pretrained='laion9'; for ViT-S-32 it must be a file" in found["tag"]
     assert "has 12 blocks" in found["layer"]
+    reasons = {
+        "cut.pt": "is cut off after",
+        "cut.safetensors": "is no safetensors file",
+        "pointer": "is a Git LFS pointer",
+    }
+    for name in ("cut.pt", "cut.safetensors", "pointer.pt", "pointer.safetensors", "empty.pt"):
+        text = found[name]
+        assert "\n" not in text and f"{name} {reasons.get(name, reasons.get(name[:7], 'is'))}" in text
+        assert text.startswith("model='ViT-S-32' cannot be loaded: its file ")

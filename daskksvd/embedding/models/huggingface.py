@@ -8,8 +8,8 @@ import pathlib
 
 import numpy as np
 
-from ..errors import first_line
 from .base import Encoder, check_layer, check_pooling, pool
+from .files import cannot_load
 
 
 class HuggingFaceEncoder(Encoder):
@@ -28,8 +28,8 @@ class HuggingFaceEncoder(Encoder):
                 self.model, info = AutoModel.from_pretrained(
                     spec.name, dtype=torch.float32, output_loading_info=True, **self._where
                 )
-        except (OSError, ValueError) as error:
-            raise type(error)(f"model={spec.name!r} cannot be loaded: {first_line(error)}") from error
+        except Exception as error:  # of safetensors, pickle, zip files and JSON
+            raise cannot_load(spec.name, error) from error
         self.model.eval().to(self.device)
         missing = sorted(info["missing_keys"])
         self._has_pooler = not any("pooler" in key for key in missing)
@@ -50,10 +50,8 @@ class HuggingFaceEncoder(Encoder):
 
         try:
             processor = AutoImageProcessor.from_pretrained(self.spec.name, backend="pil", **self._where)
-        except (OSError, ValueError) as error:
-            raise type(error)(
-                f"model={self.spec.name!r} says not how its images are prepared: {first_line(error)}"
-            ) from error
+        except Exception as error:
+            raise self._unprepared(error) from error
         resize = self.spec.resize
         if resize is False:
             processor.do_resize = False
@@ -63,17 +61,23 @@ class HuggingFaceEncoder(Encoder):
             processor = type(processor).from_dict({**processor.to_dict(), "size": size})
         return processor
 
+    def _unprepared(self, error):
+        return cannot_load(self.spec.name, error, what="says not how its images are prepared")
+
     def _look(self):
         """Run one grey image, to see what comes out."""
         import torch
         from PIL import Image
 
-        size = dict(getattr(self.processor, "crop_size", None) or {}) or dict(self.processor.size)
-        self.image_size = int(size.get("height") or size.get("shortest_edge"))
-        grey = Image.new("RGB", (2 * self.image_size, 2 * self.image_size), (127, 127, 127))
-        if self.spec.resize is False:
-            grey = grey.resize((self.image_size, self.image_size))
-        pixels = self.prepare(grey)
+        try:
+            size = dict(getattr(self.processor, "crop_size", None) or {}) or dict(self.processor.size)
+            self.image_size = int(size.get("height") or size.get("shortest_edge"))
+            grey = Image.new("RGB", (2 * self.image_size, 2 * self.image_size), (127, 127, 127))
+            if self.spec.resize is False:
+                grey = grey.resize((self.image_size, self.image_size))
+            pixels = self.prepare(grey)
+        except Exception as error:  # settings that make no sense show only in use
+            raise self._unprepared(error) from error
         patch = self.config.patch_size
         patch_h, patch_w = patch if isinstance(patch, (tuple, list)) else (patch, patch)
         n_patches = (pixels.shape[1] // patch_h) * (pixels.shape[2] // patch_w)
@@ -125,7 +129,10 @@ class HuggingFaceEncoder(Encoder):
         if not hasattr(self, "_tokenizer"):
             from transformers import AutoTokenizer
 
-            self._tokenizer = AutoTokenizer.from_pretrained(self.spec.name, **self._where)
+            try:
+                self._tokenizer = AutoTokenizer.from_pretrained(self.spec.name, **self._where)
+            except Exception as error:
+                raise cannot_load(self.spec.name, error, what="has no tokenizer that can be read") from error
         length = self.model.config.text_config.max_position_embeddings
         # SigLIP has learned from texts filled up to the full length
         padding = "max_length" if "siglip" in self.model.config.model_type else True

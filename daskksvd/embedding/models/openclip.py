@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 
 from .base import Encoder, check_layer, check_pooling, pool
+from .files import cannot_load
 
 
 class OpenClipEncoder(Encoder):
@@ -43,9 +44,17 @@ class OpenClipEncoder(Encoder):
                 f"pretrained was not given: the weights of {spec.name} are random, its vectors mean nothing",
                 stacklevel=2,
             )
-        self.model, _, self._transform = open_clip.create_model_and_transforms(
-            spec.name, pretrained=spec.pretrained, device=self.device
-        )
+        folder = spec.name.removeprefix("local-dir:") if named else None
+        if folder is not None and spec.name.startswith("local-dir:") and not os.path.isdir(folder):
+            raise FileNotFoundError(f"model={spec.name!r}; there is no such folder")
+        weights = spec.pretrained if spec.pretrained and os.path.exists(spec.pretrained) else None
+        try:
+            self.model, _, self._transform = open_clip.create_model_and_transforms(
+                spec.name, pretrained=spec.pretrained, device=self.device
+            )
+        except Exception as error:  # of safetensors, pickle, zip files and JSON
+            where = weights or (folder if folder and os.path.isdir(folder) else None)
+            raise cannot_load(spec.name, error, where) from error
         self.model.eval()
         self._open_clip = open_clip
         size = self.model.visual.image_size
@@ -98,7 +107,10 @@ class OpenClipEncoder(Encoder):
 
     def text_vectors(self, texts):
         if not hasattr(self, "_tokenizer"):
-            self._tokenizer = self._open_clip.get_tokenizer(self.spec.name)
+            try:
+                self._tokenizer = self._open_clip.get_tokenizer(self.spec.name)
+            except Exception as error:
+                raise cannot_load(self.spec.name, error, what="has no tokenizer that can be read") from error
         return self.model.encode_text(self._tokenizer(texts).to(self.device))
 
     def identity(self):

@@ -2,8 +2,8 @@
 
 import os
 
-from ..errors import first_line
 from .base import Encoder
+from .files import cannot_load
 
 
 class SentenceEncoder(Encoder):
@@ -21,8 +21,8 @@ class SentenceEncoder(Encoder):
                 trust_remote_code=False,
                 local_files_only=os.path.isdir(spec.name),
             )
-        except (OSError, ValueError) as error:
-            raise type(error)(f"model={spec.name!r} cannot be loaded: {first_line(error)}") from error
+        except Exception as error:  # of safetensors, pickle, zip files and JSON
+            raise cannot_load(spec.name, error) from error
         self.d = self.text_vectors(["a"]).shape[1]
 
     def prepare(self, image):
