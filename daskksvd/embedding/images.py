@@ -19,6 +19,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF
 """Raster formats with a signature, read by decoders of Pillow. Not those that run
 an interpreter (EPS, WMF) or hold images of another size than they say (ICO)."""
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_KEPT = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
+"""Chunks that may be left out, and are not: transparency, orientation, animation."""
+
 
 def decode(image, *, max_pixels=IMAGE_PIXELS, min_side=IMAGE_SIDE, target=None):
     """Decode an image to RGB.
@@ -55,17 +59,48 @@ def decode(image, *, max_pixels=IMAGE_PIXELS, min_side=IMAGE_SIDE, target=None):
             opened = image
         else:
             data = image if isinstance(image, bytes) else read_file(image)
-            opened = _open(data)
-        width, height = opened.size
-        _check_size(width, height, max_pixels, min_side)
-        if opened is not image and not isinstance(image, np.ndarray):
-            _prepare(opened, data, max_pixels, target)
+            return _decode_file(data, max_pixels, min_side, target)
+        _check_size(*opened.size, max_pixels, min_side)
         opened.load()
         return _upright(_to_rgb(opened), opened)
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise anything on damaged data
         raise ImageError(f"cannot be decoded ({one_line(error)})") from error
+
+
+def _decode_file(data, max_pixels, min_side, target):
+    opened = None
+    try:
+        opened = _open(data)
+        _check_size(*opened.size, max_pixels, min_side)
+        _prepare(opened, data, max_pixels, target)
+        opened.load()
+    except ImageError:
+        raise
+    except Exception:
+        # Pillow refuses a PNG for a long profile or text, or a damaged one, which say nothing of the pixels
+        bare = without_notes(data)
+        if bare is None:
+            raise
+        return _decode_file(bare, max_pixels, min_side, target)
+    return _upright(_to_rgb(opened), opened)
+
+
+def without_notes(data):
+    """A PNG without profiles, texts and the like, or None if it has none or is no PNG."""
+    if not data.startswith(_PNG):
+        return None
+    parts, place = [_PNG], len(_PNG)
+    while place + 12 <= len(data):
+        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
+        kind = data[place + 4 : place + 8]
+        if kind[:1].isupper() or kind in _PNG_KEPT:
+            parts.append(data[place:end])
+        place = end
+    parts.append(data[place:])
+    bare = b"".join(parts)
+    return bare if len(bare) < len(data) else None
 
 
 def read_file(path, max_bytes=IMAGE_BYTES):
