@@ -383,7 +383,7 @@ def refuse_to_write(*_):
 def test_too_small_a_disk(model, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(run.shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(OSError, match=r"has 0\.0 GB free, and 60 images take about"):
+    with pytest.raises(OSError, match=r"has 0\.98 kiB free, and 60 images take about 242\.34 kiB; free"):
         embed(model, tmp_path / "out")
 
 
@@ -397,8 +397,11 @@ def test_a_disk_that_fills_up(model, tmp_path, whole, monkeypatch):
         return table(*arguments, **settings)
 
     monkeypatch.setattr(writer.pq, "write_table", full)
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(
+        OSError, match=r"out' could not be written: the disk is full \(.* free\); free some"
+    ) as told:
         embed(model, tmp_path / "out")
+    assert told.value.errno == 28 and "the same call goes on from there" in told.value.__notes__[0]
     assert_same(embed(model, tmp_path / "out"), whole)
 
 

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 
 from ..constants import EMBED_CHUNK_BYTES, EMBED_LEAST_ROWS, IMAGE_PIXELS
-from ..files import absolute
+from ..files import absolute, telling_disk_full
 from ..learning.settings import flag, integer, number
 from ..running import make_runner
 from .models import cached_encoder, check_spec
@@ -190,15 +190,17 @@ def embed(
         "max_pixels": max_pixels,
     }
     identity = {"model": model_identity, "source": found.identity(), "form": form}
-    writer = Writer(path, identity, n_samples, overwrite)
+    with telling_disk_full(path):
+        writer = Writer(path, identity, n_samples, overwrite)
     try:
         if not writer.complete:
             need_space(path, found, writer, d, dtype, thumbnails)
-            chosen = writer.settle(
-                batch_size=batch_size or batch,
-                chunk_rows=chunk_rows or default_chunk_rows(d, dtype, found.n),
-                thumbnails=thumbnails,
-            )
+            with telling_disk_full(path):
+                chosen = writer.settle(
+                    batch_size=batch_size or batch,
+                    chunk_rows=chunk_rows or default_chunk_rows(d, dtype, found.n),
+                    thumbnails=thumbnails,
+                )
             for name, value in (("batch_size", batch_size), ("chunk_rows", chunk_rows)):
                 if value is not None and chosen[name] != value:
                     raise ValueError(
@@ -212,11 +214,16 @@ def embed(
             with Bar(progress, found.n, writer) as bar:
                 for items, outcomes in done:
                     states = [(item.position, item.state) for item in items if item.state is not None]
-                    writer.add(
-                        items[0].position, items[-1].position + 1, outcomes, states[-1] if states else None
-                    )
+                    with telling_disk_full(path):
+                        writer.add(
+                            items[0].position,
+                            items[-1].position + 1,
+                            outcomes,
+                            states[-1] if states else None,
+                        )
                     bar.update(len(items))
-            writer.finish()
+            with telling_disk_full(path):
+                writer.finish()
         rows, rejected = writer.rows, writer.rejected
     except (KeyboardInterrupt, OSError) as error:
         error.add_note(f"What was embedded is kept in {path}; the same call goes on from there")
@@ -256,6 +263,8 @@ def default_chunk_rows(d, dtype, n):
 
 def need_space(path, source, writer, d, dtype, thumbnails):
     """Refuse to begin what the disk cannot hold."""
+    from dask.utils import format_bytes
+
     if source.n is None:
         return
     rows = max(0, source.n - writer.begin)
@@ -263,7 +272,8 @@ def need_space(path, source, writer, d, dtype, thumbnails):
     free = shutil.disk_usage(path).free
     if need > free:
         raise OSError(
-            f"out={path!r} has {free / 1e9:.1f} GB free, and {rows:,} images take about {need / 1e9:.1f} GB"
+            f"out={path!r} has {format_bytes(free)} free, and {rows:,} images take about "
+            f"{format_bytes(need)}; free some space, or name a folder on another disk"
         )
 
 

@@ -96,7 +96,7 @@ class FolderSource(Source):
             if not captions:
                 captions, problems = self._beside.read(name)
             missing = None if captions else valid_text("; ".join(problems)) or None
-            lost = int(name in self._lines)
+            lost = int(name in self._lines) + len(problems)
             yield Item(position, valid_text(name), image, captions, lost=lost, missing=missing)
         self._beside.tell()
 
