@@ -201,9 +201,9 @@ def test_counts(tmp_path):
     del found.attrs["counts"]
     assert found.counts["images"] == expected["images"]
     assert found.counts["captions"] == {"seen": None, "stored": 8, "rejected": None}
+    shutil.rmtree(tmp_path / "out" / "embeddings.zarr" / "closing_record")
     group = zarr.open_group(tmp_path / "out" / "embeddings.zarr", mode="a")
-    attrs = dict(group.attrs)
-    del attrs["counts"]
+    attrs = {name: value for name, value in group.attrs.items() if name not in ("counts", "closing_record")}
     group.attrs.put(attrs)
     assert len(store.open_embeddings(tmp_path / "out")) == 4
 
@@ -273,6 +273,8 @@ def test_everything_is_on_the_disk_before_what_replaces_it(tmp_path, monkeypatch
         name for name in tree(tmp_path / "out") if name.startswith(("embeddings", "captions", "rejects"))
     ]
     for name in chunks:
+        if "closing_record" in name:
+            continue
         assert {f"out/{name}", f"out/{name}.part"} & set(synced), name
     for place, (event, name) in enumerate(events):
         if event == "remove":
