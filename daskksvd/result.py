@@ -133,6 +133,13 @@ class Result:
         -------
         dask.array.Array
             n x m, chunks of `sparse.COO` as tall as those of ``array``.
+
+        Notes
+        -----
+        The last bits of a row's products depend on how many rows are coded
+        with it, and so on the chunks. Where two atoms fit a row alike but for
+        rounding, as copies do, or atoms and rows of small integers, other
+        chunks may give it the other of the two, and after it other atoms.
         """
         rows = self._rows(array, missing_chunks)
         m = len(self.dictionary)
