@@ -17,6 +17,7 @@ __all__, __getattr__, __dir__ = lazy(
         "KSVD": "estimator",
         "Result": "result",
         "StopFit": "tracking",
+        "WorkersLost": "running",
         "concept_graph": "labelling.graph",
         "datasets": "datasets",
         "embed": "embedding",

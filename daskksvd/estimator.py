@@ -33,7 +33,7 @@ from .rows.features import check_features
 from .rows.frames import is_dask_frame, is_frame
 from .rows.source import in_memory
 from .rows.stored import is_stored
-from .running import make_runner
+from .running import WORKER_TIMEOUT, make_runner
 from .tracking import HistoryRecorder
 
 
@@ -103,6 +103,8 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Whether `fit` shows a bar.
     n_threads : int, optional
         Threads to use without a client; all cores by default.
+    worker_timeout : float, optional
+        Seconds to wait for the client's workers if they are gone; see `daskksvd.fit`.
     sparse_output : bool
         Whether `transform` returns SciPy CSR arrays, rather than dense
         arrays, for samples in memory.
@@ -191,6 +193,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         callbacks=(),
         progress=False,
         n_threads=None,
+        worker_timeout=WORKER_TIMEOUT,
         sparse_output=False,
         missing_chunks="error",
     ):
@@ -218,6 +221,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.callbacks = callbacks
         self.progress = progress
         self.n_threads = n_threads
+        self.worker_timeout = worker_timeout
         self.sparse_output = sparse_output
         self.missing_chunks = missing_chunks
 
@@ -282,7 +286,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if self.n_threads is not None:
             integer("n_threads", self.n_threads, 1)
         rows = self._check_rows(X, reset=first)
-        runner = make_runner(self.client, self.n_threads)
+        runner = make_runner(self.client, self.n_threads, self.worker_timeout)
         try:
             rows = keep_in_memory(rows, self.client, self.persist).prepare(runner)
             if first:
@@ -375,7 +379,9 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             At most 1, higher is better; the same as `daskksvd.Result.score`.
         """
         check_is_fitted(self, "components_")
-        return self.result_.score(self._check_rows(X, reset=False), client=self.client)
+        return self.result_.score(
+            self._check_rows(X, reset=False), client=self.client, worker_timeout=self.worker_timeout
+        )
 
     @property
     def result_(self):
@@ -462,7 +468,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         stopping = make_stopping(settings, rows.d)
         need_memory(runner, rows, settings)
         schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
-        preprocessing, variance, state = begin(runner, rows, settings, schedule, settings.random_state)
+        preprocessing, variance, state, _ = begin(runner, rows, settings, schedule, settings.random_state)
         return Stream(settings, stopping, preprocessing, variance, state, HistoryRecorder())
 
     def __sklearn_tags__(self):

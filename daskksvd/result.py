@@ -19,6 +19,7 @@ from .rows.blocks import plain
 from .rows.codes import plain_codes
 from .rows.features import check_features
 from .rows.names import check_names
+from .running import WORKER_TIMEOUT
 from .running.blas import single_threaded_blas
 from .stores import DamagedStore, open_store, seal, write_dataset
 
@@ -157,7 +158,10 @@ class Result:
             meta=meta,
         )
 
-    def write_codes(self, array, path, *, client=None, overwrite=False, missing_chunks="error", told=None):
+    def write_codes(
+        self, array, path, *, client=None, overwrite=False, missing_chunks="error", told=None,
+        worker_timeout=WORKER_TIMEOUT,
+    ):  # fmt: skip
         """Code samples straight into a Zarr store; `daskksvd.open_codes` reads it.
 
         The store holds two plain arrays of fixed width, ``indices`` (int32,
@@ -175,6 +179,8 @@ class Result:
         told : callable, optional
             Where an earlier call is gone on with, ``told(done, chunks)`` is called
             with the number of chunks that it wrote, and of all.
+        worker_timeout : float, optional
+            Seconds to wait for workers that are gone; see `daskksvd.fit`.
 
         Raises
         ------
@@ -184,7 +190,7 @@ class Result:
             If there is no room; what was coded is kept.
         """
         rows, dictionary = self._rows(array, missing_chunks), self._coding_dictionary()
-        how = {"client": client, "overwrite": overwrite, "told": told}
+        how = {"client": client, "overwrite": overwrite, "told": told, "worker_timeout": worker_timeout}
         write_codes(rows, path, dictionary, self._stopping, self._mapping(), **how)
 
     def decode(self, codes):
@@ -221,7 +227,7 @@ class Result:
             meta=np.empty((0, 0), self.dictionary.dtype),
         )
 
-    def evaluate(self, array, *, client=None, missing_chunks="error"):
+    def evaluate(self, array, *, client=None, missing_chunks="error", worker_timeout=WORKER_TIMEOUT):
         """Code samples and measure what is left of them.
 
         Parameters
@@ -229,6 +235,8 @@ class Result:
         array : as for `encode`
         client : distributed.Client, optional
         missing_chunks : as for `encode`
+        worker_timeout : float, optional
+            Seconds to wait for workers that are gone; see `daskksvd.fit`.
 
         Returns
         -------
@@ -245,7 +253,7 @@ class Result:
         rows = self._rows(array, missing_chunks)
         coder = Once(make_coder, (self._coding_dictionary(), self._stopping), everywhere=True)
         mapping, wanted = given(self._mapping()), given(Wanted(None, 0))
-        runner = make_runner(client)
+        runner = make_runner(client, worker_timeout=worker_timeout)
         try:
             rows.prepare(runner)
             jobs = [rows.job(pieces) for pieces in reading_jobs(rows.chunk_rows)]
@@ -264,13 +272,14 @@ class Result:
             "n_samples": found.count,
         }
 
-    def score(self, array, *, client=None, missing_chunks="error"):
+    def score(self, array, *, client=None, missing_chunks="error", worker_timeout=WORKER_TIMEOUT):
         """Share of the variance of ``array`` that codes explain, ``1 - fvu``.
 
         As in scikit-learn, higher is better and 1 is best. `evaluate` gives
         the errors themselves.
         """
-        return 1 - self.evaluate(array, client=client, missing_chunks=missing_chunks)["fvu"]
+        how = {"client": client, "missing_chunks": missing_chunks, "worker_timeout": worker_timeout}
+        return 1 - self.evaluate(array, **how)["fvu"]
 
     # ---------------------------------------------------- saving and loading
 

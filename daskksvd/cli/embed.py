@@ -5,7 +5,7 @@ import shlex
 
 import click
 
-from .shared import SCHEDULER, aligned, connected, counted
+from .shared import SCHEDULER, WORKER_TIMEOUT, aligned, connected, counted
 
 EXAMPLES = """\b
 Examples:
@@ -59,6 +59,7 @@ OPTIONS = [
     click.Option(["--timeout"], type=float, default=10.0, metavar="SECONDS", help="To wait for a server."),
     click.Option(["--random-state"], type=int, default=0, metavar="SEED", help="Of scenes."),
     SCHEDULER,
+    WORKER_TIMEOUT,
     click.Option(["--overwrite"], is_flag=True, help="Begin anew where DIR holds an earlier run."),
     click.Option(["--quiet", "-q"], is_flag=True, help="No progress bar."),
 ]  # fmt: skip

@@ -7,7 +7,15 @@ import click
 
 from ..constants import CHECKPOINT_EVERY
 from .info import pass_table, records
-from .shared import MISSING_CHUNKS, OVERWRITE, SCHEDULER, aligned, check_out, connected
+from .shared import (
+    MISSING_CHUNKS,
+    OVERWRITE,
+    SCHEDULER,
+    WORKER_TIMEOUT,
+    aligned,
+    check_out,
+    connected,
+)
 
 EXAMPLES = """\b
 Examples:
@@ -31,6 +39,7 @@ OPTIONS = [
     click.Option(["--rtol"], type=float, metavar="R",
                  help="Add atoms until what is left of a sample has at most R times its norm, 0 < R < 1."),
     SCHEDULER,
+    WORKER_TIMEOUT,
     click.Option(["--pursuit"], type=click.Choice(["omp", "mp"]), default="omp",
                  help="How atoms are chosen: orthogonal matching pursuit, or plain matching pursuit."),
     click.Option(["--update"], type=click.Choice(["online", "batch", "ksvd"]), default="online",
@@ -93,6 +102,7 @@ def fit_command(store, out, scheduler, checkpoint, threads, progress, missing_ch
     from ..learning.fit import FitInterrupted, fit
     from ..result import load
     from ..rows import as_rows
+    from ..running import WorkersLost
 
     check_out(out, overwrite)
     if exists(out):
@@ -117,7 +127,7 @@ def fit_command(store, out, scheduler, checkpoint, threads, progress, missing_ch
                 progress=sys.stderr.isatty() if progress is None else progress,
                 **settings,
             )
-        except FitInterrupted as stop:
+        except (FitInterrupted, WorkersLost) as stop:
             if stop.result is None:
                 stop.add_note("Nothing was learned yet, so nothing is saved.")
             else:

@@ -8,7 +8,7 @@ import warnings
 import click
 
 from ..constants import ATOM_USES, JOINT_LEAST, SIGNIFICANCE
-from .shared import OVERWRITE, SCHEDULER, aligned, check_out, connected
+from .shared import OVERWRITE, SCHEDULER, WORKER_TIMEOUT, aligned, check_out, connected
 
 LABEL_EXAMPLES = """\b
 Examples:
@@ -91,6 +91,7 @@ OPTIONS = [
     click.Option(["--min-uses"], type=int, default=ATOM_USES, help="Least samples that use a named atom."),
     click.Option(["--min-joint"], type=int, default=JOINT_LEAST, help="Least samples with atom and word."),
     SCHEDULER,
+    WORKER_TIMEOUT,
     OVERWRITE,
 ]
 
@@ -134,7 +135,7 @@ def told_by_options():
 def label_command(
     result, captions, codes, samples, sample_ids, embeddings, out, table, graph, best, language, as_written,
     segment, words, phrases, min_df, max_df, occurrence, missing, rank_by, top, alpha, min_uses, min_joint,
-    scheduler, overwrite,
+    scheduler, worker_timeout, overwrite,
 ):  # fmt: skip
     """Say in words what the atoms in RESULT mean, by the captions of samples.
 
@@ -206,6 +207,7 @@ def label_command(
             client=client,
             embeddings=embeddings,
             checkpoint=checkpoint,
+            worker_timeout=worker_timeout,
         )
         try:
             labels = call()

@@ -23,6 +23,13 @@ MISSING_CHUNKS = click.Option(
     default="error",
     help="What to do where chunks of a Zarr array were never written: refuse them, or read its fill value.",
 )
+WORKER_TIMEOUT = click.Option(
+    ["--worker-timeout"],
+    type=float,
+    default=300.0,
+    metavar="SECONDS",
+    help="With --scheduler: how long to wait for workers that are gone before it ends; inf: for ever.",
+)
 OVERWRITE = click.Option(["--overwrite"], is_flag=True, help="Replace a store of the same kind at --out.")
 
 

@@ -1,6 +1,7 @@
 """Samples to a store of codes, chunk by chunk; a run that was stopped goes on with what is there."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ from .. import __version__
 from ..files import absolute, exists, telling_disk_full
 from ..placing import Place
 from ..rows import as_rows, cut_pieces
-from ..running import Blueprint, Once, given, make_runner
+from ..running import WORKER_TIMEOUT, Blueprint, Once, given, make_runner
 from ..stores import DamagedStore, compressors, seal
 from ..stores.keys import chunk_keys, crc32c, missing, read
 from .coder import join_codes, make_coder
@@ -46,7 +47,10 @@ class _Target(NamedTuple):
     same_files: bool
 
 
-def write_codes(array, path, dictionary, stopping, preprocessing, *, client=None, overwrite=False, told=None):
+def write_codes(
+    array, path, dictionary, stopping, preprocessing, *, client=None, overwrite=False, told=None,
+    worker_timeout=WORKER_TIMEOUT,
+):  # fmt: skip
     """Code all rows of an array straight into a Zarr group.
 
     Parameters
@@ -64,6 +68,8 @@ def write_codes(array, path, dictionary, stopping, preprocessing, *, client=None
         Whether a store of codes that is there may be replaced.
     told : callable, optional
         ``told(done, chunks)`` is called where an earlier run is gone on with.
+    worker_timeout : float, optional
+        Seconds to wait for workers that are gone; see `daskksvd.fit`.
 
     Raises
     ------
@@ -87,16 +93,17 @@ def write_codes(array, path, dictionary, stopping, preprocessing, *, client=None
         with contextlib.suppress(DamagedStore):  # which may go
             open_group(path)
     how = (dictionary, stopping, preprocessing)
+    runner_of = functools.partial(make_runner, client, worker_timeout=worker_timeout)
     need = rows.n * stopping.width * (4 + np.dtype(dictionary.dtype).itemsize)
     with telling_disk_full(path, need):
         if "://" in path:
-            _write(rows, path, path, None, False, how, client)
+            _write(rows, path, path, None, False, how, runner_of)
             return
         with Place(path, wait=0) as place:
             store = os.path.join(place.folder, _STORE)
             same_files = _begin(place, store, rows, how, told)
             try:
-                _write(rows, path, store, os.path.join(place.folder, _DONE), same_files, how, client)
+                _write(rows, path, store, os.path.join(place.folder, _DONE), same_files, how, runner_of)
             except _KEPT as error:
                 place.keep = True
                 error.add_note(f"What was coded is kept beside {path}; the same call goes on from there")
@@ -206,7 +213,7 @@ def _targets(path):
         return [group[name] for name in SCHEMA]
 
 
-def _write(rows, path, store, done, same_files, how, client):
+def _write(rows, path, store, done, same_files, how, runner_of):
     """Let tasks write one stored chunk each, and close the store."""
     import zarr
 
@@ -215,7 +222,7 @@ def _write(rows, path, store, done, same_files, how, client):
         _make(store, rows, how)
     group = zarr.open_group(store, mode="r+")
     target = _Target(*_targets(store), done, same_files)
-    runner = make_runner(client)
+    runner = runner_of()
     try:
         rows.prepare(runner)
         jobs = [rows.job(pieces) for pieces in _aligned_pieces(rows.chunk_rows, _step(rows))]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..constants import CLUSTER_AHEAD, EMBED_AHEAD, FETCH_AHEAD, FETCH_THREADS, THUMBNAIL_BYTES
+from ..running import WORKER_TIMEOUT, make_runner
 from ..running.threads import usable_cores
 from .errors import Rejected, one_line
 from .fetch import fetch
@@ -225,7 +226,33 @@ def threads_kept():
         torch.set_num_threads(before)
 
 
-def run_on_cluster(batches, spec, options, client):
+class _Sent:
+    """Batches that workers have, the oldest first; they are sent again where workers are lost."""
+
+    def __init__(self, runner, spec, options):
+        self.runner, self.how = runner, (spec, options)
+        self.batches, self.handles = deque(), deque()
+
+    def add(self, items):
+        self.batches.append(items)
+        self.runner.retrying(self._send, self)
+
+    def _send(self):
+        for items in list(self.batches)[len(self.handles) :]:
+            self.handles.append(self.runner.submit(embed_batch, items, *self.how))
+
+    def place(self):
+        self.handles.clear()
+        self._send()
+
+    def first(self):
+        """``(items, outcomes)`` of the oldest batch."""
+        outcomes = self.runner.retrying(lambda: self.runner.gather([self.handles[0]])[0], self)
+        self.handles.popleft()
+        return [item._replace(image=None) for item in self.batches.popleft()], outcomes
+
+
+def run_on_cluster(batches, spec, options, client, worker_timeout=WORKER_TIMEOUT):
     """The same by tasks of a cluster; every worker loads the model once.
 
     Parameters
@@ -234,22 +261,21 @@ def run_on_cluster(batches, spec, options, client):
     spec : models.ModelSpec
     options : Options
     client : distributed.Client
+    worker_timeout : float or None
+        Seconds to wait for workers that are gone.
     """
-    slots = sum(client.nthreads().values()) or 1
-    waiting = deque()
+    runner = make_runner(client, worker_timeout=worker_timeout)
     try:
+        slots = sum(threads for _, threads, _ in runner.memory()) or 1
+        sent = _Sent(runner, spec, options)
         for items in batches:
-            # only what is to be loaded travels; random names, as the same items may come again
-            future = client.submit(embed_batch, items, spec, options, pure=False, retries=2)
-            waiting.append(([item._replace(image=None) for item in items], future))
-            if len(waiting) >= CLUSTER_AHEAD * slots:
-                items, future = waiting.popleft()
-                yield items, future.result()
-        while waiting:
-            items, future = waiting.popleft()
-            yield items, future.result()
+            sent.add(items)
+            if len(sent.batches) >= CLUSTER_AHEAD * slots:
+                yield sent.first()
+        while sent.batches:
+            yield sent.first()
     finally:
-        client.cancel([future for _, future in waiting])
+        runner.close()
 
 
 def embed_batch(items, spec, options):

@@ -8,7 +8,7 @@ import numpy as np
 from ..constants import EMBED_CHUNK_BYTES, EMBED_LEAST_ROWS, IMAGE_PIXELS
 from ..files import absolute, telling_disk_full
 from ..learning.settings import flag, integer, number
-from ..running import make_runner
+from ..running import NOTHING, WORKER_TIMEOUT, WorkersLost, make_runner
 from .models import cached_encoder, check_spec
 from .pipeline import Options, batches_of, run_here, run_on_cluster
 from .sources import open_source
@@ -45,6 +45,7 @@ def embed(
     timeout=10.0,
     max_pixels=IMAGE_PIXELS,
     client=None,
+    worker_timeout=WORKER_TIMEOUT,
     overwrite=False,
     progress=False,
 ):
@@ -113,6 +114,8 @@ def embed(
         Images with more are rejected.
     client : distributed.Client, optional
         Embed on its workers. They load the model once each.
+    worker_timeout : float, optional
+        Seconds to wait for workers that are gone; see `daskksvd.fit`.
     overwrite : bool
         Whether to begin anew where ``out`` has a store already.
     progress : bool
@@ -181,8 +184,7 @@ def embed(
         encoder = cached_encoder(spec)
         model_identity, d, batch = encoder.identity(), encoder.d, encoder.default_batch()
     else:
-        check_workers(client, source)
-        model_identity, d, batch = client.submit(describe_encoder, spec, pure=False).result()
+        model_identity, d, batch = ask_workers(client, worker_timeout, source, spec)
     form = {
         "dtype": dtype,
         "thumbnails": thumbnails,
@@ -210,7 +212,7 @@ def embed(
             if client is None:
                 done = run_here(batches, encoder, options)
             else:
-                done = run_on_cluster(batches, spec, options, client)
+                done = run_on_cluster(batches, spec, options, client, worker_timeout)
             with Bar(progress, found.n, writer) as bar:
                 for items, outcomes in done:
                     states = [(item.position, item.state) for item in items if item.state is not None]
@@ -225,7 +227,7 @@ def embed(
             with telling_disk_full(path):
                 writer.finish()
         rows, rejected = writer.rows, writer.rejected
-    except (KeyboardInterrupt, OSError) as error:
+    except (KeyboardInterrupt, OSError, WorkersLost) as error:
         error.add_note(f"What was embedded is kept in {path}; the same call goes on from there")
         raise
     finally:
@@ -237,14 +239,21 @@ def embed(
     return open_embeddings(path)
 
 
-def check_workers(client, source):
-    """Refuse a path of this machine that workers do not see: every image would be rejected."""
-    if isinstance(source, (str, os.PathLike)) and os.path.exists(source):
-        runner = make_runner(client)
-        try:
+def ask_workers(client, worker_timeout, source, spec):
+    """What `describe_encoder` says on a worker.
+
+    Refuses a path of this machine that workers do not see: every image would be rejected.
+    """
+    runner = make_runner(client, worker_timeout=worker_timeout)
+    try:
+        if isinstance(source, (str, os.PathLike)) and os.path.exists(source):
             runner.check_path(absolute(source), "source")
-        finally:
-            runner.close()
+        return runner.retrying(lambda: runner.gather([runner.submit(describe_encoder, spec)])[0], NOTHING)
+    except KeyboardInterrupt:
+        runner.cancel()
+        raise
+    finally:
+        runner.close()
 
 
 def describe_encoder(spec):

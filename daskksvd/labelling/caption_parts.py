@@ -15,6 +15,7 @@ from ..captions.tables import ENDINGS
 from ..captions.text import ending_of
 from ..constants import COUNT_ROWS
 from ..files import absolute
+from ..running import WORKER_TIMEOUT, make_runner
 
 
 class Partition(NamedTuple):
@@ -85,22 +86,29 @@ def cut(part, key, low, high):
     return part.iloc[start:stop]
 
 
-def compute(value, client=None):
+def compute(value, client=None, worker_timeout=WORKER_TIMEOUT):
     """The value of something delayed, from the client's cluster or threads of this process."""
     import dask
 
     if client is None:
         return dask.compute(value, scheduler="threads")[0]
-    return client.compute(value, retries=3).result()
+    runner = make_runner(client, worker_timeout=worker_timeout)
+    try:
+        return runner.compute(value)
+    except KeyboardInterrupt:
+        runner.cancel()
+        raise
+    finally:
+        runner.close()
 
 
-def compute_all(values, client=None):
+def compute_all(values, client=None, worker_timeout=WORKER_TIMEOUT):
     """The values of a list of what is delayed, computed at the same time."""
     import dask
 
     if client is None:
         return list(dask.compute(*values, scheduler="threads"))
-    return client.gather(client.compute(values, retries=3))
+    return compute(dask.delayed(list)(values), client, worker_timeout)
 
 
 def read_lines(parts, key, text, low, high):

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from dask.base import tokenize
 
 from ..constants import JOIN_ROWS, TREE_FAN_IN
+from ..running import WORKER_TIMEOUT
 from .caption_parts import compute
 from .captions import find_words
 
@@ -90,8 +91,9 @@ def unpack(arrays):
 
 
 def count(
-    codes, captions, tokenizer, vocabulary, *, share=False, missing="exclude", client=None, progress=None
-):
+    codes, captions, tokenizer, vocabulary, *, share=False, missing="exclude", client=None,
+    worker_timeout=WORKER_TIMEOUT, progress=None,
+):  # fmt: skip
     """Count words and atoms through joins of both on the sample.
 
     A Dask DataFrame of caption words and one of code nonzeros are cut at the
@@ -110,6 +112,8 @@ def count(
         ``"exclude"`` leaves samples without captions out; ``"empty"`` counts
         them as samples without words.
     client : distributed.Client, optional
+    worker_timeout : float, optional
+        Seconds to wait for workers that are gone; see `daskksvd.fit`.
     progress : resuming.Progress, optional
         Where what is counted is kept, and gone on from.
 
@@ -125,9 +129,9 @@ def count(
     parts = counted.to_delayed()
     if progress is not None:
         return progress.reduce(
-            "counts", (add_counts, pack, unpack), parts, client, token=tokenize(vocabulary)
+            "counts", (add_counts, pack, unpack), parts, client, worker_timeout, token=tokenize(vocabulary)
         )
-    return compute(tree(add_counts, parts), client)
+    return compute(tree(add_counts, parts), client, worker_timeout)
 
 
 def frames(codes, captions, tokenizer, vocabulary, *, share=False, missing="exclude"):

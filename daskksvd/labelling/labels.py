@@ -19,7 +19,7 @@ from ..constants import (
     WORD_SHARE_MOST,
 )
 from ..files import absolute
-from ..running import make_runner
+from ..running import WORKER_TIMEOUT, make_runner
 from ..running.memory import available_bytes, check_memory
 from . import association
 from .caption_parts import compute
@@ -51,6 +51,7 @@ def label(
     min_uses=ATOM_USES,
     min_joint=JOINT_LEAST,
     client=None,
+    worker_timeout=WORKER_TIMEOUT,
     embeddings=None,
     checkpoint=None,
 ):
@@ -98,6 +99,8 @@ def label(
         Samples that must use an atom, or its minority side, for it to be
         tested, and that it and a word must share for the word to name it.
     client : distributed.Client, optional
+    worker_timeout : float, optional
+        Seconds to wait for workers that are gone; see `daskksvd.fit`.
     embeddings : Embeddings or path, optional
         What `daskksvd.embed` made of the images of the codes: for captions that
         name images, as COCO's JSON, or are by sample.
@@ -161,12 +164,13 @@ def label(
             | {"tokenizer": tokenizer_identity(tokenizer), "occurrence": occurrence, "missing": missing}
             | {"ranges of rows": code_rows.edges},
         )
-    runner = make_runner(client)
+    runner = make_runner(client, worker_timeout=worker_timeout)
     try:
         for name, value in (("codes", codes), ("captions", captions)):
             if isinstance(value, (str, os.PathLike)) and "://" not in os.fspath(value):
                 runner.check_path(absolute(value), name)
-        counter, n_captioned = _frequencies(code_rows.edges, caption_rows, tokenizer, client, progress)
+        how = {"client": client, "worker_timeout": worker_timeout}
+        counter, n_captioned = _frequencies(code_rows.edges, caption_rows, tokenizer, progress, **how)
         vocabulary = choose_words(counter, n_captioned, tokenizer, min_df=min_df, max_df=max_df, words=words)
         size = table_bytes(len(vocabulary), code_rows.m, occurrence == "share")
         advice = "name fewer words: raise min_df, or give words"
@@ -183,6 +187,7 @@ def label(
         missing=missing,
         client=client,
         progress=progress,
+        worker_timeout=worker_timeout,
     )
     n_unknown = opened.n_lines - counts.n_lines
     if n_unknown:
@@ -242,7 +247,7 @@ def _tokenizer(tokenizer, phrases, words):
     return as_tokenizer(tokenizer)
 
 
-def _frequencies(edges, captions, tokenizer, client, progress):
+def _frequencies(edges, captions, tokenizer, progress, client, worker_timeout):
     """Samples with each word, and samples with captions, from one pass over the captions."""
     import dask
 
@@ -250,9 +255,10 @@ def _frequencies(edges, captions, tokenizer, client, progress):
     read = dask.delayed(_document_frequencies, pure=False)
     parts = [read(captions.delayed(*pair), shared) for pair in pairwise(edges)]
     if progress is None:
-        counter, n_captioned = compute(tree(_add_frequencies, parts), client)
+        counter, n_captioned = compute(tree(_add_frequencies, parts), client, worker_timeout)
     else:
-        counter, n_captioned = progress.reduce("words", (_add_frequencies, _pack, _unpack), parts, client)
+        blueprint = (_add_frequencies, _pack, _unpack)
+        counter, n_captioned = progress.reduce("words", blueprint, parts, client, worker_timeout)
     if not n_captioned:
         raise ValueError("captions has no text for any row of the codes; their rows or samples must agree")
     return counter, n_captioned

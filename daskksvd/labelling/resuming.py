@@ -62,7 +62,7 @@ class Progress:
             kept = {key: value for key, value in arrays.items() if key.split(":")[0] == name}
             self._done[name] = [token, done, levels, kept]
 
-    def reduce(self, name, blueprint, parts, client, token=""):
+    def reduce(self, name, blueprint, parts, client, worker_timeout, token=""):
         """What `counts.tree` makes of delayed parts, saved on the way.
 
         Every node of that tree is the sum of its parts from left to right, so
@@ -76,6 +76,7 @@ class Progress:
             Adds a list of values; makes a dict of arrays of one, and it of these.
         parts : list of delayed
         client : distributed.Client or None
+        worker_timeout : float or None
         token : str
             What this pass depends on beside the identity.
         """
@@ -85,7 +86,7 @@ class Progress:
         try:
             while done < len(parts):
                 level, stops, units = next_units(parts, done, 2 * threads, combine)
-                for stop, value in zip(stops, compute_all(units, client), strict=True):
+                for stop, value in zip(stops, compute_all(units, client, worker_timeout), strict=True):
                     add(begun, value, level, stop, len(parts), combine)
                 done = stops[-1]
                 self._keep(name, token, done, begun, pack)

@@ -1,6 +1,7 @@
 """The loop: rounds of tasks, updates on the driver, events for all else."""
 
 import time
+import warnings
 from dataclasses import replace as succeed
 
 import numpy as np
@@ -8,7 +9,6 @@ import numpy as np
 from ..coding import make_coder
 from ..constants import (
     BATCH_SWEEPS,
-    PROMISED_SHARE,
     QUARTER_ROWS,
     REPLACE_AFTER,
     RTOL_PASSES,
@@ -31,6 +31,7 @@ from .ksvd import count_blocks, ksvd_pass
 from .moments import MOMENTS, Wanted, add_all
 from .online import may_find, update_after_wave
 from .replacement import find_redundant, most_replaced, replace
+from .resuming import has_settled
 from .schedule import DONE, FULL, KSVD, WAVE, statistics
 from .sweep import error_at_fixed_codes, power_of, sweep
 
@@ -51,6 +52,7 @@ class Engine:
         Sum over features of the variance of the data, in its own metric.
     seed : int
     state : State
+    recorder : tracking.HistoryRecorder
     callbacks : list of callable
     checkpoint : callable or None
         ``checkpoint(engine)`` writes one and returns its path.
@@ -69,6 +71,7 @@ class Engine:
         variance,
         seed,
         state,
+        recorder,
         callbacks,
         checkpoint=None,
         checkpoint_every=16,
@@ -83,9 +86,11 @@ class Engine:
         self.variance = variance
         self.seed = seed
         self.state = state
+        self.recorder = recorder
         self.callbacks = callbacks
         self.checkpoint = checkpoint
         self.checkpoint_every = checkpoint_every
+        self.unsaved = None  # why the last checkpoint could not be written
         self.n_worst = max(WORST_ROWS, most_replaced(settings.n_components))
         self.n_blocks = count_blocks(settings, rows.d)
 
@@ -113,7 +118,7 @@ class Engine:
                 stop_reason = self.run_pass()
         except StopFit:
             stop_reason = "callback"
-        self.save()
+        self.save(final=True)
         self.notify(FitFinished(stop_reason, self.state.pass_index, self.state.seconds), final=True)
         return stop_reason
 
@@ -272,7 +277,7 @@ class Engine:
                 updated=False,
                 totals=None,
                 marks=(),
-                promised=np.inf,
+                promised=state.promised if following == DONE else np.inf,
                 replaced=0,
                 pass_seconds=0.0,
                 last_error=error if following == kind else np.inf,
@@ -287,12 +292,10 @@ class Engine:
         tol, last_error = self.settings.tol, self.state.last_error
         if kind == WAVE and tol > 0:
             tol = max(tol, WAVE_TOL)
-        settled = last_error - error <= tol * last_error < np.inf
+        settled = has_settled(error, last_error, self.state.promised, tol)
         if kind == WAVE:
-            settled |= self.gain_of_last_quarter() <= tol / 4
-        elif self.settings.update == "online":
-            settled |= self.state.promised <= PROMISED_SHARE * tol
-        settled &= tol > 0 and not (kind == WAVE and self.approaches(index))
+            settled |= tol > 0 and self.gain_of_last_quarter() <= tol / 4
+            settled &= not self.approaches(index)
         if kind == phases.first and phases.then is not None:
             return phases.then if settled or index + 1 >= phases.first_limit else kind
         return DONE if settled else kind
@@ -354,11 +357,11 @@ class Engine:
 
     def announce_round(self, index, number, kind, moments, replaced):
         """Tell of a round; the time since the last one is its time."""
-        if replaced:
-            self.notify(AtomsReplaced(index, tuple(replaced)))
-        self.notify(
+        events = [AtomsReplaced(index, tuple(replaced))] if replaced else []
+        events.append(
             round_event(index, number, kind, moments, self.variance, len(replaced), self._round_seconds)
         )
+        self.notify(*events)
 
     def succeed(self, state):
         """Make a new state current, in one assignment."""
@@ -383,19 +386,33 @@ class Engine:
     resumed_seconds = 0.0
     """Seconds spent by earlier calls, which ``max_time`` does not count."""
 
-    def notify(self, event, final=False):
-        for callback in self.callbacks:
-            try:
-                callback(event)
-            except StopFit:
-                if not final:
-                    raise
+    def notify(self, *events, final=False):
+        # recorded before anybody can stop the fit: the history is of the same moment as the state
+        for event in events:
+            self.recorder(event)
+        for event in events:
+            for callback in self.callbacks:
+                try:
+                    callback(event)
+                except StopFit:
+                    if not final:
+                        raise
 
-    def save(self):
-        """Write a checkpoint, if one is wanted."""
-        if self.checkpoint is not None:
+    def save(self, final=False):
+        """Write a checkpoint, if one is wanted; returns whether one was written."""
+        if self.checkpoint is None:
+            return False
+        try:
             path = self.checkpoint(self)
-            self.notify(CheckpointWritten(path, self.state.pass_index, self.state.round_index))
+        except OSError as error:  # what was learned is worth more than the file
+            if final or self.unsaved is None:
+                then = "it was the last" if final else "the fit goes on, and tries again at the next"
+                warnings.warn(f"a checkpoint was not written: {error}; {then}", RuntimeWarning, stacklevel=2)
+            self.unsaved = error
+            return False
+        self.unsaved = None
+        self.notify(CheckpointWritten(path, self.state.pass_index, self.state.round_index), final=final)
+        return True
 
 
 def round_event(pass_index, index, kind, moments, variance, n_replaced, seconds):

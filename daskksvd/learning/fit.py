@@ -1,7 +1,5 @@
 """`daskksvd.fit`: from an array to a result."""
 
-import hashlib
-import json
 import os
 
 import numpy as np
@@ -16,15 +14,16 @@ from ..constants import (
     ZERO_VARIANCE,
 )
 from ..result import Result
-from ..rows import Preprocessing, as_rows, cut_pieces, preprocess, run_survey
+from ..rows import as_rows, preprocess, run_survey
 from ..rows.underlying import clients
-from ..running import make_runner
+from ..running import WORKER_TIMEOUT, WorkersLost, make_runner
 from ..running.blas import blas_for
 from ..running.memory import check_memory, coder_bytes, task_bytes
-from ..tracking import Checkpointer, HistoryRecorder, ProgressBar, load_checkpoint
+from ..tracking import Checkpointer, HistoryRecorder, ProgressBar, StopFit, load_checkpoint
 from .engine import Engine
 from .initial import check_init, initial_dictionary, sample_size
 from .moments import COUPLED
+from .resuming import check_rows, problem_identity, resume, saver
 from .schedule import FULL, WAVE, plan_schedule, reading_jobs, statistics
 from .settings import callables, check_settings, check_shape, integer
 from .state import State
@@ -71,6 +70,7 @@ def fit(
     callbacks=(),
     progress=False,
     n_threads=None,
+    worker_timeout=WORKER_TIMEOUT,
     missing_chunks="error",
 ):
     """Learn an overcomplete dictionary: rows as sparse sums of unit atoms.
@@ -149,7 +149,13 @@ def fit(
     checkpoint : path, optional
         File to which the state is written after every pass and every
         ``checkpoint_every`` rounds. The same call goes on from it, and ends
-        with the same dictionary, bit for bit, as if it had not stopped.
+        with the same dictionary, bit for bit, as if it had not stopped; a
+        finished fit returns its result. All rows are read once more then, to see
+        that they are those it was begun with. More ``max_passes`` or a smaller
+        ``tol`` extend a fit: one that is in waves goes on as if it had been
+        called so, one in full passes (or those of the other updates), and a
+        finished one, by more of them. A write that fails is told by a
+        `RuntimeWarning` and tried again at the next interval.
     checkpoint_every : int
         Waves (or parts of a full pass) between two checkpoints.
     callbacks : sequence of callable
@@ -159,6 +165,11 @@ def fit(
         Show a bar, in the terminal or the notebook.
     n_threads : int, optional
         Threads to use without a client; all cores by default.
+    worker_timeout : float, optional
+        Seconds to wait for a client's workers that are gone, or for its
+        scheduler. What is waited for is told at once, as a `RuntimeWarning`
+        and by `daskksvd.tracking.WaitingForWorkers`, and the fit goes on when
+        they return. None waits for ever.
     missing_chunks : {"error", "fill"}
         Whether chunks that a Zarr array lacks are refused, or read as its fill
         value. Zarr leaves out chunks of nothing but that value, too.
@@ -175,6 +186,10 @@ def fit(
         argument, what was found and what is allowed.
     MemoryError
         If a worker has less memory than its threads will need.
+    WorkersLost
+        If workers did not come back within ``worker_timeout``, or an array that
+        was persisted on them is lost. The checkpoint is written, the same call
+        goes on from it, and the error has the result so far.
     FitInterrupted
         On Ctrl-C. It is a `KeyboardInterrupt` and has the result so far.
 
@@ -186,40 +201,39 @@ def fit(
     >>> result.dictionary.sizes["atom"]
     32
     """
-    settings = check_settings(
-        n_components,
-        n_nonzero_coefs=n_nonzero_coefs,
-        rtol=rtol,
-        pursuit=pursuit,
-        update=update,
-        init=init,
-        max_passes=max_passes,
-        tol=tol,
-        max_time=max_time,
-        random_state=random_state,
-        center=center,
-        scale=scale,
-        whiten=whiten,
-        holdout=holdout,
-        n_blocks=n_blocks,
-        replace_atoms=replace_atoms,
-        dtype=dtype,
-    )
+    given = {name: value for name, value in locals().items() if name not in ("array", "client")}
+    try:
+        return _fit(array, client, **given)
+    except KeyboardInterrupt as stop:
+        if isinstance(stop, FitInterrupted):
+            raise
+        raise FitInterrupted("interrupted before anything was learned") from None
+
+
+def _fit(
+    array, client, *, callbacks, checkpoint, checkpoint_every, missing_chunks, n_threads, persist, progress,
+    worker_timeout, **settings,
+):  # fmt: skip
+    """`fit`, but for interrupts before there is anything to keep."""
+    settings = check_settings(**settings)
     callbacks = callables("callbacks", callbacks)
     checkpoint_every = integer("checkpoint_every", checkpoint_every, 1)
     if n_threads is not None:
         n_threads = integer("n_threads", n_threads, 1)
     rows = as_rows(array, missing_chunks=missing_chunks)
     check_shape(settings, rows.chunk_rows, rows.d)
-    if not isinstance(init, str):
-        settings = settings._replace(init=check_init(init, settings.n_components, rows.d))
+    if not isinstance(settings.init, str):
+        settings = settings._replace(init=check_init(settings.init, settings.n_components, rows.d))
     schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
     stopping = make_stopping(settings, rows.d)
-    runner = make_runner(client, n_threads)
+    rows = keep_in_memory(rows, client, persist)
+    bar = [ProgressBar()] if progress else []
+    runner = make_runner(client, n_threads, worker_timeout)
+    runner.listen(_teller([*bar, *callbacks]))
     try:
         need_memory(runner, rows, settings)
         writer = Checkpointer(checkpoint) if checkpoint is not None else None
-        rows = keep_in_memory(rows, client, persist).prepare(runner)
+        rows.prepare(runner)
         found = load_checkpoint(checkpoint) if checkpoint is not None else None
         identity = problem_identity(runner, rows, settings) if checkpoint is not None else None
         recorder = HistoryRecorder()
@@ -227,10 +241,13 @@ def fit(
             seed = settings.random_state
             if seed is None:
                 seed = int(np.random.SeedSequence().generate_state(1)[0])
-            preprocessing, variance, state = begin(runner, rows, settings, schedule, seed)
+            begun = begin(runner, rows, settings, schedule, seed, checked=writer is not None)
+            preprocessing, variance, state, checksums = begun
         else:
-            preprocessing, variance, state, seed, recorder = resume(checkpoint, *found, identity, settings)
-        bar = [ProgressBar()] if progress else []
+            resumed = resume(checkpoint, *found, identity, settings, schedule)
+            preprocessing, variance, state, seed, recorder, checksums = resumed
+            if checksums is not None:
+                check_rows(checkpoint, runner, rows, checksums)
         engine = Engine(
             runner,
             rows,
@@ -241,11 +258,13 @@ def fit(
             variance,
             seed,
             state,
-            [recorder, *bar, *callbacks],
-            checkpoint=_saver(writer, identity, seed, recorder) if writer else None,
+            recorder,
+            [*bar, *callbacks],
+            checkpoint=saver(writer, identity, seed, recorder, checksums) if writer else None,
             checkpoint_every=checkpoint_every,
         )
         engine.resumed_seconds = state.seconds
+        runner.listen(engine.notify)
 
         def make_result(stop_reason):
             return Result(
@@ -261,19 +280,60 @@ def fit(
 
         try:
             return make_result(engine.run())
-        except KeyboardInterrupt:
-            runner.cancel()
-            engine.save()
-            kept = f"; the state is in {os.fspath(checkpoint)!r}" if checkpoint is not None else ""
-            learned = engine.state.n_updates or engine.state.pass_index
-            result = make_result("interrupted") if learned else None
-            message = f"interrupted in pass {engine.state.pass_index + 1}{kept}"
-            raise FitInterrupted(message, result) from None
-        finally:
-            for shown in bar:
-                shown.close()
+        except (KeyboardInterrupt, WorkersLost) as stop:
+            raise _stopped(stop, runner, engine, make_result, checkpoint) from None
     finally:
+        for shown in bar:
+            shown.close()
+        _closed(runner)
+
+
+def _teller(callbacks):
+    """What tells callbacks of an event while there is nothing yet that they could stop."""
+
+    def tell(event):
+        for callback in callbacks:
+            try:
+                callback(event)
+            except StopFit:
+                raise WorkersLost(
+                    "a callback ended the wait for workers, before anything was learned"
+                ) from None
+
+    return tell
+
+
+def _stopped(stop, runner, engine, make_result, checkpoint):
+    """What to raise for a fit that was interrupted, or whose workers were lost, with what there is."""
+    learned = engine.state.n_updates or engine.state.pass_index
+    interrupted = isinstance(stop, KeyboardInterrupt)
+    result = make_result("interrupted" if interrupted else "workers lost") if learned else None
+    saved = False
+    try:
+        runner.cancel()
+        saved = engine.save(final=True)
+    except KeyboardInterrupt:  # once more
+        interrupted = True
+    kept = f"the state is in {os.fspath(checkpoint)!r}" if saved else None
+    if interrupted:
+        message = f"interrupted in pass {engine.state.pass_index + 1}"
+        return FitInterrupted(f"{message}; {kept}" if kept else message, result)
+    if kept:
+        kept += ": the same call goes on from there"
+    elif result is not None:
+        kept = "what was learned is in .result; with checkpoint= the same call could go on"
+    else:
+        kept = "nothing was learned yet; call again"
+    return WorkersLost(f"{stop}. It ended in pass {engine.state.pass_index + 1}; {kept}", result)
+
+
+def _closed(runner):
+    """Close a runner, also when interrupted at that."""
+    try:
         runner.close()
+    except KeyboardInterrupt:
+        runner.close()
+        raise
 
 
 def make_stopping(settings, d):
@@ -313,20 +373,17 @@ def memory_needed(rows, settings):
 
 
 def keep_in_memory(rows, client, persist):
-    """Load a small array, or any if asked to, so that it is read only once."""
+    """The rows; of a small array, or of any if asked to, each chunk is read only once."""
     if persist is None:
         persist = rows.array.nbytes <= IN_MEMORY_BYTES
     if client is None and not rows.in_memory and clients(rows.array):
-        return rows  # whose preparation tells that a client is needed
+        persist = False  # its preparation tells that a client is needed
     if client is not None:
         rows.check_sent()
-    if persist and not rows.in_memory:
-        array = client.persist(rows.array) if client is not None else rows.array.persist(scheduler="threads")
-        return type(rows)(array, rows.feature_names, dims=rows.dims)
-    return rows
+    return rows.copy(kept=persist)
 
 
-def begin(runner, rows, settings, schedule, seed):
+def begin(runner, rows, settings, schedule, seed, checked=False):
     """Survey the data, check it, and make the state to start from.
 
     Returns
@@ -334,23 +391,27 @@ def begin(runner, rows, settings, schedule, seed):
     preprocessing : Preprocessing
     variance : float
     state : State
+    checksums : (chunks,) uint32 array or None
+        Of the rows, with ``checked``.
     """
     with blas_for(settings.n_components, rows.d):
-        return _begin(runner, rows, settings, schedule, seed)
+        return _begin(runner, rows, settings, schedule, seed, checked)
 
 
-def _begin(runner, rows, settings, schedule, seed):
+def _begin(runner, rows, settings, schedule, seed, checked):
     rng = np.random.default_rng([seed, 0, 0])
     index = _sample_index(schedule, sample_size(settings, schedule.n_samples), rng)
     jobs = [rows.job(pieces) for pieces in reading_jobs(rows.chunk_rows)]
-    survey = run_survey(runner, rows, jobs, index, settings.whiten is not None)
+    survey, checksums = run_survey(runner, rows, jobs, index, settings.whiten is not None, checked), None
+    if checked:
+        survey, checksums = survey
     check_data(survey, settings)
     preprocessing = preprocess(survey, settings.center, settings.scale, settings.whiten)
     sample = survey.sample[rng.permutation(len(survey.sample))]
     dictionary = initial_dictionary(settings, sample, preprocessing, rows.d, rng)
     coupled = schedule.phases.first == WAVE and statistics(WAVE, len(dictionary)) == COUPLED
     state = State.start(dictionary, schedule.phases.first, coupled)
-    return preprocessing, float(survey.variance.sum()), state
+    return preprocessing, float(survey.variance.sum()), state, checksums
 
 
 def _sample_index(schedule, size, rng):
@@ -381,64 +442,3 @@ def check_data(survey, settings):
             f"for {settings.dtype}, where the largest must lie between {low:g} and {high:g}; "
             f"rescale it{advice}"
         )
-
-
-def problem_identity(runner, rows, settings):
-    """What a checkpoint must agree with: settings, shape, chunks, first rows."""
-    digest = hashlib.sha256(json.dumps(rows.chunk_rows).encode())
-    [piece] = cut_pieces(rows.chunk_rows[:1], rows.chunk_rows[0])
-    job = rows.job([piece])
-    [head] = runner.gather([runner.submit(_first_rows, job, rows.inputs(job))])
-    digest.update(np.ascontiguousarray(head).tobytes())
-    if not isinstance(settings.init, str):
-        digest.update(np.ascontiguousarray(settings.init).tobytes())
-    return {
-        "shape": [rows.n, rows.d],
-        "array_dtype": str(rows.dtype),
-        "rows": digest.hexdigest(),
-        **settings.identity(),
-    }
-
-
-def _first_rows(job, inputs):
-    for _, rows in job.read(inputs):
-        return rows[:64].copy()
-
-
-def resume(path, header, arrays, identity, settings):
-    """Continue from a checkpoint of the same problem."""
-    for name, value in identity.items():
-        found = header["identity"].get(name)
-        if found != value and not (name == "random_state" and value is None):
-            what = "the rows or their chunks" if name == "rows" else name
-            values = "" if name == "rows" else f" ({found!r} there, {value!r} here)"
-            raise ValueError(
-                f"checkpoint={os.fspath(path)!r} belongs to another problem: {what} differ{values}; "
-                "name another path, or remove the file to start anew"
-            )
-    parts = {name: arrays.get(f"preprocessing_{name}") for name in Preprocessing._fields}
-    recorder = HistoryRecorder(header["history"]["passes"], header["history"]["waves"])
-    state = State.restore(header["state"], arrays)
-    return Preprocessing(**parts), header["variance"], state, header["seed"], recorder
-
-
-def _saver(writer, identity, seed, recorder):
-    def save(engine):
-        header, arrays = engine.state.dump()
-        for name, value in engine.preprocessing._asdict().items():
-            if value is not None:
-                arrays[f"preprocessing_{name}"] = value
-        history = {"passes": recorder.passes, "waves": recorder.waves}
-        writer.write(
-            {
-                "identity": identity,
-                "seed": seed,
-                "variance": engine.variance,
-                "history": history,
-                "state": header,
-            },
-            arrays,
-        )
-        return writer.path
-
-    return save

@@ -1,5 +1,6 @@
 """NumPy, Dask, xarray and Zarr arrays, or a path, as `Rows`."""
 
+import copy
 import math
 import os
 import uuid
@@ -38,6 +39,8 @@ class Rows:
         Names of the dimensions, where the input brought any.
     stored : StoredRows or None
         What reads the rows, where another library does.
+    kept : bool
+        Whether to read all chunks once and keep them in memory where tasks run.
     """
 
     def __init__(self, array, feature_names=None, in_memory=False, local_path=None, dims=None):
@@ -47,6 +50,7 @@ class Rows:
         self.local_path = local_path
         self.dims = dims
         self.stored = None
+        self.kept = False
         self._layout = None
         self._handles = {}
         self._runner = None
@@ -80,12 +84,23 @@ class Rows:
         if self.local_path is not None:
             runner.check_path(self.local_path, "array")
         self._runner = runner
-        self._layout = take_apart(self.array, move_arrays=runner.moves_arrays)
-        self.place()
+        self._layout = None
+        runner.retrying(self.place, self)
         return self
+
+    def copy(self, kept):
+        """The same rows, for one more use of them; ``kept`` says whether to read each chunk only once."""
+        rows = copy.copy(self)
+        rows.kept = kept and not self.in_memory
+        rows._layout, rows._handles, rows._runner = None, {}, None
+        return rows
 
     def place(self):
         """Put, or put again, what tasks need from outside where they run."""
+        if self._layout is None or self.kept:
+            # what is kept has the same keys when it is read again
+            array = self._runner.persist(self.array) if self.kept else self.array
+            self._layout = take_apart(array, move_arrays=self._runner.moves_arrays)
         layout = self._layout
         handles = {}
         arrays = {}

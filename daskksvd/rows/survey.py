@@ -8,6 +8,7 @@ from ..kernels.jit import read_only
 from ..kernels.rows import survey as survey_kernel
 from ..running import Blueprint, given
 from .blocks import MaskedRows, masked_rows, masked_text
+from .checksums import with_checksums
 from .preprocessing import copy_rows
 
 _BLOCK = 4096
@@ -72,7 +73,7 @@ class Survey(NamedTuple):
         return scatter / self.count
 
 
-def run_survey(runner, rows, jobs, sample_index, with_covariance):
+def run_survey(runner, rows, jobs, sample_index, with_covariance, checked=False):
     """Survey all rows of ``jobs``.
 
     Parameters
@@ -84,8 +85,17 @@ def run_survey(runner, rows, jobs, sample_index, with_covariance):
         Sorted numbers of the rows to bring back.
     with_covariance : bool
         Whether products of features are summed too.
+    checked : bool
+        Whether to take a checksum of every piece as well.
+
+    Returns
+    -------
+    Survey
+        With ``checked``, and the checksums.
     """
     blueprint = Blueprint(_survey_job, _combine)
+    if checked:
+        blueprint = with_checksums(blueprint)
     return runner.reduce(blueprint, rows, jobs, given(_Request(sample_index, with_covariance)))
 
 

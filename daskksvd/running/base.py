@@ -11,6 +11,9 @@ from ..constants import ATTEMPTS, TREE_FAN_IN
 from .blas import single_threaded_blas
 from .lending import lender
 
+_MOST_LOST = 20
+"""Times that a round is begun again, but for those in which workers died of it."""
+
 
 class Blueprint(NamedTuple):
     """A reduction over rows, as data.
@@ -56,7 +59,28 @@ def same(value):
 
 
 class WorkersLost(RuntimeError):
-    """A round failed because workers, or data they held, went away."""
+    """Workers, the scheduler or data on them went away and did not come back in time.
+
+    Attributes
+    ----------
+    result : daskksvd.Result or None
+        What a fit had learned by then; None before the first update, and for all but fits.
+    """
+
+    def __init__(self, message, result=None):
+        super().__init__(message)
+        self.result = result
+
+
+class RoundLost(WorkersLost):
+    """A round failed because workers, or data they held, went away; it can be tried again.
+
+    ``killed`` says whether workers died of it.
+    """
+
+    def __init__(self, message, killed=False):
+        super().__init__(message)
+        self.killed = killed
 
 
 class Runner(abc.ABC):
@@ -93,6 +117,10 @@ class Runner(abc.ABC):
     def hold(self, graph, keys):
         """Compute ``keys`` of a Dask graph once; returns their handles."""
 
+    @abc.abstractmethod
+    def persist(self, array):
+        """The Dask array, computed once and kept where tasks run, until the runner is closed."""
+
     moves_arrays: bool
     """Whether arrays of this process are to be moved to workers, by `place`."""
 
@@ -113,7 +141,11 @@ class Runner(abc.ABC):
 
     @abc.abstractmethod
     def recover(self):
-        """Wait until there are workers again."""
+        """Let go of a round that failed, and wait until there are workers again."""
+
+    @abc.abstractmethod
+    def listen(self, tell):
+        """Call ``tell(event)`` while workers are waited for, and when they are back."""
 
     @abc.abstractmethod
     def memory(self):
@@ -148,20 +180,31 @@ class Runner(abc.ABC):
 
         return self.retrying(round_, rows)
 
+    def compute(self, value):
+        """The value of something delayed."""
+        return self.retrying(lambda: self.gather(self.begin(value))[0], NOTHING)
+
+    @abc.abstractmethod
+    def begin(self, value):
+        """Start to compute something delayed; returns its handle, in a list."""
+
     def retrying(self, round_, rows):
         """Call ``round_()``; call it again if workers were lost under it.
 
         The scheduler recomputes what tasks made. What the driver itself sent
         to workers that died is sent again here.
         """
-        for attempt in range(ATTEMPTS):
+        lost = killed = 0
+        while True:
             try:
+                if lost:
+                    self.recover()
+                    rows.place()
                 return round_()
-            except WorkersLost:
-                if attempt == ATTEMPTS - 1:
-                    raise
-                self.recover()
-                rows.place()
+            except RoundLost as error:
+                lost, killed = lost + 1, killed + error.killed
+                if killed == ATTEMPTS or lost == _MOST_LOST:
+                    raise WorkersLost(str(error)) from error
 
     def tree(self, combine, handles, count):
         """Reduce an iterable of ``count`` handles in a tree, each half of them for itself.
@@ -180,35 +223,94 @@ class Runner(abc.ABC):
         return node(count)
 
 
+class _Nothing:
+    """In place of rows, where nothing is to be sent again."""
+
+    def place(self):
+        pass
+
+
+NOTHING = _Nothing()
+
+
 def run_job(function, job, inputs, *shared):
     """What a worker runs for one job."""
-    with single_threaded_blas():
+    with _tasks, single_threaded_blas():
         return function(job, inputs, *[made_here(value) for value in shared])
 
 
 _TO_MAKE = "daskksvd.to_make"
+_MOST_OWNERS = 4
+"""Fits for which a process keeps what they share; one that was killed does not say goodbye."""
+
+
+_MOST_GONE = 1000
+
+
+class _Made:
+    """What one fit shares in this process: the newest only."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.token = self.value = None
+
+
 _made: dict = {}
+"""`_Made` by fit, those used last at the end."""
+_gone: dict = {}
+"""Fits that are over, the last of them: a task of theirs that still runs must not leave anything."""
 _making = threading.Lock()
 
 
 def _after_fork():
     global _making
     _making = threading.Lock()  # a thread that held the other stayed behind
+    _tasks.count, _tasks.forget = 0, False
+    _made.clear()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def to_make(token, function, arguments):
-    """What `made_here` turns into ``function(*arguments)``, once in a process."""
-    return (_TO_MAKE, token, function, arguments)
+class _Tasks:
+    """Counts the tasks that run: memory that they are lent comes back after the fit was let go of."""
+
+    def __init__(self):
+        self.count, self.forget = 0, False
+
+    def __enter__(self):
+        with _making:
+            self.count += 1
+
+    def __exit__(self, *error):
+        with _making:
+            self.count -= 1
+            forget = self.forget and not self.count and not _made
+            self.forget &= not forget
+        if forget:
+            lender.forget()
 
 
-def let_go():
-    """Forget what is kept for later tasks: they make it again."""
-    _made.clear()
-    lender.forget()
+_tasks = _Tasks()
+
+
+def to_make(owner, token, function, arguments):
+    """What `made_here` turns into ``function(*arguments)``, once in a process for each owner."""
+    return (_TO_MAKE, owner, token, function, arguments)
+
+
+def let_go(owner):
+    """Forget what is kept for later tasks of a fit."""
+    with _making:
+        _gone[owner] = None
+        if len(_gone) > _MOST_GONE:
+            del _gone[next(iter(_gone))]
+        _made.pop(owner, None)
+        others = bool(_made)
+        _tasks.forget = _tasks.count > 0
+    if not others:
+        lender.forget()
 
 
 def made_here(value):
@@ -217,10 +319,17 @@ def made_here(value):
         return value
     from distributed import get_worker
 
-    _, token, function, arguments = value
-    with _making:  # others that need it wait
-        if (made := _made.get(token)) is None:  # not there, or let go of this moment
-            _made.clear()  # those of earlier rounds
+    _, owner, token, function, arguments = value
+    with _making:
+        kept = _made.pop(owner, None) or _Made()
+        if owner not in _gone:
+            _made[owner] = kept
+            if len(_made) > _MOST_OWNERS:
+                del _made[next(iter(_made))]
+    with kept.lock:  # others of this fit that need it wait
+        if kept.token != token:  # not there, or of an earlier round
+            kept.token = kept.value = None
             # what else the worker has to do waits for it
-            made = _made[token] = function(*arguments, n_threads=get_worker().state.nthreads)
-        return made
+            kept.value = function(*arguments, n_threads=get_worker().state.nthreads)
+            kept.token = token
+        return kept.value

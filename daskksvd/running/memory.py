@@ -3,6 +3,7 @@
 import psutil
 
 from ..constants import BLOCK_BYTES, BLOCK_ROWS, FLOAT_GRAM_ATOMS, MEMORY_SHARE, PROCESS_BYTES
+from .limits import memory_left
 
 
 def task_bytes(m, width, itemsize, chunk_bytes, block_row_bytes, statistics):
@@ -61,8 +62,9 @@ def check_memory(runner, per_task, per_process, advice):
 
 
 def available_bytes():
-    """Memory free for this process."""
-    return psutil.virtual_memory().available
+    """Memory free for this process: in the machine, and in its control groups."""
+    free, left = psutil.virtual_memory().available, memory_left()
+    return free if left is None else min(free, left)
 
 
 def _gib(size):

@@ -8,8 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import dask.threaded
 
-from .base import Runner
-from .lending import lender
+from .base import Runner, let_go
+from .limits import cpu_quota
 from .memory import available_bytes
 
 
@@ -53,6 +53,12 @@ class ThreadRunner(Runner):
     def hold(self, graph, keys):
         return list(dask.threaded.get(graph, keys, num_workers=self._n_threads))
 
+    def begin(self, value):
+        return [dask.compute(value, scheduler="threads", num_workers=self._n_threads)[0]]
+
+    def persist(self, array):
+        return array.persist(scheduler="threads", num_workers=self._n_threads)
+
     moves_arrays = False
     runs_here = True
 
@@ -68,6 +74,9 @@ class ThreadRunner(Runner):
     def check_path(self, path, name):
         """Nothing to check: tasks see what this process sees."""
 
+    def listen(self, tell):
+        """Nothing to tell."""
+
     def recover(self):
         """Nothing to wait for: threads are not lost."""
 
@@ -76,7 +85,7 @@ class ThreadRunner(Runner):
 
     def close(self):
         self._pool.shutdown(wait=False, cancel_futures=True)
-        lender.forget()
+        let_go(None)
 
 
 @contextlib.contextmanager
@@ -90,10 +99,9 @@ def spread_over(n_threads):
 
 
 def usable_cores():
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
+    """Cores that this process may run on: those there are, its affinity mask and its control groups allow."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, cpu_quota() or cores)
 
 
 class _Continuation(Future):

@@ -10,7 +10,9 @@ from .events import (
     PassFinished,
     PassStarted,
     StopFit,
+    WaitingForWorkers,
     WaveFinished,
+    WorkersReturned,
 )
 from .history import HistoryRecorder
 from .progress import ProgressBar
@@ -27,6 +29,8 @@ __all__ = [
     "PassStarted",
     "ProgressBar",
     "StopFit",
+    "WaitingForWorkers",
     "WaveFinished",
+    "WorkersReturned",
     "load_checkpoint",
 ]

@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 
-from ..files import absolute, replaced
+from ..files import DiskFull, absolute, replaced, telling_disk_full
 
 FORMAT = 1
 
@@ -37,12 +37,28 @@ class Checkpointer:
         header : dict
             Plain values.
         arrays : dict of str to array
+
+        Raises
+        ------
+        OSError
+            If it cannot be written: the message names the path. What was there stays.
         """
         text = json.dumps({"format": FORMAT, **header})
-        with replaced(self.path) as temporary, open(temporary, "xb", opener=_for_its_owner) as file:
-            np.savez(file, header=np.frombuffer(text.encode(), np.uint8), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
+        need = len(text) + sum(array.nbytes for array in arrays.values())
+        try:
+            with (
+                telling_disk_full(self.path, need),
+                replaced(self.path) as temporary,
+                open(temporary, "xb", opener=_for_its_owner) as file,
+            ):
+                np.savez(file, header=np.frombuffer(text.encode(), np.uint8), **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+        except DiskFull:
+            raise
+        except OSError as error:
+            why = error.strerror or error
+            raise OSError(error.errno, f"checkpoint={self.path!r} cannot be written ({why})") from error
 
 
 def _for_its_owner(path, flags):

@@ -161,3 +161,29 @@ class FitFinished(Event):
     stop_reason: str
     n_passes: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class WaitingForWorkers(Event):
+    """A cluster can do nothing; told again about once a second while that lasts.
+
+    Attributes
+    ----------
+    reason : str
+        What is waited for: workers, one that is not heard of, or the scheduler.
+    seconds : float
+        How long it was waited for.
+    timeout : float or None
+        When the fit ends with `daskksvd.WorkersLost`.
+    """
+
+    reason: str
+    seconds: float
+    timeout: float | None
+
+
+@dataclass(frozen=True)
+class WorkersReturned(Event):
+    """The cluster works again, after so many seconds; the fit goes on where it was."""
+
+    seconds: float

@@ -1,6 +1,14 @@
 """A progress bar in the terminal or the notebook."""
 
-from .events import FitFinished, FitStarted, PassFinished, PassStarted, WaveFinished
+from .events import (
+    FitFinished,
+    FitStarted,
+    PassFinished,
+    PassStarted,
+    WaitingForWorkers,
+    WaveFinished,
+    WorkersReturned,
+)
 
 
 class ProgressBar:
@@ -13,8 +21,11 @@ class ProgressBar:
         if isinstance(event, FitStarted):
             from tqdm.auto import tqdm
 
+            self.close()
             self._bar = tqdm(desc="pass 1", unit="round", dynamic_ncols=True)
             self._max_passes = event.max_passes
+        elif isinstance(event, (WaitingForWorkers, WorkersReturned)):
+            self._waiting(event)
         elif self._bar is None:
             return
         elif isinstance(event, PassStarted):
@@ -29,6 +40,17 @@ class ProgressBar:
             self._bar.set_postfix_str(f"relative error {event.relative_error:.4f}")
         elif isinstance(event, FitFinished):
             self.close()
+
+    def _waiting(self, event):
+        """Show what is waited for, also before there is a bar."""
+        if self._bar is None:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(unit="round", dynamic_ncols=True)
+        if isinstance(event, WorkersReturned):
+            self._bar.set_postfix_str("workers are back")
+        else:
+            self._bar.set_postfix_str(f"waiting for {event.reason} ({event.seconds:.0f} s)")
 
     def close(self):
         """Leave the bar as it stands."""

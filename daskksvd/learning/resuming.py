@@ -1,0 +1,151 @@
+"""What a checkpoint of a fit holds, and how a fit goes on from it."""
+
+import hashlib
+import json
+import os
+from dataclasses import replace as succeed
+
+import numpy as np
+
+from ..constants import PROMISED_SHARE
+from ..rows import Preprocessing, cut_pieces
+from ..rows.checksums import run_checksums
+from ..tracking import HistoryRecorder
+from .schedule import DONE, reading_jobs
+from .state import State
+
+EXTENDS = ("max_passes", "tol")
+"""Settings that only say how far a fit goes: they may change between a checkpoint and a call."""
+
+
+def problem_identity(runner, rows, settings):
+    """What a checkpoint must agree with: settings, shape, chunks, first rows."""
+    digest = hashlib.sha256(json.dumps(rows.chunk_rows).encode())
+    [piece] = cut_pieces(rows.chunk_rows[:1], rows.chunk_rows[0])
+    job = rows.job([piece])
+    [head] = runner.retrying(lambda: runner.gather([runner.submit(_first_rows, job, rows.inputs(job))]), rows)
+    digest.update(np.ascontiguousarray(head).tobytes())
+    if not isinstance(settings.init, str):
+        digest.update(np.ascontiguousarray(settings.init).tobytes())
+    return {
+        "shape": [rows.n, rows.d],
+        "array_dtype": str(rows.dtype),
+        "rows": digest.hexdigest(),
+        **settings.identity(),
+    }
+
+
+def _first_rows(job, inputs):
+    for _, rows in job.read(inputs):
+        return rows[:64].copy()
+
+
+def resume(path, header, arrays, identity, settings, schedule):
+    """Continue from a checkpoint of the same problem.
+
+    Returns
+    -------
+    preprocessing : Preprocessing
+    variance : float
+    state : State
+    seed : int
+    recorder : HistoryRecorder
+    checksums : (chunks,) uint32 array or None
+        Of the rows that it was begun with; None where they were not taken.
+    """
+    name = f"checkpoint={os.fspath(path)!r}"
+    for key, value in identity.items():
+        found = header["identity"].get(key)
+        if key in EXTENDS or found == value or (key == "random_state" and value is None):
+            continue
+        what = "the rows or their chunks" if key == "rows" else key
+        values = "" if key == "rows" else f" ({found!r} there, {value!r} here)"
+        raise ValueError(_another(name, f"{what} differ{values}"))
+    parts = {key: arrays.get(f"preprocessing_{key}") for key in Preprocessing._fields}
+    recorder = HistoryRecorder(header["history"]["passes"], header["history"]["waves"])
+    state = State.restore(header["state"], arrays)
+    _check_passes(name, state, settings)
+    state = reopened(state, recorder.passes, header["identity"]["tol"], settings, schedule.phases)
+    checksums = arrays.get("chunk_checksums")
+    return Preprocessing(**parts), header["variance"], state, header["seed"], recorder, checksums
+
+
+def _another(name, why):
+    return f"{name} belongs to another problem: {why}; name another path, or remove the file to start anew"
+
+
+def _check_passes(name, state, settings):
+    """Refuse fewer passes than were made: what they taught cannot be taken back."""
+    made = state.pass_index + (state.round_index > 0 or state.updated)
+    if settings.max_passes is not None and made > settings.max_passes:
+        raise ValueError(
+            f"max_passes={settings.max_passes}, but {name} is in pass {made} already; "
+            f"max_passes must be at least {made} to go on from it"
+        )
+
+
+def reopened(state, passes, tol, settings, phases):
+    """The state of a fit that had settled, as a call with a smaller ``tol`` goes on from it.
+
+    ``passes`` is its history and ``tol`` that of before. It goes on with passes
+    of the last kind, unless the last gained too little for the new ``tol``, too.
+    """
+    if state.kind != DONE or settings.tol >= tol > 0:
+        return state
+    kind = phases.then or phases.first
+    errors = [error for error, of in zip(passes["relative_error"], passes["kind"], strict=True) if of == kind]
+    last, before = errors[-1], errors[-2] if len(errors) > 1 else np.inf
+    if has_settled(last, before, state.promised, settings.tol):
+        return state
+    return succeed(state, kind=kind, last_error=last, promised=np.inf)
+
+
+def has_settled(error, last_error, promised, tol):
+    """Whether passes gain too little to go on: the last one did, or the next one promises no more."""
+    if tol == 0:
+        return False
+    return last_error - error <= tol * last_error < np.inf or promised <= PROMISED_SHARE * tol
+
+
+def check_rows(path, runner, rows, checksums):
+    """Read all rows and refuse them if they are not those that a checkpoint was begun with."""
+    jobs = [rows.job(pieces) for pieces in reading_jobs(rows.chunk_rows)]
+    found = run_checksums(runner, rows, jobs)
+    differ = np.flatnonzero(found != checksums)
+    if len(differ):
+        ends = np.cumsum(rows.chunk_rows)
+        first = differ[0]
+        more = f" and those of {len(differ) - 1} more chunks" if len(differ) > 1 else ""
+        raise ValueError(
+            _another(
+                f"checkpoint={os.fspath(path)!r}",
+                f"rows {ends[first] - rows.chunk_rows[first]} to {ends[first] - 1} of array{more} "
+                "differ from those it was begun with",
+            )
+        )
+
+
+def saver(writer, identity, seed, recorder, checksums):
+    """What writes the checkpoint of an engine, and returns its path."""
+
+    def save(engine):
+        header, arrays = engine.state.dump()
+        for name, value in engine.preprocessing._asdict().items():
+            if value is not None:
+                arrays[f"preprocessing_{name}"] = value
+        if checksums is not None:
+            arrays["chunk_checksums"] = checksums
+        history = {"passes": recorder.passes, "waves": recorder.waves}
+        writer.write(
+            {
+                "identity": identity,
+                "seed": seed,
+                "variance": engine.variance,
+                "history": history,
+                "state": header,
+            },
+            arrays,
+        )
+        return writer.path
+
+    return save
