@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Run the tests with other versions of what this package needs, each in an environment of its own:
+#
+#   bash ci/versions.sh least             the least that pyproject.toml names, on Python 3.11
+#   bash ci/versions.sh newest PYTHON     the newest of all, on another Python: the path of one
+#
+# More arguments go to pytest. PYTHON names another interpreter for the least versions. Environments
+# are made in .venv-lowest-direct and .venv-highest, or in the folder that DASKKSVD_VENV names, and kept.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+case "${1:-}" in
+    least) resolution=lowest-direct python="${PYTHON:-python3.11}" ;;
+    newest) resolution=highest python="${2:?which Python}"; shift ;;
+    *) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+esac
+venv="$(realpath -m "${DASKKSVD_VENV:-.venv-$resolution}")"
+shift
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+export PATH="$venv/bin:$PATH" PYTHONPATH="$PWD"
+python -m pip install --quiet uv
+extras=(--extra test --extra sklearn --extra open-clip --extra sentences)
+uv pip compile --quiet pyproject.toml "${extras[@]}" --resolution "$resolution" --python "$venv/bin/python" \
+    --output-file "$venv/versions.txt" > /dev/null
+uv pip install --quiet --python "$venv/bin/python" --requirement "$venv/versions.txt"
+# the browser and the notebooks tell nothing of versions that the others do not, and take longest
+python -m pytest --numprocesses 2 --dist loadfile --ignore tests/test_notebooks.py --ignore tests/test_benchmarks.py \
+    --ignore tests/test_readme.py --ignore tests/test_dashboard.py "$@"
