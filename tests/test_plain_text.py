@@ -22,6 +22,11 @@ ENGLISH = Tokenizer()
         ('<a href="x.html" title="a > b">dog</a><br>cat<br/>cow<BR >pig', "dog cat cow pig"),
         ("<!DOCTYPE html><p class=x>dog</p><!-- cow --><h1>cat</h1>", "dog cat"),
         ("<b>dog</b><bird>", "dog bird"),
+        ("<map of Paris> a <b and c> <image> <video of a cat>", "map paris image video cat"),
+        (
+            '<video controls>dog</video><img alt=a src="x.jpg" "y"><input disabled/>cat<br class=x>cow',
+            "dog cat cow",
+        ),
         (
             "&amp;quot;dog&amp;quot; &amp;amp; &amp;amp;amp; &#39;cat&#39; &amp;#39;cow&amp;#39;",
             "dog cat cow",
@@ -40,7 +45,15 @@ def test_what_is_text(caption, words):
 
 
 def test_tags_left_open_take_no_time_to_speak_of():
-    for text in ("<a" * 20_000, '<b "' * 5_000, "<p <" * 10_000, "&amp;" * 20_000, "&" + "amp;" * 20_000):
+    for text in (
+        "<a" * 20_000,
+        '<b "' * 5_000,
+        "<p <" * 10_000,
+        "&amp;" * 20_000,
+        "&" + "amp;" * 20_000,
+        "<!--" * 20_000,
+        "<script>" * 20_000,
+    ):
         ENGLISH.words(text)
 
 

@@ -1,6 +1,7 @@
 """The plain text of a caption: no markup, no addresses, one Unicode form, and where each letter stood."""
 
 import html
+import re
 import unicodedata
 from html.entities import html5
 
@@ -16,7 +17,7 @@ _ELEMENTS = """
     a abbr acronym address applet area article aside audio b base basefont bdi bdo bgsound big blink
     blockquote body br button canvas caption center cite code col colgroup command data datalist dd del
     details dfn dialog dir div dl dt em embed fencedframe fieldset figcaption figure font footer form
-    frame frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html i iframe image img input ins isindex kbd
+    frame frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html i iframe img input ins isindex kbd
     keygen label legend li link listing main map mark marquee math menu menuitem meta meter multicol nav
     nextid nobr noembed noframes noscript object ol optgroup option output p param picture plaintext
     portal pre progress q rb rbc rp rt rtc ruby s samp script search section select selectedcontent
@@ -25,12 +26,24 @@ _ELEMENTS = """
 """
 """Elements of HTML, those of former versions too. <person> is none: what it says is text."""
 
-_TAG = rf"</?(?:{'|'.join(sorted(_ELEMENTS.split(), key=len, reverse=True))})(?=[\s/>])"
-MARKUP = regex.compile(
-    rf"""<(script|style)\b.*?</\1\s*>|<!--.*?-->|<!doctype\b[^<>]*>|<\?xml\b[^<>]*>"""
-    rf"""|{_TAG}(?:[^<>"']|"[^"]*"|'[^']*')*+>|{_TAG}[^<>]*>""",
-    regex.IGNORECASE | regex.DOTALL,
+_BARE = """
+    allowfullscreen async autofocus autoplay checked compact controls default defer disabled hidden inert
+    ismap itemscope loop multiple muted nomodule noshade novalidate nowrap open playsinline readonly required
+    reversed selected
+"""
+"""Attributes that have no value. <map of Paris> has none of them, and is text."""
+
+_NAME = rf"(?:{'|'.join(sorted(_ELEMENTS.split(), key=len, reverse=True))})"
+_ONLY = rf"<(?:/?{_NAME}(?:\s+(?:{'|'.join(_BARE.split())}))*\s*/?>"
+_WITH = rf"/?{_NAME}(?=[\s/][^<>=]*=)(?:(?:[^<>\"']|\"[^\"]*\"|'[^']*')*+>|[^<>]*>))"
+_LONG = r"<(script|style)\b{any}</\1\s*>|<!--{any}-->|<!doctype\b[^<>]*>|<\?xml\b[^<>]*>"
+MARKUP, MARKUP_OF_LONG = (
+    regex.compile(f"{_LONG.format(any=some)}|{_ONLY}|{_WITH}", regex.IGNORECASE | regex.DOTALL)
+    for some in (".*?", ".{0,2000}?")
 )
+"""Tags, comments and scripts. In long texts those end soon: many that never end would take hours."""
+
+LONG = 10_000
 ENTITY = regex.compile(r"&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[a-zA-Z][a-zA-Z0-9]*;?)")
 MOST_ESCAPES = 5
 """Times over that text may be escaped: &amp;amp;quot; is a quotation mark."""
@@ -50,6 +63,9 @@ _SCRIPTS = "Arab Syrc Mong Deva Beng Guru Gujr Orya Taml Telu Knda Mlym Sinh Khm
 _SPELT = "".join(rf"\p{{Script={script}}}" for script in _SCRIPTS.split())
 JOINER = regex.compile(rf"(?<![\p{{M}}{_SPELT}])[\u200c\u200d]")
 """Joiners, but for those in scripts that spell with them."""
+
+UNUSUAL = re.compile("[^\x00-\x7fÀ-ÿ„“”‚‘’–—]")
+"""What NFKC may change, or has no image; most text in languages of Western Europe has none of it."""
 
 CLUSTER = regex.compile(r"\X")
 SPLIT_AM = {"\u0e4d\u0e32": "\u0e33", "\u0ecd\u0eb2": "\u0eb3"}
@@ -184,12 +200,12 @@ def plain_text(caption, language="en", cased=False, pieces=None, edit=UNTRACED):
         if before == text:
             break
     if "<" in text:
-        text = edit.sub(MARKUP, " ", text)
+        text = edit.sub(MARKUP if len(text) < LONG else MARKUP_OF_LONG, " ", text)
     if "://" in text or "www." in text:
         text = edit.sub(ADDRESS, " ", text)
     if language == "uz":
         text = edit.sub(UZBEK, "ʻ", text)
-    if not text.isascii():
+    if not text.isascii() and UNUSUAL.search(text):
         text = _one_form(text, language, pieces, edit)
     if language in DOTLESS:
         text = edit.sub(CAPITAL_I, lambda match: "ı" if match[0] == "I" else "i", text)
