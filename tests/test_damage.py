@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 
 import dask.array as da
@@ -216,6 +217,25 @@ def test_a_lost_or_changed_chunk_is_named(kind, stores, tmp_path):
             caught.value
         )
         path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "embeddings/zarr.json", "source/zarr.json"])
+@pytest.mark.parametrize("how", ["deleted", "half", "changed"])
+def test_whoever_reads_embeddings_names_a_damaged_file(name, how, stores, tmp_path):
+    path, _ = stores["embeddings"]
+    shutil.copytree(path, tmp_path / "copy")
+    file = tmp_path / "copy" / "embeddings.zarr" / name
+    content = file.read_bytes()
+    if how == "deleted":
+        file.unlink()
+    else:
+        file.write_bytes(
+            content[: len(content) // 2] if how == "half" else content.replace(b"zarr_format", b"zarr_formas")
+        )
+    with pytest.raises(DamagedStore, match=re.escape(os.fspath(file))):
+        daskksvd.open_embeddings(tmp_path / "copy")
+    with pytest.raises(DamagedStore, match=re.escape(os.fspath(file))):
+        daskksvd.fit(tmp_path / "copy", n_components=4, n_nonzero_coefs=1)
 
 
 def test_a_chunk_in_the_place_of_another_is_noticed(stores, tmp_path):

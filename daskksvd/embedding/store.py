@@ -189,9 +189,8 @@ def open_embeddings(path):
     opened = open_store(where, NEVER_ZERO, BY_CODEC)
     if opened.attrs.get("format") != FORMAT:
         opened.refuse(f"not of embeddings (its format is not {FORMAT!r})")
-    opened.arrays()
-    check_group(opened.group, where)
     opened.verify()
+    check_group(opened.group, where)
     check_files(opened)
     return Embeddings(path, opened.group)
 

@@ -20,7 +20,6 @@ def open_path(path, name="array"):
 def open_zarr(path, name="array"):
     """The two-dimensional array in a Zarr store."""
     import zarr
-    from zarr.errors import BaseZarrError
 
     path = absolute(path)
     if os.path.isdir(os.path.join(path, EMBEDDINGS)):
@@ -29,7 +28,10 @@ def open_zarr(path, name="array"):
         raise FileNotFoundError(f"{name} is {path!r}, and there is no such path")
     try:
         found = zarr.open(path, mode="r")
-    except (BaseZarrError, FileNotFoundError, KeyError, ValueError, OSError) as error:
+    except Exception as error:  # what Zarr says of damaged metadata is of any kind
+        from ..stores.opening import refuse_damaged
+
+        refuse_damaged(path, error)
         hint = "; save its array by itself, with numpy.save" if path.endswith(".npz") else ""
         raise ValueError(
             f"{name} is {path!r}, which is no Zarr store and no .npy file "
@@ -40,7 +42,9 @@ def open_zarr(path, name="array"):
 
 def array_of_group(group, what):
     """The two-dimensional array of a Zarr group that samples are in; ``what`` begins the message."""
-    arrays = {key: value for key, value in group.arrays() if value.ndim == 2}
+    from ..stores.opening import recorded_arrays
+
+    arrays = {key: value for key, value in recorded_arrays(group).items() if value.ndim == 2}
     if "embeddings" in arrays:
         return arrays["embeddings"]
     if len(arrays) == 1:

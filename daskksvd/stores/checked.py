@@ -6,7 +6,7 @@ from zarr.storage import WrapperStore
 
 from .damage import DamagedStore, damaged, rewritten
 from .keys import chunk_number, crc32c, joined, local_root, place_of
-from .record import CHECKSUM_BYTES, RECORD, parse, read_record
+from .record import CHECKSUM_BYTES, RECORD, compare_metadata, parse, read_record
 
 _records: dict = {}
 """Closing records by store and digest, so that tasks of a process read each once."""
@@ -129,6 +129,7 @@ def checked_array(store, path):
     prefix, _, name = path.rpartition("/")
     record = read_record(store, prefix)
     if record is not None and name in record.arrays:
+        compare_metadata(store, joined(path, "zarr.json"), record.arrays[name].metadata)
         store = CheckedStore(store, prefix, record.digest, by_codec=(name,))
         store.record = record
     return zarr.open_array(store, path=path, mode="r")

@@ -54,6 +54,15 @@ def read(store, key):
     return read_many(store, [key])[0]
 
 
+def listed(store, prefix):
+    """Names of what lies right below a prefix, sorted."""
+
+    async def collect():
+        return sorted([name async for name in store.list_dir(prefix)])
+
+    return sync(collect())
+
+
 def read_many(store, keys, last=None):
     """Bytes of many keys, None where there are none; ``last`` of them only, where given."""
     root = local_root(store)

@@ -8,7 +8,7 @@ import zarr
 from ..files import absolute, exists
 from .checked import CheckedStore
 from .damage import DamagedStore, damaged
-from .keys import chunk_keys, joined, missing, place_of, read
+from .keys import chunk_keys, joined, listed, missing, place_of, read
 from .record import RECORD, Record, digest_of, read_record
 
 
@@ -38,15 +38,7 @@ class Opened(NamedTuple):
 
     def arrays(self):
         """All arrays by name."""
-        try:
-            return dict(self.group.arrays())
-        except DamagedStore:
-            raise
-        except Exception as error:
-            raise DamagedStore(
-                f"path={self.path!r} has an array whose zarr.json cannot be read ({_first_line(error)}); "
-                "write the store again"
-            ) from error
+        return arrays_of(self.group)
 
     def verify(self):
         """Compare all metadata with the record, and see that every chunk is there.
@@ -63,13 +55,7 @@ class Opened(NamedTuple):
                 if name in found:
                     self._verify_chunks(store, found[name])
             return
-        for name, expected in [("", record.metadata), *((n, a.metadata) for n, a in record.arrays.items())]:
-            key = joined(prefix, name, "zarr.json")
-            content = read(store, key)
-            if content is None:
-                raise damaged(place_of(store, key), "missing")
-            if digest_of(content) != expected:
-                raise damaged(place_of(store, key), "not as it was written")
+        record.verify_metadata(store, prefix)
         arrays = self.arrays()
         for name in record.arrays:
             self._verify_chunks(store, arrays[name])
@@ -137,10 +123,7 @@ def open_store(path, required=(), by_codec=()):
     try:
         group = zarr.open_group(path, mode="r")
     except Exception as error:
-        own = os.path.join(path, "zarr.json")
-        if os.path.isfile(os.path.join(path, RECORD, "zarr.json")):
-            what = f"not readable ({_first_line(error)})" if os.path.exists(own) else "missing"
-            raise damaged(own, what) from error
+        refuse_damaged(path, error)
         raise ValueError(f"path={path!r} is no Zarr group ({_first_line(error)})") from error
     store, prefix = group.store, group.path
     record = read_record(store, prefix)
@@ -148,6 +131,48 @@ def open_store(path, required=(), by_codec=()):
     checked = CheckedStore(store, prefix, digest, tuple(required), tuple(by_codec))
     checked.record = record
     return Opened(path, zarr.open_group(checked, path=prefix, mode="r"), record)
+
+
+def refuse_damaged(path, error):
+    """Raise if a group that could not be opened, for ``error``, was a store of ours."""
+    own = os.path.join(path, "zarr.json")
+    if os.path.isfile(os.path.join(path, RECORD, "zarr.json")):
+        raise damaged(
+            own, f"not readable ({_first_line(error)})" if os.path.exists(own) else "missing"
+        ) from error
+
+
+def arrays_of(group):
+    """The arrays of a Zarr group by name.
+
+    Raises
+    ------
+    DamagedStore
+        If one of its members cannot be read; the message names the file.
+    """
+    try:
+        return dict(group.arrays())
+    except DamagedStore:
+        raise
+    except Exception as error:
+        store, names = group.store, listed(group.store, group.path)
+        for name in names:
+            try:
+                group.get(name)
+            except Exception as reason:
+                own = joined(group.path, name, "zarr.json")
+                file = place_of(store, own if read(store, own) is not None else joined(group.path, name))
+                raise damaged(file, f"not readable ({_first_line(reason)})") from reason
+        raise damaged(place_of(store, group.path), f"not readable ({_first_line(error)})") from error
+
+
+def recorded_arrays(group):
+    """The same of any group; if it has a closing record, all metadata are compared with that."""
+    found = arrays_of(group)
+    record = read_record(group.store, group.path)
+    if record is not None:
+        record.verify_metadata(group.store, group.path)
+    return found
 
 
 def _first_line(error):

@@ -66,6 +66,21 @@ class Record(NamedTuple):
     arrays: dict
     files: dict
 
+    def verify_metadata(self, store, prefix):
+        """Raise `DamagedStore` where the ``zarr.json`` of the group or an array is not what was written."""
+        arrays = ((name, array.metadata) for name, array in self.arrays.items())
+        for name, expected in [("", self.metadata), *arrays]:
+            compare_metadata(store, joined(prefix, name, "zarr.json"), expected)
+
+
+def compare_metadata(store, key, expected):
+    """Raise `DamagedStore` where a ``zarr.json`` has another digest than was recorded."""
+    content = read(store, key)
+    if content is None:
+        raise damaged(place_of(store, key), "missing")
+    if digest_of(content) != expected:
+        raise damaged(place_of(store, key), "not as it was written")
+
 
 def digest_of(content):
     """Digest of bytes, as text."""
