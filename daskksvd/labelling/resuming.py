@@ -62,7 +62,7 @@ class Progress:
             kept = {key: value for key, value in arrays.items() if key.split(":")[0] == name}
             self._done[name] = [token, done, levels, kept]
 
-    def reduce(self, name, blueprint, parts, client, worker_timeout, token=""):
+    def reduce(self, name, blueprint, parts, client, worker_timeout=None, token=""):
         """What `counts.tree` makes of delayed parts, saved on the way.
 
         Every node of that tree is the sum of its parts from left to right, so
@@ -76,7 +76,7 @@ class Progress:
             Adds a list of values; makes a dict of arrays of one, and it of these.
         parts : list of delayed
         client : distributed.Client or None
-        worker_timeout : float or None
+        worker_timeout : float, optional
         token : str
             What this pass depends on beside the identity.
         """
