@@ -317,25 +317,46 @@ def test_cluster(model, tmp_path, whole):
     ):
         # workers import Pictures from here
         client.register_worker_callbacks(add_tests_to_path)
+        threads = client.run(watch_encoders)
         store = embed(model, tmp_path / "out", client=client)
-        loaded = client.run(count_loaded)
+        loaded = client.run(loaded_and_kept)
     (arrays, *rest), (expected, *others) = contents(store), contents(whole)
     # batches are the same, but a worker has another number of threads
     np.testing.assert_allclose(arrays.pop("embeddings"), expected.pop("embeddings"), atol=2e-3)
     for name in expected:
         np.testing.assert_array_equal(arrays[name], expected[name])
     assert rest[:2] == others[:2]
-    assert set(loaded.values()) == {1}
+    # each loaded the model once, none keeps it, and PyTorch has the threads that it had
+    assert loaded == {worker: (1, 0, count) for worker, count in threads.items()}
 
 
 def add_tests_to_path(dask_worker=None):
     sys.path.insert(0, os.path.dirname(__file__))
 
 
-def count_loaded():
+def watch_encoders():
+    """Count how often this process loads an encoder; returns PyTorch's threads."""
+    import torch
+
     from daskksvd.embedding.models import loading
 
-    return len(loading._loaded)
+    load = loading.load_encoder
+    loading.times_loaded = 0
+
+    def counted(spec):
+        loading.times_loaded += 1
+        return load(spec)
+
+    loading.load_encoder = counted
+    return torch.get_num_threads()
+
+
+def loaded_and_kept():
+    import torch
+
+    from daskksvd.embedding.models import loading
+
+    return loading.times_loaded, len(loading._loaded), torch.get_num_threads()
 
 
 # ------------------------------------------------------------------ refusals

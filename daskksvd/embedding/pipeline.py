@@ -6,6 +6,7 @@ is computed; what is rejected leaves it smaller.
 
 import contextlib
 import itertools
+import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
@@ -13,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ..constants import CLUSTER_AHEAD, EMBED_AHEAD, FETCH_AHEAD, FETCH_THREADS, THUMBNAIL_BYTES
-from ..running import WORKER_TIMEOUT, make_runner
 from ..running.threads import usable_cores
 from .errors import Rejected, one_line
 from .fetch import fetch
@@ -214,16 +214,25 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+_keeping = threading.Lock()
+_kept: list = []
+"""PyTorch's number of threads before the first of those that now keep it, once for each."""
+
+
 @contextlib.contextmanager
 def threads_kept():
-    """Leave PyTorch with as many threads as it had."""
+    """Leave PyTorch with as many threads as it had, however many do so at a time."""
     import torch
 
-    before = torch.get_num_threads()
+    with _keeping:
+        before = _kept[0] if _kept else torch.get_num_threads()
+        _kept.append(before)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _keeping:
+            _kept.pop()
+            torch.set_num_threads(before)
 
 
 class _Sent:
@@ -252,7 +261,7 @@ class _Sent:
         return [item._replace(image=None) for item in self.batches.popleft()], outcomes
 
 
-def run_on_cluster(batches, spec, options, client, worker_timeout=WORKER_TIMEOUT):
+def run_on_cluster(batches, spec, options, runner):
     """The same by tasks of a cluster; every worker loads the model once.
 
     Parameters
@@ -260,32 +269,33 @@ def run_on_cluster(batches, spec, options, client, worker_timeout=WORKER_TIMEOUT
     batches : iterable of list of Item
     spec : models.ModelSpec
     options : Options
-    client : distributed.Client
-    worker_timeout : float or None
-        Seconds to wait for workers that are gone.
+    runner : running.Runner
+        Stays open.
     """
-    runner = make_runner(client, worker_timeout=worker_timeout)
-    try:
-        slots = sum(threads for _, threads, _ in runner.memory()) or 1
-        sent = _Sent(runner, spec, options)
-        for items in batches:
-            sent.add(items)
-            if len(sent.batches) >= CLUSTER_AHEAD * slots:
-                yield sent.first()
-        while sent.batches:
+    slots = sum(threads for _, threads, _ in runner.memory()) or 1
+    sent = _Sent(runner, spec, options)
+    for items in batches:
+        sent.add(items)
+        if len(sent.batches) >= CLUSTER_AHEAD * slots:
             yield sent.first()
-    finally:
-        runner.close()
+    while sent.batches:
+        yield sent.first()
 
 
 def embed_batch(items, spec, options):
     """What a worker does with a batch."""
     encoder = cached_encoder(spec)
-    if encoder.device.type == "cpu":
-        one_thread()  # as here; a worker has a thread a core, and the vectors are the same, bit for bit
+    with contextlib.ExitStack() as stack:
+        if encoder.device.type == "cpu":
+            # as here; a worker has a thread a core, and the vectors are the same, bit for bit
+            stack.enter_context(threads_kept())
+            one_thread()
+        return outcomes_of(items, prepared_batch(items, encoder, options), encoder, options)
+
+
+def prepared_batch(items, encoder, options):
+    """Fetch, decode and prepare the images of a batch."""
     if any(isinstance(item.image, Url) for item in items):
         with ThreadPoolExecutor(FETCH_THREADS) as pool:
-            prepared = list(pool.map(lambda item: prepare(item, encoder, options), items))
-    else:
-        prepared = [prepare(item, encoder, options) for item in items]
-    return outcomes_of(items, prepared, encoder, options)
+            return list(pool.map(lambda item: prepare(item, encoder, options), items))
+    return [prepare(item, encoder, options) for item in items]

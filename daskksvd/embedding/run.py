@@ -1,5 +1,6 @@
 """`embed`: from captioned images to a store of vectors; `embed_texts`."""
 
+import contextlib
 import os
 import shutil
 
@@ -9,7 +10,7 @@ from ..constants import EMBED_CHUNK_BYTES, EMBED_LEAST_ROWS, IMAGE_PIXELS
 from ..files import absolute, telling_disk_full
 from ..learning.settings import flag, integer, number
 from ..running import NOTHING, WORKER_TIMEOUT, WorkersLost, make_runner
-from .models import cached_encoder, check_spec
+from .models import cached_encoder, check_spec, forget_encoder
 from .pipeline import Options, batches_of, run_here, run_on_cluster
 from .sources import open_source
 from .store import open_embeddings, read_rejects
@@ -179,59 +180,64 @@ def embed(
     if captions_required and not found.has_captions:
         hint = found.captions_hint or "name them with captions"
         raise ValueError(f"source has no captions; {hint}, or pass captions_required=False")
-    encoder = None
-    if client is None:
-        encoder = cached_encoder(spec)
-        model_identity, d, batch = encoder.identity(), encoder.d, encoder.default_batch()
-    else:
-        model_identity, d, batch = ask_workers(client, worker_timeout, source, spec)
-    form = {
-        "dtype": dtype,
-        "thumbnails": thumbnails,
-        "captions_required": captions_required,
-        "max_pixels": max_pixels,
-    }
-    identity = {"model": model_identity, "source": found.identity(), "form": form}
-    with telling_disk_full(path):
-        writer = Writer(path, identity, n_samples, overwrite)
-    try:
-        if not writer.complete:
-            need_space(path, found, writer, d, dtype, thumbnails)
-            with telling_disk_full(path):
-                chosen = writer.settle(
-                    batch_size=batch_size or batch,
-                    chunk_rows=chunk_rows or default_chunk_rows(d, dtype, found.n),
-                    thumbnails=thumbnails,
-                )
-            for name, value in (("batch_size", batch_size), ("chunk_rows", chunk_rows)):
-                if value is not None and chosen[name] != value:
-                    raise ValueError(
-                        f"{name}={value}, but out={path!r} was begun with {chosen[name]}; go on with that"
+    with contextlib.ExitStack() as stack:
+        encoder = runner = None
+        if client is None:
+            encoder = cached_encoder(spec)
+            model_identity, d, batch = encoder.identity(), encoder.d, encoder.default_batch()
+        else:
+            runner = stack.enter_context(
+                contextlib.closing(make_runner(client, worker_timeout=worker_timeout))
+            )
+            runner.at_close(forget_encoder, spec)  # it is large, and nobody else on the cluster uses it
+            model_identity, d, batch = ask_workers(runner, source, spec)
+        form = {
+            "dtype": dtype,
+            "thumbnails": thumbnails,
+            "captions_required": captions_required,
+            "max_pixels": max_pixels,
+        }
+        identity = {"model": model_identity, "source": found.identity(), "form": form}
+        with telling_disk_full(path):
+            writer = Writer(path, identity, n_samples, overwrite)
+        try:
+            if not writer.complete:
+                need_space(path, found, writer, d, dtype, thumbnails)
+                with telling_disk_full(path):
+                    chosen = writer.settle(
+                        batch_size=batch_size or batch,
+                        chunk_rows=chunk_rows or default_chunk_rows(d, dtype, found.n),
+                        thumbnails=thumbnails,
                     )
-            batches = batches_of(found.items(writer.begin, writer.state), chosen["batch_size"])
-            if client is None:
-                done = run_here(batches, encoder, options)
-            else:
-                done = run_on_cluster(batches, spec, options, client, worker_timeout)
-            with Bar(progress, found.n, writer) as bar:
-                for items, outcomes in done:
-                    states = [(item.position, item.state) for item in items if item.state is not None]
-                    with telling_disk_full(path):
-                        writer.add(
-                            items[0].position,
-                            items[-1].position + 1,
-                            outcomes,
-                            states[-1] if states else None,
+                for name, value in (("batch_size", batch_size), ("chunk_rows", chunk_rows)):
+                    if value is not None and chosen[name] != value:
+                        raise ValueError(
+                            f"{name}={value}, but out={path!r} was begun with {chosen[name]}; go on with that"
                         )
-                    bar.update(len(items))
-            with telling_disk_full(path):
-                writer.finish()
-        rows, rejected = writer.rows, writer.rejected
-    except (KeyboardInterrupt, OSError, WorkersLost) as error:
-        error.add_note(f"What was embedded is kept in {path}; the same call goes on from there")
-        raise
-    finally:
-        writer.close()
+                batches = batches_of(found.items(writer.begin, writer.state), chosen["batch_size"])
+                if client is None:
+                    done = run_here(batches, encoder, options)
+                else:
+                    done = run_on_cluster(batches, spec, options, runner)
+                with Bar(progress, found.n, writer) as bar:
+                    for items, outcomes in done:
+                        states = [(item.position, item.state) for item in items if item.state is not None]
+                        with telling_disk_full(path):
+                            writer.add(
+                                items[0].position,
+                                items[-1].position + 1,
+                                outcomes,
+                                states[-1] if states else None,
+                            )
+                        bar.update(len(items))
+                with telling_disk_full(path):
+                    writer.finish()
+            rows, rejected = writer.rows, writer.rejected
+        except (KeyboardInterrupt, OSError, WorkersLost) as error:
+            error.add_note(f"What was embedded is kept in {path}; the same call goes on from there")
+            raise
+        finally:
+            writer.close()
     if not rows:
         reasons = read_rejects(path)["reason"]
         why = f"; the first of {rejected} rejects: {reasons.iloc[0]}" if rejected else ": it is empty"
@@ -239,12 +245,11 @@ def embed(
     return open_embeddings(path)
 
 
-def ask_workers(client, worker_timeout, source, spec):
+def ask_workers(runner, source, spec):
     """What `describe_encoder` says on a worker.
 
     Refuses a path of this machine that workers do not see: every image would be rejected.
     """
-    runner = make_runner(client, worker_timeout=worker_timeout)
     try:
         if isinstance(source, (str, os.PathLike)) and os.path.exists(source):
             runner.check_path(absolute(source), "source")
@@ -252,8 +257,6 @@ def ask_workers(client, worker_timeout, source, spec):
     except KeyboardInterrupt:
         runner.cancel()
         raise
-    finally:
-        runner.close()
 
 
 def describe_encoder(spec):

@@ -90,6 +90,8 @@ class Runner(abc.ABC):
     grouping is by position in the list of jobs.
     """
 
+    _farewells = ()
+
     @abc.abstractmethod
     def share(self, function, arguments, everywhere=False):
         """Call a function once for all tasks, see `Once`; returns a handle for `submit`."""
@@ -154,6 +156,10 @@ class Runner(abc.ABC):
     @abc.abstractmethod
     def close(self):
         """Let go of threads and shared values; the runner is done."""
+
+    def at_close(self, function, *arguments):
+        """Have a function called in every process that runs tasks, when the runner is closed."""
+        self._farewells += ((function, arguments),)
 
     def reduce(self, blueprint, rows, jobs, *shared):
         """Run a blueprint over jobs on ``rows`` and return the combined result.
@@ -311,6 +317,13 @@ def let_go(owner):
         _tasks.forget = _tasks.count > 0
     if not others:
         lender.forget()
+
+
+def say_farewell(owner, farewells):
+    """What every process does when a runner is closed: `let_go`, and what `Runner.at_close` was given."""
+    let_go(owner)
+    for function, arguments in farewells:
+        function(*arguments)
 
 
 def made_here(value):

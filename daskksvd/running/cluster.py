@@ -8,7 +8,7 @@ import weakref
 import dask
 from dask.sizeof import sizeof
 
-from .base import RoundLost, Runner, WorkersLost, let_go, run_job, same, to_make
+from .base import RoundLost, Runner, WorkersLost, run_job, same, say_farewell, to_make
 from .watching import WORKER_TIMEOUT, Watch
 
 RETRIES = 3
@@ -203,11 +203,12 @@ class ClusterRunner(Runner):
 
     def close(self):
         self._let_go()
-        let_go(self._token)  # workers may be threads of this process, and gone
+        farewell = self._token, self._farewells
+        say_farewell(*farewell)  # workers may be threads of this process, and gone
         if self.client.status == "running":
             goodbye = Watch(self.client, _GOODBYE, self._ours, quiet=True)
             with contextlib.suppress(Exception):  # those that are gone keep nothing
-                goodbye.call(self.client.run, let_go, self._token, on_error="ignore")
+                goodbye.call(self.client.run, say_farewell, *farewell, on_error="ignore")
         if self._left_thread:
             from distributed import rejoin
 

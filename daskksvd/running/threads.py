@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import dask.threaded
 
-from .base import Runner, let_go
+from .base import Runner, say_farewell
 from .limits import cpu_quota
 from .memory import available_bytes
 
@@ -85,7 +85,7 @@ class ThreadRunner(Runner):
 
     def close(self):
         self._pool.shutdown(wait=False, cancel_futures=True)
-        let_go(None)
+        say_farewell(None, self._farewells)
 
 
 @contextlib.contextmanager

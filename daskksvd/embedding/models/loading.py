@@ -93,3 +93,9 @@ def cached_encoder(spec):
             _loaded.clear()  # one at a time: they are large
             _loaded[spec] = load_encoder(spec)
         return _loaded[spec]
+
+
+def forget_encoder(spec):
+    """Let go of an encoder, if it is the one that is kept."""
+    with _loading:
+        _loaded.pop(spec, None)
