@@ -2,12 +2,16 @@
 
 import abc
 import os
+import warnings
 from typing import NamedTuple
 
 from ...captions.cleaning import captions_of as captions_of
 from ...captions.cleaning import clean_captions as clean_captions
 from ..errors import one_line
 from .columns import is_url
+
+REPEATS_SEEN = 100_000
+"""Images whose names are remembered, to tell of those that come again."""
 
 
 class Url(str):
@@ -108,11 +112,13 @@ class Source(abc.ABC):
         if state is not None:
             state = (int(state[0]), dict(state[1])) if state[0] < start else None
         expected = start
+        repeats = _Repeats()
         for item in self._read(start, state):
             if item.position != expected:
                 raise RuntimeError(
                     f"the source left out or repeated one: {item.position} came where {expected} was due"
                 )
+            repeats.look(item)
             yield item
             expected += 1
             if expected == stop:
@@ -132,6 +138,37 @@ class Source(abc.ABC):
 
     def _length(self):
         return None
+
+
+class _Repeats:
+    """Says once that a source has an image several times: each of them is a sample."""
+
+    def __init__(self):
+        self._seen, self._first, self._told = {}, None, False
+
+    def look(self, item):
+        """Compare an item with those before it: by name with many, by content with the one before."""
+        if self._told:
+            return
+        image, first = item.image, None
+        if isinstance(image, bytes):
+            if self._first is not None and image == self._first.image:
+                first = self._first.position
+            self._first = item
+        elif isinstance(image, (str, os.PathLike)):
+            name = str(image)
+            if len(self._seen) < REPEATS_SEEN:
+                first = self._seen.setdefault(name, item.position)
+            else:
+                first = self._seen.get(name)
+        if first is not None and first != item.position:
+            self._told, self._seen = True, {}
+            warnings.warn(
+                f"elements {first} and {item.position} of the source are the same image "
+                f"({valid_text(item.source)}); each is a sample of its own, and parts of a split may share "
+                "it: give an image once, with a list of its captions",
+                stacklevel=3,
+            )
 
 
 def as_image(value):
