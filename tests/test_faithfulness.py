@@ -22,6 +22,7 @@ from daskksvd.labelling.readout import (
     EVIDENCE_SMOOTHING,
     EVIDENCE_Z2,
     Adding,
+    add_moments,
     added,
     evidence,
     fit_pairs,
@@ -87,6 +88,22 @@ def test_grouped_sums_keep_means():
 
 
 # ----------------------------------------------------------------- models
+
+
+@pytest.mark.parametrize("offset", [0, 1e3, 1e6])
+def test_moments_of_features_far_from_zero_are_those_of_centred_ones(offset):
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((600, 5)) + offset * rng.uniform(0.5, 1, 5)
+    words = sp.csr_matrix(rng.random((600, 3)) < 0.3).astype(float)
+    part = rng.random(600) < 0.5
+    rows = Dense(da.from_array(features, chunks=(100, 5)))
+    sums = add_moments(*ridge_moments(rows, words, [part, ~part]))
+    x, y, xx, xy = sums.centred()
+    differences = features - features.mean(axis=0)
+    assert_allclose(x, features.mean(axis=0), rtol=1e-14)
+    assert_allclose(y, np.asarray(words.mean(axis=0)).ravel(), rtol=1e-12)
+    assert_allclose(xx, differences.T @ differences, atol=1e-6)
+    assert_allclose(xy, differences.T @ words.toarray(), atol=1e-6)
 
 
 def test_ridge_is_that_of_scikit_learn(monkeypatch):

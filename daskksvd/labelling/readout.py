@@ -36,6 +36,9 @@ class Moments(NamedTuple):
     Attributes
     ----------
     n : int
+    origin : (f,) array
+        What is subtracted from features first: sums of squares of what is far from zero
+        keep no digit of what varies. Zero for sparse features, and the same for all that are added.
     x : (f,) array
         Sum of the features.
     y : (V,) array
@@ -45,6 +48,7 @@ class Moments(NamedTuple):
     """
 
     n: int
+    origin: np.ndarray
     x: np.ndarray
     y: np.ndarray
     xx: np.ndarray
@@ -53,7 +57,7 @@ class Moments(NamedTuple):
     def centred(self):
         """Means of features and words, and products of what differs from them."""
         x, y = self.x / self.n, self.y / self.n
-        return x, y, self.xx - self.n * np.outer(x, x), self.xy - self.n * np.outer(x, y)
+        return x + self.origin, y, self.xx - self.n * np.outer(x, x), self.xy - self.n * np.outer(x, y)
 
 
 def ridge_moments(features, words, parts):
@@ -71,11 +75,16 @@ def ridge_moments(features, words, parts):
     """
     f, v = features.shape[1], words.shape[1]
     found = [[0, np.zeros(f), np.zeros(v), np.zeros((f, f)), np.zeros((f, v))] for _ in parts]
+    origin = None
     for start, block in features.large_blocks():
         stop = start + block.shape[0]
+        if origin is None:
+            origin = np.zeros(f) if sp.issparse(block) else np.asarray(block, np.float64).mean(axis=0)
         for part, sums in zip(parts, found, strict=True):
             chosen = np.flatnonzero(part[start:stop])
             x = block[chosen].astype(np.float64)
+            if not sp.issparse(x):
+                x = x - origin
             y = words[start:stop][chosen].astype(np.float64)
             xx, xy = x.T @ x, (y.T @ x).T
             sums[0] += len(chosen)
@@ -83,12 +92,13 @@ def ridge_moments(features, words, parts):
             sums[2] += np.asarray(y.sum(axis=0)).ravel()
             sums[3] += xx.toarray() if sp.issparse(xx) else xx
             sums[4] += xy.toarray() if sp.issparse(xy) else xy
-    return [Moments(*sums) for sums in found]
+    return [Moments(n, origin, *sums) for n, *sums in found]
 
 
 def add_moments(first, second):
     """Moments of both sets of rows together."""
-    return Moments(*(a + b for a, b in zip(first, second, strict=True)))
+    sums = (a + b for a, b in zip(first[2:], second[2:], strict=True))
+    return Moments(first.n + second.n, first.origin, *sums)
 
 
 def ridge_path(moments, ridges, prior=None):
