@@ -97,6 +97,12 @@ def check(path, told=None):
         tasks = list(_recorded(opened))
     else:
         tasks = list(_unrecorded(opened, kind, complete))
+    damaged = _damaged(tasks, told)
+    return Checked(kind, len(tasks), opened.record is not None, complete, damaged)
+
+
+def _damaged(tasks, told):
+    """Look at every file; those that are damaged, and what is wrong with them."""
     damaged = []
     for number, (file, look) in enumerate(tasks, 1):
         wrong = look()
@@ -104,7 +110,7 @@ def check(path, told=None):
             damaged.append((file, wrong))
         if told is not None:
             told(number, len(tasks))
-    return Checked(kind, len(tasks), opened.record is not None, complete, damaged)
+    return damaged
 
 
 def _recorded(opened):
@@ -198,13 +204,8 @@ def _check_array(path, told):
         raise ValueError(
             f"path={path!r} is neither a Zarr store nor a .npy file nor a checkpoint ({text})"
         ) from error
-    damaged, tasks = [], list(_chunks_of(array.store, array, True))
-    for number, (file, look) in enumerate(tasks, 1):
-        wrong = look()
-        if wrong is not None:
-            damaged.append((file, wrong))
-        if told is not None:
-            told(number, len(tasks))
+    tasks = list(_chunks_of(array.store, array, True))
+    damaged = _damaged(tasks, told)
     return Checked("samples", len(tasks), False, True, damaged)
 
 
