@@ -6,7 +6,8 @@ from .jit import kernel, part, reordering_kernel
 
 
 @reordering_kernel
-def _dot(a, b):
+def dot(a, b):
+    """Inner product of two vectors, summed in double precision."""
     total = 0.0
     for i in range(a.shape[0]):
         total += np.float64(a[i]) * np.float64(b[i])
@@ -37,7 +38,7 @@ def left_energy(y, dictionary, support, values, size, left):
         left[f] = y[f]
     for a in range(size):
         _take_out(left, np.float64(values[a]), part(dictionary, support[a]))
-    return _dot(left, left)
+    return dot(left, left)
 
 
 @kernel
@@ -87,7 +88,7 @@ def weighted_left_energy(rows, dictionary, indices, values, weights):
         left_energy(part(rows, row), dictionary, support, part(values, row), _size(support), left)
         for f in range(d):
             left[f] *= weights[f]
-        total += _dot(left, left)
+        total += dot(left, left)
     return total
 
 
@@ -106,17 +107,17 @@ def _add_atom(dictionary, atom, size, basis, triangle, z, left, least):
     triangle[:, size] = 0
     for _ in range(2):
         for s in range(size):
-            c = _dot(part(basis, s), direction)
+            c = dot(part(basis, s), direction)
             triangle[s, size] += c
             _take_out(direction, c, part(basis, s))
-    norm = _dot(direction, direction)
+    norm = dot(direction, direction)
     if not norm > least:
         return False
     norm = np.sqrt(norm)
     for f in range(direction.shape[0]):
         direction[f] /= norm
     triangle[size, size] = norm
-    z[size] = _dot(direction, left)
+    z[size] = dot(direction, left)
     _take_out(left, z[size], direction)
     return True
 
@@ -162,10 +163,10 @@ def pursue(rows, dictionary, n_atoms, energy, floor, rounding, least, hard, more
             if _add_atom(dictionary, indices[row, a], size, basis, triangle, z, left, least):
                 support[size] = indices[row, a]
                 size += 1
-        while more and size < k and _dot(left, left) > floor * energy[row]:
+        while more and size < k and dot(left, left) > floor * energy[row]:
             best, atom = rounding * np.sqrt(energy[row]), -1
             for i in range(n_atoms):
-                product = abs(_dot(left, part(dictionary, i)))
+                product = abs(dot(left, part(dictionary, i)))
                 if product > best:
                     known = False
                     for a in range(size):

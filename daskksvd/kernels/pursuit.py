@@ -8,7 +8,7 @@ of one float type.
 import numpy as np
 
 from .jit import kernel, magnitude, part, prefetch, reordering_kernel, uncounted, zero_magnitude
-from .precise import left_energy
+from .precise import dot, left_energy
 from .residual import largest, next_close, subtract_atom, subtract_direction
 
 _NEAR_BYTES = 2**19
@@ -16,14 +16,6 @@ _NEAR_BYTES = 2**19
 
 _SLACK = 128
 """Units of ``rounding`` by which the captured energy may be wrong, in parts of the row's."""
-
-
-@reordering_kernel
-def _dot(a, b):
-    total = 0.0
-    for i in range(a.shape[0]):
-        total += np.float64(a[i]) * np.float64(b[i])
-    return total
 
 
 @reordering_kernel
@@ -121,7 +113,7 @@ def _extend(factor, atom, support, size, inner_products, dictionary, inner):
             inner[s] = inner_products[atom, support[s]]
     else:
         for s in range(size):
-            inner[s] = _dot(part(dictionary, atom), part(dictionary, support[s]))
+            inner[s] = dot(part(dictionary, atom), part(dictionary, support[s]))
     for s in range(size):
         c = inner[s]
         for e in range(s):
