@@ -93,7 +93,7 @@ def test_urls(model, tmp_path):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         here = f"http://127.0.0.1:{server.server_address[1]}"
         rows = [(f"{here}/{name}", f"a caption of {name}") for name in [*names, "missing.jpg"]]
-        rows += [("ftp://example.org/a.jpg", "x"), (f"{here}/{names[0]}", "")]
+        rows += [("ftp://example.org/a.jpg", "x"), (f"{here}/{names[0]}?again", "")]
         pd.DataFrame(rows, columns=["url", "caption"]).to_csv(tmp_path / "urls.csv", index=False)
         source = tmp_path / "urls.csv"
         store = daskksvd.embed(source, tmp_path / "out", model=model, allow_private=True, timeout=5)

@@ -189,8 +189,9 @@ def open_embeddings(path):
     opened = open_store(where, NEVER_ZERO, BY_CODEC)
     if opened.attrs.get("format") != FORMAT:
         opened.refuse(f"not of embeddings (its format is not {FORMAT!r})")
-    opened.verify()
+    opened.arrays()
     check_group(opened.group, where)
+    opened.verify()
     check_files(opened)
     return Embeddings(path, opened.group)
 

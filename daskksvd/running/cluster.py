@@ -66,6 +66,7 @@ class ClusterRunner(Runner):
         self._pending = weakref.WeakSet()
         self._keys = []  # of the round
         self._held = []
+        self._lost = set()  # keys of rounds that were lost
         self._watch = Watch(client, worker_timeout, self._ours)
         self._watch.until_well()
 
@@ -175,15 +176,24 @@ class ClusterRunner(Runner):
         return futures
 
     def recover(self):
-        from distributed import Future
-
         keys = {*self._keys, *(future.key for future in (*self._pending, *self._held))}
         self._keys.clear()
         self._let_go()
-        # of a task that was sent while the scheduler forgot all others, only the client has forgotten
-        for key in keys:
-            _release(Future(key, self.client))
+        self._lost |= keys
+        self._release_lost()
         self._watch.until_well()
+
+    def _release_lost(self):
+        """Have the scheduler forget tasks of rounds that were lost.
+
+        Of one that was sent while the scheduler forgot all others, only the client has
+        forgotten. It may get to the scheduler's list after what is said here of it,
+        so that it is said again in the end.
+        """
+        from distributed import Future
+
+        for key in self._lost:
+            _release(Future(key, self.client))
 
     def check_path(self, path, name):
         # Zarr reads what it does not find as zeros, so look before.
@@ -203,6 +213,7 @@ class ClusterRunner(Runner):
 
     def close(self):
         self._let_go()
+        self._release_lost()
         farewell = self._token, self._farewells
         say_farewell(*farewell)  # workers may be threads of this process, and gone
         if self.client.status == "running":

@@ -37,8 +37,12 @@ class Opened(NamedTuple):
         return dict(self.group.attrs)
 
     def arrays(self):
-        """All arrays by name."""
-        return arrays_of(self.group)
+        """All arrays by name; none that is recorded may be missing."""
+        found = arrays_of(self.group)
+        for name in () if self.record is None else self.record.arrays:
+            if name not in found:
+                raise damaged(place_of(self.store, joined(self.group.path, name, "zarr.json")), "missing")
+        return found
 
     def verify(self):
         """Compare all metadata with the record, and see that every chunk is there.

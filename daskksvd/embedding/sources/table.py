@@ -159,7 +159,11 @@ class TableSource(Source):
                 known = values.values[0] is not None and not isinstance(image, Failure)
                 image = Failure(values.reason if known else f"{values.reason}; {image.reason}")
                 name, lost = None, lost or int(not captions)
-            missing = None if broken or captions else spoken(values[1:], self._columns.captions)[1]
+            missing = (
+                None
+                if broken or captions or not any(values[1:])
+                else spoken(values[1:], self._columns.captions)[1]
+            )
             yield Item(position, name or f"{file}: {place}", image, captions, lost=lost, missing=missing)
 
     def _image(self, value):
