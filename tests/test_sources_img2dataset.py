@@ -102,3 +102,12 @@ def test_formats_that_hold_no_images(tmp_path):
         open_source(write(tmp_path / "tf", "tfrecord", described=False))
     with pytest.raises(ValueError, match="is a folder of TFRecord files"):
         open_source(write(tmp_path / "tf2", "tfrecord"))
+
+
+@pytest.mark.parametrize("form", ["webdataset", "files", "parquet"])
+def test_other_json_beside_it(tmp_path, form):
+    """More files of JSON than of anything else make no data set of JSON."""
+    folder = write(tmp_path / "out 1.x", form)
+    for shard in range(SHARDS):
+        (folder / f"{shard:05d}.json").write_text('{"note": 1}')
+    check(listed(folder))

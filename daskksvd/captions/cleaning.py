@@ -14,7 +14,7 @@ def clean_captions(value):
     ----------
     value : str, bytes, dict, iterable of these, or None
         In a dict, as COCO's ``{"raw": ..., "tokens": ...}``, the first of ``raw``,
-        ``caption``, ``text`` counts. Numbers and NaN are no captions.
+        ``caption``, ``text`` counts, or else its ``tokens``. Numbers and NaN are no captions.
 
     Returns
     -------
@@ -45,7 +45,11 @@ def _texts(value):
     if isinstance(value, (str, bytes)):
         yield value
     elif isinstance(value, dict):
-        yield from _texts(next((value[key] for key in _CAPTION_KEYS if key in value), None))
+        text = next((value[key] for key in _CAPTION_KEYS if key in value), None)
+        tokens = value.get("tokens")
+        if text is None and isinstance(tokens, (list, tuple)) and all(isinstance(one, str) for one in tokens):
+            text = " ".join(tokens)
+        yield from _texts(text)
     elif value is not None:
         try:
             values = list(value)

@@ -12,9 +12,9 @@ URL_NAMES = (
 )  # fmt: skip
 CAPTION_NAMES = (
     "caption", "captions", "sentence", "sentences", "text", "texts", "alt_text", "alt", "raw",
-    "description", "descriptions", "comment", "comments", "title",
+    "description", "descriptions", "comment", "comments", "title", "caption_str",
 )  # fmt: skip
-"""Names in order of preference; case, spaces and hyphens make no difference."""
+"""Names in order of preference; case, spaces, hyphens and underscores make no difference."""
 
 KEYS = ("row", "sample")
 """Columns that say which row of the codes a caption belongs to, best first."""
@@ -31,8 +31,8 @@ def find(columns, names):
     """The first of ``names`` among ``columns``, or None."""
     known = {}
     for column in columns:
-        known.setdefault(plain(column), column)
-    return next((known[name] for name in names if name in known), None)
+        known.setdefault(bare(column), column)
+    return next((known[name] for name in map(bare, names) if name in known), None)
 
 
 def find_captions(columns):
@@ -41,16 +41,14 @@ def find_captions(columns):
     numbered = tuple(column for column in columns if _NUMBERED.fullmatch(plain(column)))
     if column is None:
         return numbered
-    # a header that has a name several times, as `tables` and pandas number them
-    same = re.compile(rf"{re.escape(plain(column))}\.\d+")
+    # caption, caption_2; or a header that has a name several times, as `tables` and pandas number them
+    same = re.compile(rf"{re.escape(plain(column))}[._]?\d+")
     return (column, *(other for other in numbered if same.fullmatch(plain(other))))
 
 
 def is_known(column):
     """Whether a name is one that columns of captions and images have."""
-    name = plain(column)
-    known = name in FILE_NAMES or name in URL_NAMES or name in CAPTION_NAMES or name in KEYS
-    return known or _NUMBERED.fullmatch(name) is not None
+    return bare(column) in _KNOWN or _NUMBERED.fullmatch(plain(column)) is not None
 
 
 def named(columns, name, argument, where):
@@ -74,5 +72,13 @@ def listing(columns):
 
 
 def plain(name):
-    """A name without the differences that make none."""
-    return re.sub(r"[\s\-]+", "_", str(name).strip().lower())
+    """A name without the differences that make none; a first line may begin with "#"."""
+    return re.sub(r"[\s\-]+", "_", str(name).strip().removeprefix("#").strip().lower())
+
+
+def bare(name):
+    """A name to compare with another: without underscores, too, as in ``imageId`` and ``image_id``."""
+    return plain(name).replace("_", "")
+
+
+_KNOWN = frozenset(map(bare, (*FILE_NAMES, *URL_NAMES, *CAPTION_NAMES, *KEYS)))

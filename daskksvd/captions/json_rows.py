@@ -127,6 +127,8 @@ def _rows(value):
     arrays = {key: rows for key, rows in value.items() if _are_objects(rows)}
     if len(arrays) > 1 and "annotations" in arrays:
         arrays = {"annotations": notes}
+    if len(arrays) == len(value) > 1 and all(map(_are_captioned, arrays.values())):  # by split
+        return itertools.chain.from_iterable(_elements(rows, key) for key, rows in arrays.items())
     if len(arrays) == 1:
         ((key, rows),) = arrays.items()
         return _elements(rows, key.removesuffix("s"))
@@ -148,10 +150,15 @@ def _are_objects(rows):
     return isinstance(rows, list) and any(isinstance(row, dict) for row in rows)
 
 
+def _are_captioned(rows):
+    first = next(row for row in rows if isinstance(row, dict))
+    return bool(find_captions(list(first))) and find(list(first), (*FILE_NAMES, *URL_NAMES)) is not None
+
+
 def _coco(images, notes):
     """COCO's captions: one row an image, and the annotations that belong to none."""
     captions, broken = {}, []
-    known = {str(image.get("id")) for image in images if isinstance(image, dict)}
+    known = {_id(image.get("id")) for image in images if isinstance(image, dict)}
     for number, note in enumerate(notes):
         place = f"annotation {number}"
         if not isinstance(note, dict):
@@ -159,21 +166,26 @@ def _coco(images, notes):
             continue
         column = find_captions(list(note))
         text = note[column[0]] if column else None
-        if str(note.get("image_id")) not in known:
+        if _id(note.get("image_id")) not in known:
             broken.append((place, f"is of the image {note.get('image_id')!r}, which is not among the images"))
         elif not isinstance(text, str) or not text.strip():
             broken.append(
                 (place, "has no caption" if text is None or text == "" else f"has the caption {text!r}")
             )
         else:
-            captions.setdefault(str(note["image_id"]), []).append(text)
+            captions.setdefault(_id(note["image_id"]), []).append(text)
     for number, image in enumerate(images):
         place = f"image {number}"
         if isinstance(image, dict):
-            yield place, {**image, "caption": captions.get(str(image.get("id")), [])}
+            yield place, {**image, "caption": captions.get(_id(image.get("id")), [])}
         else:
             yield place, f"is a {type(image).__name__}; it must be an object"
     yield from broken
+
+
+def _id(value):
+    """The number of an image as text, written as text or number."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _karpathy(images):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .cleaning import spoken
-from .columns import FILE_NAMES, KEYS, URL_NAMES, find, find_captions, listing, plain
+from .columns import FILE_NAMES, KEYS, URL_NAMES, bare, find, find_captions, listing
 from .names import Names
 from .reading import Captions, columns_of, name_of, read_names
 from .separated import Broken
@@ -207,9 +207,9 @@ def _read_images(table, where, names, rows):
 
 def _image_column(table, names):
     """Of the columns that may name images, the one of which most are among the names."""
-    order = {name: number for number, name in enumerate(_IMAGES[::-1])}
-    columns = [column for column in table.columns if plain(column) in order]
-    columns.sort(key=lambda column: -order[plain(column)])
+    order = {bare(name): number for number, name in enumerate(_IMAGES[::-1])}
+    columns = [column for column in table.columns if bare(column) in order]
+    columns.sort(key=lambda column: -order[bare(column)])
     if len(columns) < 2:
         return columns[0] if columns else None
     counts = np.zeros(len(columns), int)

@@ -79,6 +79,10 @@ def read_names(table, image, columns):
 
 def name_of(value):
     """The name of an image in a cell, or an empty text."""
+    if isinstance(value, dict):  # as `datasets` stores images
+        value = value.get("path") or value.get("file_name")
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, float) and value.is_integer():

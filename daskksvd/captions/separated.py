@@ -21,6 +21,9 @@ _DECLARED = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _NAMED_FIRST = re.compile(r'\s*"?[^"\t|;,]+?(?:#\d+)?"?\s*([\t|;,])')
 _DIGITS = re.compile(r"\s*\d+\s*")
 
+_SPAN = 50
+"""Lines that a quoted field may have in a file with tabs."""
+
 
 class Broken(NamedTuple):
     """A line that is not used.
@@ -62,7 +65,7 @@ class Separated:
     def __init__(self, path, where, wanted=()):
         self._path, self._where, self._told, self._spare = path, where, False, 0
         lines = list(itertools.islice(read_lines(path, where, quiet=True), _PEEK))
-        declared = _DECLARED.fullmatch(lines[0].strip()) if lines else None
+        declared = _DECLARED.fullmatch(lines[0].strip(" ")) if lines else None
         self._skip = 1 if declared else 0
         lines = lines[self._skip :]
         self._separator = declared[1] if declared else _separator(lines, path)
@@ -79,7 +82,10 @@ class Separated:
             columns = records[0]
             while len(columns) > 1 and not columns[-1]:  # separators that end every line
                 columns = columns[:-1]
-            self._spare = len(records[0]) - len(columns)
+            n, others = len(columns), records[1:]
+            self._spare = len(records[0]) - n
+            if others and all(len(fields) == n + 1 and not fields[n] for fields in others):
+                self._spare = max(1, self._spare)  # or every line but the first
         self.columns = _distinct(columns)
 
     def rows(self, names, captions=()):
@@ -311,14 +317,38 @@ def _split_one(lines, number, stop, form):
         if not held:
             break
         try:
-            fields = next(csv.reader(held[:1], **form), [])
+            fields = _escaped(held[0], form) or next(csv.reader(held[:1], **form), [])
+            several = [fields]
         except csv.Error as error:
-            fields = f"cannot be read ({error})"
-        yield number + 1, [fields], held[:1]
+            several = _by_returns(held[0], lambda part: next(csv.reader([part], **form), []))
+            several = several or [f"cannot be read ({error})"]
+        for fields in several:  # of one line, which has one number
+            yield number + 1, [fields], held[:1]
         number += 1
         lines.put_back(held[1:])
         held.clear()
     return number
+
+
+def _by_returns(line, fields_of):
+    """Records of a line that has carriage returns in it: one, or several that all have as many fields."""
+    records = [fields_of(part) for part in line.split("\r") if part.strip()] if "\r" in line else []
+    counts = list(map(len, records))
+    if len(counts) < 2 or counts[0] == 1:
+        return []
+    if set(counts[1:]) == {1}:  # in the last field
+        return [[*records[0][:-1], " ".join([records[0][-1], *(one for (one,) in records[1:])])]]
+    return records if len(set(counts)) == 1 else []
+
+
+def _escaped(line, form):
+    """Fields of a line with quotes that are escaped by backslashes, as MySQL and Spark write them."""
+    if '\\"' not in line:
+        return None
+    try:
+        return next(csv.reader([line], strict=True, escapechar="\\", **form), None)
+    except csv.Error:
+        return None
 
 
 class _Lines:
@@ -356,9 +386,42 @@ def _swallowed(lines, separator, n):
 
 def _split_tabs(lines, number):
     """Records of a file with tabs: a quote is a letter, unless one is around a whole field."""
+    lines = _Lines(lines)
     while block := list(itertools.islice(lines, _BLOCK)):
-        yield number + 1, [_fields(line) for line in block], block
-        number += len(block)
+        n = next((at for at, line in enumerate(block) if _is_open(line) or "\r" in line), len(block))
+        if n:
+            yield number + 1, [_fields(line) for line in block[:n]], block[:n]
+            number += n
+        if n < len(block):
+            lines.put_back(block[n:])
+            fields, held = _spanned(lines)
+            for record in _by_returns(held[0], _fields) or [fields]:
+                yield number + 1, [record], ["\n".join(held)]
+            number += len(held)
+
+
+def _is_open(line):
+    """Whether a field begins with a quote that is not closed before the next tab."""
+    return '"' in line and any(field[:1] == '"' and field.count('"') % 2 for field in line.split("\t"))
+
+
+def _spanned(lines):
+    """Fields of a record with a quoted field that has a tab or line ends in it, and its lines.
+
+    A quote that only begins a caption is never closed, or far below: a record of several lines
+    must have no more tabs than it needs, or the first line is taken by itself.
+    """
+    held = []
+    feed = itertools.islice(_feed(lines, held), _SPAN)
+    try:
+        fields = next(csv.reader(feed, delimiter="\t", strict=True), [])
+    except csv.Error:
+        fields = []
+    if not fields or (len(held) > 1 and sum(line.count("\t") for line in held) >= len(fields)):
+        lines.put_back(held[1:])
+        del held[1:]
+        fields = _fields(held[0])
+    return fields, held
 
 
 def _fields(line):

@@ -7,6 +7,7 @@ import io
 import itertools
 import lzma
 import os
+import re
 import warnings
 import zlib
 
@@ -22,6 +23,15 @@ _MARKS = (
 )
 _PEEK = 1 << 16
 """Bytes that are looked at to tell encoding and line ends."""
+
+_BINARY = {
+    b"\x1f\x8b": "is compressed, and its name must end in .gz",
+    b"BZh": "is compressed, and its name must end in .bz2",
+    b"\xfd7zXZ": "is compressed, and its name must end in .xz",
+    b"PK\x03\x04": "is a zip file or a workbook of Excel; unpack it, or save it as CSV",
+    b"PAR1": "is a Parquet file, and its name must end in .parquet",
+}
+"""First bytes of files that are no text, and what to do."""
 
 _CP1252 = {code: bytes([code]).decode("cp1252", "ignore") or chr(code) for code in range(128, 256)}
 _FALLBACK = "daskksvd.cp1252"
@@ -116,6 +126,11 @@ def decode_text(data, where, place=None):
     return text
 
 
+def lines_of(text):
+    """Lines of a text, which end as those of `read_lines`."""
+    return re.split(r"\r\n?|\n", text)
+
+
 def sniff(head):
     """Encoding that the first bytes of a text show, and the length of its byte-order mark."""
     for mark, encoding in _MARKS:
@@ -169,6 +184,9 @@ def read_lines(path, where, *, quiet=False):
     try:
         with open_bytes(path) as file:
             head = file.read(_PEEK)
+            for start, reason in _BINARY.items():
+                if head.startswith(start):
+                    raise ValueError(f"{where} {reason}")
             encoding, mark = sniff(head)
             rest = io.BufferedReader(_Joined(head[mark:], file), _PEEK)
             if encoding == "utf-8":

@@ -2,11 +2,12 @@
 
 import json
 import os
+import unicodedata
 
 from ...captions.cleaning import clean_captions
 from ...captions.columns import find_captions
 from ...captions.tables import ENDINGS
-from ...captions.text import PACKED, Decoder, decode_text
+from ...captions.text import PACKED, Decoder, decode_text, lines_of
 from ...constants import CAPTION_BYTES
 
 STEMS = ("captions", "metadata")
@@ -29,8 +30,8 @@ def find_files(folder):
     found = []
     for where, folders, files in os.walk(folder):
         folders.sort()
-        there = set(files)
-        name = next((name for name in _FOUND if name in there), None)
+        there = {name.lower(): name for name in sorted(files)} | {name: name for name in files}
+        name = next((there[name] for name in _FOUND if name in there), None)
         if name is not None:
             found.append(os.path.join(where, name))
     return found
@@ -54,7 +55,7 @@ class Beside:
 
     def __init__(self, root, names):
         self._root = root
-        folders, self.files = {}, {}
+        folders, self.files, others = {}, {}, {}
         for name in names:
             folder, _, base = name.rpartition("/")
             if folder not in folders:
@@ -66,8 +67,28 @@ class Beside:
                 found = [f"{folder}/{one}" if folder else one for one in found if one in there]
                 if found:
                     self.files[name] = found
+                else:
+                    others.setdefault(folder, []).append(name)
+        for folder, without in others.items():
+            self._pair_forms(folder, without, folders[folder])
         self._decoder = Decoder(f"the folder {root!r}", "texts")
         self._unread = []
+
+    def _pair_forms(self, folder, names, there):
+        """Texts that are of no image by name, and in other letters that of one: ``A.JPG`` and ``a.TXT``."""
+        used = {os.path.basename(file) for files in self.files.values() for file in files}
+        spare, wanted = {}, {}
+        for file in there - used:
+            spare.setdefault(_form(file), []).append(file)
+        for name in names if spare else ():
+            base = name.rpartition("/")[2]
+            for stem in dict.fromkeys((base.rpartition(".")[0] or base, base)):
+                for ending in (*TEXTS, ".json"):
+                    wanted.setdefault(_form(stem + ending), []).append(name)
+        for form, alike in wanted.items():
+            if len(alike) == len(spare.get(form, ())) == 1:
+                file = spare[form][0]
+                self.files.setdefault(alike[0], []).append(f"{folder}/{file}" if folder else file)
 
     def sizes(self, name):
         """Names and sizes of the files beside an image, which tell when they were changed."""
@@ -101,20 +122,25 @@ class Beside:
                 text = decode_text(opened.read(), self._decoder, file)
         except OSError as error:
             return (), f"cannot be read ({error.strerror or error})"
-        if not file.endswith(".json"):
-            return clean_captions(text.splitlines()), "has no caption"
+        if not file.lower().endswith(".json"):
+            return clean_captions(lines_of(text)), "has no caption"
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
             return (), f"is no JSON ({error})"
         if isinstance(values, dict):
-            return clean_captions([values[name] for name in find_captions(list(values))]), "has no caption"
-        return (), f"is a {type(values).__name__}; it must be an object"
+            values = [values[name] for name in find_captions(list(values))]
+        return clean_captions(values), "has no caption"
+
+
+def _form(name):
+    """A name in small, composed letters."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _texts_in(folder):
     """Names of the files in a folder that may have captions."""
     try:
-        return {name for name in os.listdir(folder) if name.endswith((*TEXTS, ".json"))}
+        return {name for name in os.listdir(folder) if name.lower().endswith((*TEXTS, ".json"))}
     except OSError:
         return set()

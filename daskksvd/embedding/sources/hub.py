@@ -117,6 +117,9 @@ def open_files(path, *, split=None, config=None, **options):
     if os.path.isdir(path):
         arguments = {"path": path, "name": config}
         sizes = _sizes(path)
+        described = _described(path, sizes)
+        if described and config is None and split == "train":
+            arguments = {"data_files": {split: described}, **_reader(described[0])}
     else:
         arguments = {"data_files": {split: path}, **_reader(path)}
         sizes = [(os.path.basename(path), os.path.getsize(path))]
@@ -202,6 +205,13 @@ def _sizes(folder):
             if os.path.isfile(path):
                 found.append((os.path.relpath(path, folder), os.path.getsize(path)))
     return sorted(found)
+
+
+def _described(folder, sizes):
+    """Parquet files with statistics beside them, as img2dataset writes them: JSON there is no data."""
+    names = {name for name, _ in sizes}
+    found = [name for name in names if name.endswith(".parquet") and f"{name[:-8]}_stats.json" in names]
+    return [os.path.join(folder, name) for name in sorted(found)]
 
 
 def _explained(error, name, split, config):

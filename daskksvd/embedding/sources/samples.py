@@ -18,7 +18,7 @@ import os
 import re
 from typing import NamedTuple
 
-from ...captions.text import decode_text
+from ...captions.text import decode_text, lines_of
 from ..errors import one_line
 from ..images import OTHER_SUFFIXES, SUFFIXES
 from .base import Failure, captions_of, clean_captions, valid_text
@@ -220,7 +220,7 @@ def outside(name):
 
 
 def _lines(text):
-    captions = clean_captions(text.split("\n"))
+    captions = clean_captions(lines_of(text))
     return captions, 0 if captions else 1, None
 
 
