@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from daskksvd.captions.cleaning import clean_captions
 from daskksvd.captions.reading import read_captions
 from daskksvd.captions.text import lines_of
+from daskksvd.labelling import open_captions
 
 BOTH = {"a.jpg": ("a dog",), "b.jpg": ("a cat",)}
 RUNS = BOTH | {"a.jpg": ("a dog runs",)}
@@ -128,3 +130,23 @@ def test_names_in_bytes(tmp_path):
 @given(st.text(st.sampled_from("ab\r\n\v\f\x85\u2028"), max_size=12))
 def test_lines_of_a_text_are_those_of_a_file(text):
     assert lines_of(text) == io.StringIO(text, newline=None).read().split("\n")
+
+
+@pytest.mark.parametrize("write", [json.dumps, str, lambda texts: str(np.array(texts, object))])
+@given(st.lists(st.text(st.sampled_from("ab '\",\\")).filter(str.strip), min_size=1, max_size=4))
+def test_lists_in_cells(tmp_path_factory, write, texts):
+    """As pandas writes a column of lists or of arrays, and JSON in CSV as Flickr30k has it on the Hub."""
+    folder = tmp_path_factory.mktemp("lists")
+    frame = pd.DataFrame({"row": [0, 1], "image": ["a.jpg", "b.jpg"], "raw": [write(texts), "[a] dog, [b"]})
+    frame.to_csv(folder / "t.csv", index=False)
+    cleaned = tuple(" ".join(text.split()) for text in texts)
+    assert read_captions(str(folder / "t.csv")).by_name == {"a.jpg": cleaned, "b.jpg": ("[a] dog, [b",)}
+    found = open_captions(folder / "t.csv").in_memory()
+    assert found.sample.tolist() == [0] * len(texts) + [1]
+    assert tuple(found.caption) == (*cleaned, "[a] dog, [b")
+
+
+def test_several_caption_columns_by_row(tmp_path):
+    (tmp_path / "t.csv").write_text("row,caption,caption_2\n0,a dog,brown\n1,a cat,\n")
+    found = open_captions(tmp_path / "t.csv").in_memory()
+    assert found.sample.tolist() == [0, 0, 1] and found.caption.tolist() == ["a dog", "brown", "a cat"]

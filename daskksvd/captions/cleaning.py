@@ -1,10 +1,36 @@
 """What a cell of a table says: captions, none, or something that is no text."""
 
+import ast
+import json
 import math
+import re
 
 from .text import decode_text
 
 _CAPTION_KEYS = ("raw", "caption", "captions", "text")
+
+
+_QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_LIST = re.compile(rf"\[\s*{_QUOTED}(?:[\s,]+{_QUOTED})*[\s,]*\]\s*", re.DOTALL)
+
+
+def is_list(text):
+    """Whether a text may be a list of texts that was written into a cell."""
+    return text[:1] == "["
+
+
+def _listed(text):
+    """The texts of a list in a cell, as JSON, Python and NumPy write it, or the text if it is none."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        if _LIST.fullmatch(text) is None:
+            return text
+        try:
+            return [ast.literal_eval(one) for one in re.findall(_QUOTED, text, re.DOTALL)]
+        except (ValueError, SyntaxError):
+            return text
+    return values if values and all(isinstance(one, str) for one in values) else text
 
 
 def clean_captions(value):
@@ -15,13 +41,15 @@ def clean_captions(value):
     value : str, bytes, dict, iterable of these, or None
         In a dict, as COCO's ``{"raw": ..., "tokens": ...}``, the first of ``raw``,
         ``caption``, ``text`` counts, or else its ``tokens``. Numbers and NaN are no captions.
+        A text that is a list, ``["one", "two"]``, as tables have it that were written from
+        lists, has several.
 
     Returns
     -------
     tuple of str
         Valid Unicode with single spaces; empty ones are left out.
     """
-    if isinstance(value, str):
+    if isinstance(value, str) and not is_list(value):
         value = _clean(value)
         return (value,) if value else ()
     return captions_of((value,))[0]
@@ -42,7 +70,9 @@ def captions_of(values):
 
 def _texts(value):
     """All texts in a value, blank ones too."""
-    if isinstance(value, (str, bytes)):
+    if isinstance(value, str) and is_list(value) and not isinstance(found := _listed(value), str):
+        yield from found
+    elif isinstance(value, (str, bytes)):
         yield value
     elif isinstance(value, dict):
         text = next((value[key] for key in _CAPTION_KEYS if key in value), None)

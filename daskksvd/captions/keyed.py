@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from .cleaning import spoken
+from .cleaning import is_list, spoken
 from .columns import FILE_NAMES, KEYS, URL_NAMES, bare, find, find_captions, listing
 from .names import Names
 from .reading import Captions, columns_of, name_of, read_names
@@ -121,7 +121,7 @@ def read_frame(tables, key=None, embeddings=None):
 def _read_keys(table, where, key):
     key = find(table.columns, (key,) if key else KEYS)
     others = [column for column in table.columns if column != key]
-    texts = [name for name in TEXTS if name in others][:1] or list(find_captions(others))
+    texts = list(find_captions(others))
     if not texts:
         raise ValueError(
             ask_header(table, where)
@@ -153,6 +153,8 @@ def _plain_block(block):
     numbers, texts = zip(*[values for _, values in block], strict=True)
     if set(map(type, texts)) != {str} or not set(map(type, numbers)) <= {str, int} or "_" in str(numbers):
         return None
+    if any(map(is_list, texts)):
+        return None
     try:
         numbers = np.array([*map(int, numbers)], np.int64)
     except (ValueError, OverflowError):
@@ -168,7 +170,7 @@ def _line(values, key, texts):
     if number is None:
         return None, None, f"has {values[0]!r} in the column {key}; it must be a whole number"
     cell = values[1]
-    if len(values) > 2 or not (cell is None or isinstance(cell, str)):
+    if len(values) > 2 or not (cell is None or (isinstance(cell, str) and not is_list(cell))):
         cell, reason = _cell(values[1:], texts)
         if reason is not None:
             return None, None, reason
