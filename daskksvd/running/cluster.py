@@ -67,6 +67,7 @@ class ClusterRunner(Runner):
         self._keys = []  # of the round
         self._held = []
         self._lost = set()  # keys of rounds that were lost
+        self._generation = client.generation
         self._watch = Watch(client, worker_timeout, self._ours)
         self._watch.until_well()
 
@@ -129,6 +130,11 @@ class ClusterRunner(Runner):
 
     def gather(self, handles):
         values = self._run(lambda: self.client.gather(handles, asynchronous=True), handles)
+        if self.client.generation != self._generation:
+            # a handle from before a restart lets go of nothing, and its task may have been done all the same
+            self._generation = self.client.generation
+            self._lost |= {*self._keys} - {future.key for future in self._held}
+            self._release_lost()
         self._keys.clear()
         return values
 
