@@ -40,7 +40,7 @@ def clean_captions(value):
     ----------
     value : str, bytes, dict, iterable of these, or None
         In a dict, as COCO's ``{"raw": ..., "tokens": ...}``, the first of ``raw``,
-        ``caption``, ``text`` counts, or else its ``tokens``. Numbers and NaN are no captions.
+        ``caption``, ``text`` counts. Numbers and NaN are no captions.
         A text that is a list, ``["one", "two"]``, as tables have it that were written from
         lists, has several.
 
@@ -75,11 +75,7 @@ def _texts(value):
     elif isinstance(value, (str, bytes)):
         yield value
     elif isinstance(value, dict):
-        text = next((value[key] for key in _CAPTION_KEYS if key in value), None)
-        tokens = value.get("tokens")
-        if text is None and isinstance(tokens, (list, tuple)) and all(isinstance(one, str) for one in tokens):
-            text = " ".join(tokens)
-        yield from _texts(text)
+        yield from _texts(next((value[key] for key in _CAPTION_KEYS if key in value), None))
     elif value is not None:
         try:
             values = list(value)

@@ -195,10 +195,25 @@ def _karpathy(images):
             name = image.get("filename")
             if isinstance(name, str) and isinstance(image.get("filepath"), str):
                 name = f"{image['filepath']}/{name}"
-            image = {"file_name": name, "caption": image.get("sentences")} | {
+            image = {"file_name": name, "caption": _sentences(image.get("sentences"))} | {
                 key: image[key] for key in image if key not in ("filename", "filepath", "sentences")
             }
         yield place, image
+
+
+def _sentences(values):
+    """Sentences, of which some data sets give the tokens alone."""
+    if not isinstance(values, list):
+        return values
+    return [
+        " ".join(one["tokens"]) if isinstance(one, dict) and "raw" not in one and _are_tokens(one) else one
+        for one in values
+    ]
+
+
+def _are_tokens(sentence):
+    tokens = sentence.get("tokens")
+    return isinstance(tokens, list) and all(isinstance(token, str) for token in tokens)
 
 
 def _by_column(value):

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import warnings
 
 from ...captions.tables import ENDINGS as TABLES
@@ -15,6 +16,7 @@ from .listing import has_image_suffix
 from .shards import ENDINGS, ShardSource
 from .table import TableSource
 
+_BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _TFRECORDS = (".tfrecord", ".tfrecords", ".tfrecord.gz")
 
 
@@ -39,7 +41,7 @@ def open_source(
 
         - a folder of images, with a captions file in it or in ``captions``;
         - WebDataset shards: a tar file, a folder or list of them, or a pattern
-          such as ``shards/*.tar``;
+          such as ``shards/*.tar`` or ``shards/{000..012}.tar``;
         - a Hugging Face data set: its name on the Hub, which is streamed, a folder
           from ``save_to_disk``, a folder of Parquet or Arrow files, a .parquet or
           .arrow file, or an object of the package `datasets`;
@@ -146,7 +148,7 @@ def _kind(source, captions):
         raise ValueError(
             f"source={source!r}; it must be local or the name of a data set of the Hub, not a URL"
         )
-    if glob.has_magic(source):
+    if glob.has_magic(source) or _BRACES.search(source):
         return "shards", (_shards(source),)
     if is_hub_name(source):
         return "hub", source
@@ -204,15 +206,36 @@ def _is_table(name):
 
 def _shards(pattern):
     """Paths of shards that a path or a pattern names."""
-    paths = (
-        sorted(glob.glob(pattern)) if glob.has_magic(pattern) and not os.path.exists(pattern) else [pattern]
-    )
+    paths = [pattern]
+    if not os.path.exists(pattern):
+        numbered = _BRACES.search(pattern)
+        if numbered:
+            return [path for one in _numbered(numbered) for path in _shards(one)]
+        if glob.has_magic(pattern):
+            folder, name = os.path.split(pattern)
+            folder = glob.escape(folder) if os.path.isdir(folder) else folder  # which may have brackets
+            paths = sorted(glob.glob(os.path.join(folder, name)))
     if not paths:
         raise FileNotFoundError(f"source={pattern!r}; no file is called like that")
     for path in paths:
         if not path.lower().endswith(ENDINGS):
             raise ValueError(f"source names {path!r}; shards must end in {', '.join(ENDINGS)}")
     return paths
+
+
+def _numbered(match):
+    """The names that WebDataset's ``{000..012}`` stands for."""
+    first, last = match.groups()
+    if int(last) < int(first):
+        raise ValueError(
+            f"source={match.string!r}; {match[0]} must count from the lower to the higher number"
+        )
+    start, end = match.string[: match.start()], match.string[match.end() :]
+    for number in range(int(first), int(last) + 1):
+        path = f"{start}{number:0{len(first)}d}{end}"
+        if not (_BRACES.search(path) or glob.has_magic(path) or os.path.exists(path)):
+            raise FileNotFoundError(f"source={match.string!r}; there is no {path}")
+        yield path
 
 
 def _only(given, allowed, what):
