@@ -150,3 +150,29 @@ def test_several_caption_columns_by_row(tmp_path):
     (tmp_path / "t.csv").write_text("row,caption,caption_2\n0,a dog,brown\n1,a cat,\n")
     found = open_captions(tmp_path / "t.csv").in_memory()
     assert found.sample.tolist() == [0, 0, 1] and found.caption.tolist() == ["a dog", "brown", "a cat"]
+
+
+def test_a_cell_with_an_empty_list(tmp_path):
+    by_name, broken = read(tmp_path / "t.csv", "image,caption\na.jpg,[]\nb.jpg,a cat\n")
+    assert by_name == {"a.jpg": (), "b.jpg": ("a cat",)} and list(broken) == ["line 2"]
+
+
+def test_quotes_at_both_ends_of_a_field_with_tabs(tmp_path):
+    """They are around it only if those inside are doubled."""
+    text = 'a.jpg\t"x" and "y"\nb.jpg\t"Hello" she said "\nc.jpg\t"a ""big"" dog"\n'
+    by_name, broken = read(tmp_path / "t.tsv", text)
+    assert by_name == {"a.jpg": ('"x" and "y"',), "b.jpg": ('"Hello" she said "',), "c.jpg": ('a "big" dog',)}
+    assert not broken
+
+
+@given(st.lists(st.sampled_from(['"open', "plain", 'in "quotes"', '"one\ntwo"', '"a\tb"']), max_size=60))
+def test_blocks_of_lines_make_no_difference(tmp_path_factory, captions):
+    """Open quotes, quoted line ends and tabs at the edges of the blocks that are parsed at a time."""
+    path = tmp_path_factory.mktemp("blocks") / "t.tsv"
+    path.write_text("image\tcaption\n" + "".join(f"{n}.jpg\t{text}\n" for n, text in enumerate(captions)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("daskksvd.captions.separated._BLOCK", 3)
+        found = read_captions(str(path))
+    known = {'"one\ntwo"': "one two", '"a\tb"': "a b"}
+    assert found.by_name == {f"{n}.jpg": (known.get(text, text),) for n, text in enumerate(captions)}
+    assert not found.broken

@@ -30,7 +30,7 @@ def _listed(text):
             return [ast.literal_eval(one) for one in re.findall(_QUOTED, text, re.DOTALL)]
         except (ValueError, SyntaxError):
             return text
-    return values if values and all(isinstance(one, str) for one in values) else text
+    return values if all(isinstance(one, str) for one in values) else text
 
 
 def clean_captions(value):

@@ -19,6 +19,7 @@ _BLOCK = 1024
 
 _DECLARED = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _NAMED_FIRST = re.compile(r'\s*"?[^"\t|;,]+?(?:#\d+)?"?\s*([\t|;,])')
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _DIGITS = re.compile(r"\s*\d+\s*")
 
 _SPAN = 50
@@ -388,25 +389,29 @@ def _split_tabs(lines, number):
     """Records of a file with tabs: a quote is a letter, unless one is around a whole field."""
     lines = _Lines(lines)
     while block := list(itertools.islice(lines, _BLOCK)):
-        n = next((at for at, line in enumerate(block) if _is_open(line) or "\r" in line), len(block))
-        if n:
-            yield number + 1, [_fields(line) for line in block[:n]], block[:n]
-            number += n
-        if n < len(block):
-            lines.put_back(block[n:])
-            fields, held = _spanned(lines)
-            for record in _by_returns(held[0], _fields) or [fields]:
-                yield number + 1, [record], ["\n".join(held)]
-            number += len(held)
+        start = 0
+        for at, line in enumerate(block):
+            if at < start or not ("\r" in line or ('"' in line and _is_open(line))):
+                continue
+            if start < at:
+                yield number + start + 1, [_fields(one) for one in block[start:at]], block[start:at]
+            fields, held, n = _spanned(itertools.chain(itertools.islice(block, at, None), lines))
+            for record in _by_returns(line, _fields) or [fields]:
+                yield number + at + 1, [record], ["\n".join(held[:n])]
+            start = at + n
+            lines.put_back(held[max(n, len(block) - at) :])
+        if start < len(block):
+            yield number + start + 1, [_fields(one) for one in block[start:]], block[start:]
+        number += max(start, len(block))
 
 
 def _is_open(line):
     """Whether a field begins with a quote that is not closed before the next tab."""
-    return '"' in line and any(field[:1] == '"' and field.count('"') % 2 for field in line.split("\t"))
+    return any(field[:1] == '"' and field.count('"') % 2 for field in line.split("\t"))
 
 
 def _spanned(lines):
-    """Fields of a record with a quoted field that has a tab or line ends in it, and its lines.
+    """Fields of a record with a quoted field that has a tab or line ends in it, lines, and how many are its.
 
     A quote that only begins a caption is never closed, or far below: a record of several lines
     must have no more tabs than it needs, or the first line is taken by itself.
@@ -418,17 +423,12 @@ def _spanned(lines):
     except csv.Error:
         fields = []
     if not fields or (len(held) > 1 and sum(line.count("\t") for line in held) >= len(fields)):
-        lines.put_back(held[1:])
-        del held[1:]
-        fields = _fields(held[0])
-    return fields, held
+        return _fields(held[0]), held, 1
+    return fields, held, len(held)
 
 
 def _fields(line):
     fields = line.split("\t")
     if '"' not in line:
         return fields
-    return [
-        field[1:-1].replace('""', '"') if len(field) > 1 and field[0] == field[-1] == '"' else field
-        for field in fields
-    ]
+    return [field[1:-1].replace('""', '"') if _QUOTED.fullmatch(field) else field for field in fields]
