@@ -1,6 +1,7 @@
 """Small vision models with random weights, saved as real checkpoints are."""
 
 import functools
+import tempfile
 
 import torch
 import transformers
@@ -60,6 +61,14 @@ MAKERS = {
 def processor():
     """Resizes to a square of the size the models take."""
     return transformers.ViTImageProcessor(size={"height": SIZE, "width": SIZE})
+
+
+def pixels_of(images):
+    """What the models take, prepared by Pillow; torchvision, where it is there, differs by a level."""
+    with tempfile.TemporaryDirectory() as folder:
+        processor().save_pretrained(folder)
+        read = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
+    return read(images=images, return_tensors="pt")["pixel_values"]
 
 
 def save_model(kind, folder):

@@ -29,7 +29,7 @@ def images():
 
 def by_hand(kind, model, images, pooling, layer):
     """The vectors, from the tokens of all hidden layers."""
-    pixels = small_models.processor()(images=images, return_tensors="pt")["pixel_values"]
+    pixels = small_models.pixels_of(images)
     tower = getattr(model, "vision_model", model)
     with torch.inference_mode():
         out = tower(pixels, output_hidden_states=True)
