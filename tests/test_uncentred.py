@@ -18,9 +18,11 @@ def uncentred(ratio, dtype="float64", spread=0.0):
     return (centred + ratio * rng.choice([-1, 1], D) * rng.uniform(0.5, 1.5, D)).astype(dtype)
 
 
-def reference_fvu(result, Y):
+def reference_fvu(result, Y, array=None):
+    """Of the codes that rows have in the chunks of ``array``, by which rounding chooses among atoms."""
+    codes = result.encode(Y if array is None else array)
     Y = Y.astype(np.float64)
-    codes = result.encode(Y.astype(np.float64)).compute(scheduler="threads").todense().astype(np.float64)
+    codes = codes.compute(scheduler="threads").todense().astype(np.float64)
     mean = 0 if result.mean is None else result.mean
     left = Y - codes @ result._preprocessing.decoder(result.dictionary.values) - mean
     return (left**2).sum() / ((Y - Y.mean(axis=0)) ** 2).sum()
@@ -31,8 +33,8 @@ def reference_fvu(result, Y):
 def test_score_is_that_of_two_passes(ratio, dtype):
     Y = uncentred(ratio, dtype)
     result = daskksvd.fit(Y, n_components=24, n_nonzero_coefs=3, max_passes=1, random_state=0, dtype=dtype)
-    expected = reference_fvu(result, Y)
     for array in (Y, da.from_array(Y, chunks=(123, D))):
+        expected = reference_fvu(result, Y, array)
         found = result.evaluate(array)["fvu"]
         assert_allclose(found, expected, rtol=2e-3)
         assert_allclose(result.score(array), 1 - expected, atol=2e-3 * max(1, expected))
@@ -63,10 +65,12 @@ def test_errors_of_the_history_and_of_other_settings(ratio, dtype, settings):
 
 
 @pytest.mark.parametrize("update", ["online", "batch", "ksvd"])
-@pytest.mark.parametrize("ratio", [1e1, 1e3, 1e5])
-def test_the_history_tells_the_error_of_its_dictionary(ratio, update):
-    Y = uncentred(ratio, "float32")
+@pytest.mark.parametrize(("ratio", "dtype"), [(1e1, "float32"), (1e3, "float64"), (1e5, "float64")])
+def test_the_history_tells_the_error_of_its_dictionary(ratio, dtype, update):
+    # a last bit of an atom changes the codes in float32 where the mean is large
+    Y = uncentred(ratio, dtype)
     how = {"n_components": 24, "n_nonzero_coefs": 3, "max_passes": 1, "random_state": 0, "update": update}
+    how["dtype"] = dtype
     before = daskksvd.fit(Y, **how)
     # rows of the first round are coded with the dictionary that it starts from, normalised once more
     after = daskksvd.fit(Y, **{**how, "update": "batch"}, init=before.dictionary.values)
