@@ -26,13 +26,13 @@ from daskksvd.coding.coder import correlate_rounded
 from daskksvd.coding.space import Space
 from daskksvd.constants import BATCH_SWEEPS
 from daskksvd.datasets import make_planted
+from daskksvd.fitting.schedule import FULL, WAVE, plan_schedule, statistics
+from daskksvd.fitting.settings import Settings, check_settings
+from daskksvd.fitting.statistics import COUPLED
 from daskksvd.kernels.moments import add_moments, add_residual_moments, subtract_reconstruction
-from daskksvd.learning.moments import COUPLED
-from daskksvd.learning.schedule import FULL, WAVE, plan_schedule, statistics
-from daskksvd.learning.settings import Settings, check_settings
+from daskksvd.machine.blas import blas_for
+from daskksvd.machine.buffers import aligned
 from daskksvd.rows import Preprocessing
-from daskksvd.running.blas import blas_for
-from daskksvd.running.lending import aligned
 
 SHAPES = ("768,1536,10", "768,1536,5", "768,6144,10", "128,256,5")
 BLOCKS = 8
@@ -110,8 +110,8 @@ def update_step(atoms, learn, XX, XY):
     It returns the seconds of that alone, after an update and ``learn()``, which
     adds to the statistics: in a fit, one wave follows the other.
     """
-    from daskksvd.learning.online import add_faded
-    from daskksvd.learning.sweep import power_of, sweep
+    from daskksvd.fitting.updates.descent import power_of, sweep
+    from daskksvd.fitting.updates.online import add_faded
 
     learn()
     m, scale = len(atoms), power_of(XX).max()
@@ -130,7 +130,7 @@ def update_step(atoms, learn, XX, XY):
 
 def full_update_step(atoms, XX, XY):
     """A call that updates the dictionary after a full pass, in which all atoms are used."""
-    from daskksvd.learning.sweep import power_of, sweep
+    from daskksvd.fitting.updates.descent import power_of, sweep
 
     scale = power_of(XX).max()
     A = XX + scale * np.eye(len(atoms), dtype=XX.dtype) if XX.ndim == 2 else XX + scale

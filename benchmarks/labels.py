@@ -20,14 +20,12 @@ import common
 import numpy as np
 
 import daskksvd
-from daskksvd.labelling import (
-    Tokenizer,
-    atom_table,
-    baseline_codes,
-    compare_fits,
-    faithfulness,
-    score_labels,
-)
+from daskksvd.captions.words.tokens import Tokenizer
+from daskksvd.evaluation.baselines import baseline_codes
+from daskksvd.evaluation.scores import score_labels
+from daskksvd.evaluation.stability import compare_fits
+from daskksvd.evaluation.summary import atom_table
+from daskksvd.evaluation.word_prediction import faithfulness
 from daskksvd.rows import as_rows
 
 BASELINES = ("random directions", "samples", "PCA", "FastICA", "k-means", "k-means, one-hot")

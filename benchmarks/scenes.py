@@ -18,7 +18,9 @@ import common
 import numpy as np
 
 import daskksvd
-from daskksvd.labelling import baseline_codes, concept_recovery, names_right, recovery_table, score_labels
+from daskksvd.evaluation.baselines import baseline_codes
+from daskksvd.evaluation.recovery import concept_recovery, names_right, recovery_table
+from daskksvd.evaluation.scores import score_labels
 
 RECOVERY = common.Table(
     ("size", "m/k", "<6", ""),

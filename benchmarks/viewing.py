@@ -26,7 +26,7 @@ import pandas as pd
 import zarr
 
 import daskksvd
-from daskksvd.labelling import save_labels
+from daskksvd.naming.store import save_labels
 
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "ci"))
 import chromium
@@ -110,7 +110,8 @@ def measure(path, captions, options):
     """Records of opening and of clicks."""
     from playwright.sync_api import sync_playwright
 
-    from daskksvd.view import build_atom_index, open_view
+    from daskksvd.view.data.atom_index import build_atom_index
+    from daskksvd.view.data.opening import open_view
 
     records = [("list codes by atom, once", timed(lambda: build_atom_index(options.codes)))]
     view = open_view(path)  # tells what must appear

@@ -98,8 +98,8 @@ def named(folder):
 
     import daskksvd
 
-    naming = getattr(daskksvd, "naming", None) or daskksvd.labelling
-    evaluation = getattr(daskksvd, "evaluation", None) or daskksvd.labelling
+    naming = getattr(daskksvd, "naming", None) or daskksvd.naming
+    evaluation = getattr(daskksvd, "evaluation", None) or daskksvd.naming
     scenes = daskksvd.datasets.make_scenes(1_500, size=64, random_state=5)
     store = os.path.join(folder, "scenes")
     embeddings = daskksvd.embed(scenes, store, model="scenes")

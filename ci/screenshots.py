@@ -18,8 +18,8 @@ from playwright.sync_api import sync_playwright
 
 import daskksvd
 from daskksvd.datasets import make_scenes
-from daskksvd.labelling import save_labels
-from daskksvd.view import dashboard
+from daskksvd.naming.store import save_labels
+from daskksvd.view.server.app import dashboard
 
 MOST_BYTES = 400_000
 

@@ -5,32 +5,16 @@ encodes, decodes, scores and saves. `KSVD` is the same as a scikit-learn
 estimator.
 """
 
-from .lazy import lazy
+import lazy_loader
 
 __version__ = "0.1.0"
 
-__all__, __getattr__, __dir__ = lazy(
-    __name__,
-    {
-        "Embeddings": "embedding",
-        "FitInterrupted": "learning.fit",
-        "KSVD": "estimator",
-        "Result": "result",
-        "StopFit": "tracking",
-        "WorkersLost": "running",
-        "concept_graph": "labelling.graph",
-        "datasets": "datasets",
-        "embed": "embedding",
-        "embed_texts": "embedding",
-        "faithfulness": "labelling",
-        "fit": "learning.fit",
-        "label": "labelling.labels",
-        "labelling": "labelling",
-        "load": "result",
-        "open_codes": "coding.store",
-        "open_embeddings": "embedding",
-        "open_labels": "labelling.store",
-        "plan": "planning",
-        "view": "view",
-    },
-)
+_lazy, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name):
+    if name == "labelling":  # its name until 0.1, which warns
+        import importlib
+
+        return importlib.import_module(f"{__name__}.labelling")
+    return _lazy(name)

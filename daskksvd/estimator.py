@@ -20,20 +20,20 @@ except ImportError as error:
         'daskksvd.KSVD needs scikit-learn; install it with: pip install "daskksvd[sklearn]"'
     ) from error
 
+from .coding.inputs import plain_codes
 from .constants import CHECKPOINT_EVERY
-from .learning.fit import begin, check_init, keep_in_memory, make_stopping, need_memory
-from .learning.fit import fit as learn
-from .learning.schedule import plan_schedule, rows_per_task
-from .learning.settings import check_settings, check_shape, integer
-from .learning.stream import Stream
-from .result import Result
+from .execution import WORKER_TIMEOUT, make_runner
+from .fitting.fit import begin, check_init, keep_in_memory, make_stopping, need_memory
+from .fitting.fit import fit as learn
+from .fitting.result import Result
+from .fitting.schedule import plan_schedule, rows_per_task
+from .fitting.settings import check_settings, check_shape, integer
+from .fitting.stream import Stream
 from .rows import Rows, as_rows
-from .rows.codes import plain_codes
 from .rows.features import check_features
-from .rows.frames import is_dask_frame, is_frame
+from .rows.inputs.frames import is_dask_frame, is_frame
+from .rows.inputs.stored import is_stored
 from .rows.source import in_memory
-from .rows.stored import is_stored
-from .running import WORKER_TIMEOUT, make_runner
 from .tracking import HistoryRecorder
 
 

@@ -35,7 +35,7 @@ def paths(tmp_path_factory):
 def view(paths):
     from small_view import scenes
 
-    from daskksvd.view import open_view
+    from daskksvd.view.data.opening import open_view
 
     return open_view(paths["result"], captions=paths["captions"], images=scenes())
 

@@ -6,8 +6,8 @@ from collections import Counter
 import dask.array as da
 import numpy as np
 
+from daskksvd.execution import ThreadRunner
 from daskksvd.rows import as_rows, cut_jobs, cut_pieces
-from daskksvd.running import ThreadRunner
 
 
 def unit_atoms(rng, m, d, common=0.0):

@@ -2,8 +2,8 @@
 
 import time
 
-from daskksvd.running import base
-from daskksvd.running.lending import lender
+from daskksvd.execution import executor as base
+from daskksvd.machine.buffers import lender
 
 
 def kept():

@@ -5,7 +5,7 @@ import pandas as pd
 
 import daskksvd
 from daskksvd.datasets import make_scenes
-from daskksvd.labelling import save_labels
+from daskksvd.naming.store import save_labels
 
 N, D, M, K = 1_500, 40, 48, 5
 HOSTILE = '<img src=x onerror="window.hacked=1"> a fish & <script>window.hacked=1</script> \'"></q>'

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from real import DATA
 
-from daskksvd.labelling import Tokenizer, build_vocabulary, occurrence, open_captions
-from daskksvd.labelling.english import make_lemmatizer
-from daskksvd.labelling.vocabulary import document_frequencies, settle_plurals
+from daskksvd.captions.by_sample import occurrence, open_captions
+from daskksvd.captions.words.english import make_lemmatizer
+from daskksvd.captions.words.tokens import Tokenizer
+from daskksvd.captions.words.vocabulary import build_vocabulary, document_frequencies, settle_plurals
 
 ENGLISH = Tokenizer()
 NOUNS, IRREGULAR = DATA / "common_nouns_en.tsv", DATA / "noun_irregular.tsv"

@@ -108,7 +108,7 @@ def test_a_mask_of_nothing_changes_no_bit(route, mask, result, tmp_path):
 
 
 def test_masks_of_embeddings_that_labels_are_tried_on_are_seen():
-    from daskksvd.labelling.features import Dense
+    from daskksvd.evaluation.features import Dense
 
     with pytest.raises(ValueError, match="embeddings has 2 rows with masked values in rows 60 to 119"):
         list(Dense(MASKED["dask"]()).blocks())

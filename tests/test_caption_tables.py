@@ -6,10 +6,10 @@ import json
 import pandas as pd
 import pytest
 
-from daskksvd.captions.reading import read_captions
-from daskksvd.captions.separated import Broken
-from daskksvd.captions.tables import open_table
-from daskksvd.labelling import open_captions
+from daskksvd.captions.by_sample import open_captions
+from daskksvd.captions.files.reading import read_captions
+from daskksvd.captions.files.separated import Broken
+from daskksvd.captions.files.tables import open_table
 
 
 def read(path, text, encoding="utf-8", **options):

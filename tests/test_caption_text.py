@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskksvd.captions.text import Decoder, decode_text, ending_of, read_lines, read_whole
+from daskksvd.captions.files.text import Decoder, decode_text, ending_of, read_lines, read_whole
 
 TEXT = "file,caption\na.png,un café à Genève – “très” beau\nb.png,Straße\n\nc.png,ñandú"
 MARKED = {

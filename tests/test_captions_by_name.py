@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from small_sources import listed, png
 
 import daskksvd
-from daskksvd.captions.names import Names
+from daskksvd.captions.by_sample import open_captions
+from daskksvd.captions.files.names import Names
 from daskksvd.embedding.sources import Failure, open_source
-from daskksvd.labelling import open_captions
-from daskksvd.view.captions import CaptionsByRow
+from daskksvd.view.data.captions import CaptionsByRow
 
 IMAGES = ["a.jpg", "b.png", "sub/c.jpg"]
 WORDS = {"a.jpg": ("a dog, running", "two dogs"), "b.png": ("one cat",), "sub/c.jpg": ("a red cow",)}

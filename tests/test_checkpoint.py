@@ -14,14 +14,8 @@ import pytest
 
 import daskksvd
 from daskksvd.datasets import make_planted
-from daskksvd.tracking import (
-    AtomsReplaced,
-    Checkpointer,
-    CheckpointWritten,
-    PassFinished,
-    WaveFinished,
-    load_checkpoint,
-)
+from daskksvd.stores.checkpoint import Checkpointer, load_checkpoint
+from daskksvd.tracking import AtomsReplaced, CheckpointWritten, PassFinished, WaveFinished
 
 SIZE = {"n_components": 48, "n_nonzero_coefs": 3, "random_state": 11}
 

@@ -18,8 +18,8 @@ from click.testing import CliRunner
 import daskksvd
 from daskksvd import cli
 from daskksvd.datasets import make_planted
-from daskksvd.learning import settings as allowed
-from daskksvd.learning.fit import FitInterrupted, fit
+from daskksvd.fitting import settings as allowed
+from daskksvd.fitting.fit import FitInterrupted, fit
 
 M, K = 32, 3
 
@@ -136,7 +136,7 @@ def test_progress_bar(stores, tmp_path):
 
 
 def test_out_is_refused_before_any_work(stores, tmp_path, monkeypatch):
-    monkeypatch.setattr("daskksvd.learning.fit.fit", lambda *_, **__: pytest.fail("fit was called"))
+    monkeypatch.setattr("daskksvd.fitting.fit.fit", lambda *_, **__: pytest.fail("fit was called"))
     store = stores / "samples.zarr"
     assert "exists already" in error_of(run_fit(store, stores / "result.zarr", code=2))
     assert "is no result" in error_of(run_fit(store, store, "--overwrite", code=2))
@@ -203,7 +203,7 @@ def test_failures_on_the_way_exit_with_1(stores, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise OSError("no space left\non device")
 
-    monkeypatch.setattr("daskksvd.learning.fit.fit", fail)
+    monkeypatch.setattr("daskksvd.fitting.fit.fit", fail)
     output = run_fit(stores / "samples.zarr", tmp_path / "r.zarr", code=1)
     assert error_of(output) == "Error: no space left on device"
     with pytest.raises(OSError, match="no space"):
@@ -233,7 +233,7 @@ def test_interrupt_saves_what_was_learned(stores, samples, tmp_path, monkeypatch
     def interrupted(*_, **__):
         raise FitInterrupted("interrupted in pass 2", partial)
 
-    monkeypatch.setattr("daskksvd.learning.fit.fit", interrupted)
+    monkeypatch.setattr("daskksvd.fitting.fit.fit", interrupted)
     output = run_fit(stores / "samples.zarr", out, code=130)
     assert "1 finished pass" in output
     assert f"saved at {out}" in output
@@ -245,7 +245,7 @@ def test_interrupt_before_anything_was_learned(error, stores, tmp_path, monkeypa
     def interrupted(*_, **__):
         raise error
 
-    monkeypatch.setattr("daskksvd.learning.fit.fit", interrupted)
+    monkeypatch.setattr("daskksvd.fitting.fit.fit", interrupted)
     assert "Interrupted" in run_fit(stores / "samples.zarr", tmp_path / "r.zarr", code=130)
     assert not (tmp_path / "r.zarr").exists()
 
@@ -356,7 +356,7 @@ def test_interrupted_encode(stores, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("daskksvd.result.Result.write_codes", interrupted)
+    monkeypatch.setattr("daskksvd.fitting.result.Result.write_codes", interrupted)
     more = (stores / "result.zarr", stores / "samples.zarr", "--out", tmp_path / "c.zarr")
     assert "Interrupted" in run("encode", *more, code=130)
 

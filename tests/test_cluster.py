@@ -17,9 +17,10 @@ from distributed import Client, LocalCluster
 
 import daskksvd
 from daskksvd.datasets import make_planted
-from daskksvd.running import Blueprint, base
-from daskksvd.running.cluster import ClusterRunner
-from daskksvd.running.lending import lender
+from daskksvd.execution import Blueprint
+from daskksvd.execution import executor as base
+from daskksvd.execution.cluster import ClusterRunner
+from daskksvd.machine.buffers import lender
 from daskksvd.tracking import WaveFinished
 
 SIZE = {"n_components": 64, "n_nonzero_coefs": 3, "random_state": 5, "max_passes": 2}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import daskksvd
-from daskksvd.labelling import write_graph
+from daskksvd.naming.graph import write_graph
 
 GROUPS = {
     "dog": ("dog", "grass", "collar"),

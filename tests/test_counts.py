@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from daskksvd.labelling import Tokenizer, association, code_rows, occurrence
-from daskksvd.labelling import counts as counting
-from daskksvd.labelling.captions import open_captions
+from daskksvd.captions.by_sample import occurrence, open_captions
+from daskksvd.captions.words.tokens import Tokenizer
+from daskksvd.coding import nonzeros as code_rows
+from daskksvd.naming import association, counting
 
 WORDS = ["ant", "bear", "cat", "dog", "emu", "fox"]
 TOKENIZER = Tokenizer(lemmatize=False)

@@ -15,10 +15,10 @@ import zarr
 
 import daskksvd
 from daskksvd.embedding.writer import Outcome, Writer
-from daskksvd.labelling import open_labels, save_labels
-from daskksvd.labelling.naming import SCHEMA as LABELS
+from daskksvd.naming.measures import SCHEMA as LABELS
+from daskksvd.naming.store import open_labels, save_labels
 from daskksvd.stores import DamagedStore
-from daskksvd.view import build_atom_index, open_atom_index
+from daskksvd.view.data.atom_index import build_atom_index, open_atom_index
 
 N, D, M = 2500, 6, 8
 MODEL = ("name", "architecture", "pooling", "layer", "precision")

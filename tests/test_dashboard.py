@@ -15,7 +15,8 @@ from small_view import HOSTILE, M, N
 
 import daskksvd
 from daskksvd import cli
-from daskksvd.view import dashboard, open_view
+from daskksvd.view.data.opening import open_view
+from daskksvd.view.server.app import dashboard
 
 pytest.importorskip("panel", reason='the dashboard needs Panel: pip install "daskksvd[view]"')
 

@@ -10,9 +10,9 @@ from small import D, N, assert_same_bits, fit, samples
 
 import daskksvd
 from daskksvd.rows.checksums import checksum
+from daskksvd.stores.checkpoint import Checkpointer, load_checkpoint
 from daskksvd.stores.keys import crc32c
-from daskksvd.tracking import CheckpointWritten, PassFinished, WaveFinished, load_checkpoint
-from daskksvd.tracking.checkpoint import Checkpointer
+from daskksvd.tracking import CheckpointWritten, PassFinished, WaveFinished
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def failing(monkeypatch):
         if errors:
             raise errors[0]
 
-    monkeypatch.setattr("daskksvd.tracking.checkpoint.np.savez", savez)
+    monkeypatch.setattr("daskksvd.stores.checkpoint.np.savez", savez)
     return errors
 
 
@@ -254,11 +254,11 @@ def test_an_interrupt_while_no_checkpoint_can_be_written(Y, tmp_path, failing):
 @pytest.mark.parametrize(
     "place",
     [
-        "daskksvd.learning.fit.run_survey",
-        "daskksvd.learning.fit.as_rows",
-        "daskksvd.learning.fit.load_checkpoint",
-        "daskksvd.learning.fit.problem_identity",
-        "daskksvd.learning.fit.initial_dictionary",
+        "daskksvd.fitting.fit.run_survey",
+        "daskksvd.fitting.fit.as_rows",
+        "daskksvd.fitting.fit.load_checkpoint",
+        "daskksvd.fitting.fit.problem_identity",
+        "daskksvd.fitting.fit.initial_dictionary",
         "daskksvd.rows.source.take_apart",
     ],
 )

@@ -15,10 +15,10 @@ from sklearn.metrics import ndcg_score
 from worlds import as_captions, named_world
 
 import daskksvd
-from daskksvd.labelling import faithfulness, features
-from daskksvd.labelling.features import Dense, Sparse
-from daskksvd.labelling.ranking import group_sums, rank_scores, top_words
-from daskksvd.labelling.readout import (
+from daskksvd.evaluation import features
+from daskksvd.evaluation.features import Dense, Sparse
+from daskksvd.evaluation.ranking import group_sums, rank_scores, top_words
+from daskksvd.evaluation.readout import (
     EVIDENCE_SMOOTHING,
     EVIDENCE_Z2,
     Adding,
@@ -30,6 +30,7 @@ from daskksvd.labelling.readout import (
     ridge_moments,
     ridge_path,
 )
+from daskksvd.evaluation.word_prediction import faithfulness
 
 FAST = {"n_resamples": 20, "random_state": 0, "ks": (1, 3)}
 

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from daskksvd import files
+from daskksvd.machine import files
 
 
 def test_paths_with_a_tilde_and_file_urls_are_local_paths(tmp_path, monkeypatch):

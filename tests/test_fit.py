@@ -12,7 +12,7 @@ from small import D, K, M, N, assert_same_bits, fit, samples, stop_at_once
 import daskksvd
 from daskksvd.constants import BATCH_SWEEPS
 from daskksvd.datasets import make_planted, recovered_atoms
-from daskksvd.learning import moments
+from daskksvd.fitting import statistics as moments
 from daskksvd.rows import source
 
 
@@ -450,7 +450,7 @@ def test_rows_to_replace_atoms_by_are_at_hand_whenever_atoms_are_replaced(monkey
     arguments = {"n_components": 64, "n_nonzero_coefs": 3, "init": init, "random_state": 0}
     found = daskksvd.fit(Y, **arguments)
     assert found.history.replaced_atoms.sum() >= 2
-    monkeypatch.setattr("daskksvd.learning.engine.may_find", lambda state, n_nonzero, n_waves: True)
+    monkeypatch.setattr("daskksvd.fitting.loop.may_find", lambda state, n_nonzero, n_waves: True)
     always = daskksvd.fit(Y, **arguments)
     assert_same_bits(found, always)
 
@@ -460,9 +460,9 @@ def test_large_dictionaries_need_no_matrix_of_atoms_by_atoms(monkeypatch):
     arguments = {"n_components": 40, "n_nonzero_coefs": 2, "random_state": 5}
     small = daskksvd.fit(planted.array, **arguments)
     kinds = {"wave": 0, "full": 0}
-    monkeypatch.setattr("daskksvd.learning.schedule.COUPLED_ATOMS", kinds)
+    monkeypatch.setattr("daskksvd.fitting.schedule.COUPLED_ATOMS", kinds)
     monkeypatch.setattr("daskksvd.coding.coder.FLOAT_GRAM_ATOMS", 0)
-    monkeypatch.setattr("daskksvd.learning.replacement.FLOAT_GRAM_ATOMS", 0)
+    monkeypatch.setattr("daskksvd.fitting.replacement.FLOAT_GRAM_ATOMS", 0)
     sizes = []
     add_all = moments.add_all
 
@@ -470,7 +470,7 @@ def test_large_dictionaries_need_no_matrix_of_atoms_by_atoms(monkeypatch):
         sizes.extend(part.XX.shape for part in parts if part.XX is not None)
         return add_all(parts)
 
-    monkeypatch.setattr("daskksvd.learning.engine.MOMENTS", moments.MOMENTS._replace(combine=recorded))
+    monkeypatch.setattr("daskksvd.fitting.loop.MOMENTS", moments.MOMENTS._replace(combine=recorded))
     result = daskksvd.fit(planted.array, **arguments)
     assert set(sizes) == {(40,)}
     assert recovered_atoms(result.dictionary, planted.dictionary) == 1

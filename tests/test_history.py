@@ -7,14 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from small import D, M, N, assert_same_bits, fit, samples, stop_at_once
 
 import daskksvd
-from daskksvd.tracking import (
-    AtomsReplaced,
-    FitFinished,
-    FitStarted,
-    PassFinished,
-    PassStarted,
-    WaveFinished,
-)
+from daskksvd.tracking import AtomsReplaced, FitFinished, FitStarted, PassFinished, PassStarted, WaveFinished
 
 
 @pytest.fixture(scope="module")

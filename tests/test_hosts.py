@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from daskksvd.view import dashboard
+from daskksvd.view.server.app import dashboard
 
 pytest.importorskip("panel", reason='the dashboard needs Panel: pip install "daskksvd[view]"')
 pytestmark = pytest.mark.filterwarnings("error")

@@ -7,7 +7,7 @@ from sklearn.linear_model import orthogonal_mp_gram
 
 import daskksvd
 from daskksvd.datasets import make_planted, recovered_atoms
-from daskksvd.learning.ksvd import Spread, add_spreads, dominant_directions
+from daskksvd.fitting.updates.ksvd import Spread, add_spreads, dominant_directions
 
 
 def textbook_ksvd(Y, dictionary, k, n_iterations):

@@ -14,18 +14,12 @@ from distributed import Client, LocalCluster
 from numpy.testing import assert_allclose, assert_array_equal
 
 import daskksvd
-from daskksvd.labelling import (
-    Tokenizer,
-    atoms_of_word,
-    label_table,
-    naming,
-    occurrence,
-    open_labels,
-    save_labels,
-    words_of_atom,
-    write_table,
-)
-from daskksvd.labelling.counts import counts_of
+from daskksvd.captions.by_sample import occurrence
+from daskksvd.captions.words.tokens import Tokenizer
+from daskksvd.naming import measures as naming
+from daskksvd.naming.counting import counts_of
+from daskksvd.naming.store import open_labels, save_labels
+from daskksvd.naming.table import atoms_of_word, label_table, words_of_atom, write_table
 
 CONCEPTS = {
     "air": ["air", "the Air,", "AIR"],
@@ -425,7 +419,7 @@ def test_bad_arguments_are_refused(arguments, error, message):
 
 
 def test_too_little_memory_is_said_before_counting(monkeypatch):
-    from daskksvd.labelling import labels as module
+    from daskksvd.naming import labels as module
 
     monkeypatch.setattr(module, "available_bytes", lambda: 10_000)
     monkeypatch.setattr(module, "count", lambda *_, **__: pytest.fail("counting began"))

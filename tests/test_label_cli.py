@@ -14,7 +14,9 @@ from distributed import Client, LocalCluster
 
 import daskksvd
 from daskksvd import cli
-from daskksvd.labelling import Tokenizer, label_table, open_labels
+from daskksvd.captions.words.tokens import Tokenizer
+from daskksvd.naming.store import open_labels
+from daskksvd.naming.table import label_table
 
 N, M = 1200, 12
 WORDS = ["dog", "cat", "horse", "boat", "car", "tree", "snow", "air", "hair", "leaf", "lake", "bird"]

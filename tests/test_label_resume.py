@@ -21,10 +21,12 @@ from small_view import M, N, scene_captions
 
 import daskksvd
 from daskksvd import cli
-from daskksvd.labelling import Tokenizer, open_labels, resuming, save_labels
-from daskksvd.labelling import counts as counts_module
-from daskksvd.labelling.counts import tree
-from daskksvd.labelling.resuming import OtherCheckpoint, Progress
+from daskksvd.captions.words.tokens import Tokenizer
+from daskksvd.naming import counting as counts_module
+from daskksvd.naming import resuming
+from daskksvd.naming.counting import tree
+from daskksvd.naming.resuming import OtherCheckpoint, Progress
+from daskksvd.naming.store import open_labels, save_labels
 
 ROWS = 64
 """Rows of a range: few, so that there are many."""
@@ -32,7 +34,7 @@ ROWS = 64
 
 @pytest.fixture(autouse=True)
 def small_ranges(monkeypatch):
-    monkeypatch.setattr("daskksvd.labelling.code_rows.COUNT_ROWS", ROWS)
+    monkeypatch.setattr("daskksvd.coding.nonzeros.COUNT_ROWS", ROWS)
     monkeypatch.setattr(resuming, "SAVE_SECONDS", 0)
 
 
@@ -263,7 +265,7 @@ def killed(paths, out):
     script = f"""
         import time
         from daskksvd import cli
-        from daskksvd.labelling import code_rows, counts, resuming
+        from daskksvd.naming import code_rows, counts, resuming
         code_rows.COUNT_ROWS, resuming.SAVE_SECONDS = {ROWS}, 0
         whole = counts.count_joined
         counts.count_joined = lambda *arguments: time.sleep(0.3) or whole(*arguments)

@@ -9,7 +9,11 @@ import pytest
 from real import CAPTIONS, FEATURES
 
 import daskksvd
-from daskksvd.labelling import Tokenizer, baseline_codes, compare_fits, faithfulness, score_labels
+from daskksvd.captions.words.tokens import Tokenizer
+from daskksvd.evaluation.baselines import baseline_codes
+from daskksvd.evaluation.scores import score_labels
+from daskksvd.evaluation.stability import compare_fits
+from daskksvd.evaluation.word_prediction import faithfulness
 
 pytestmark = pytest.mark.skipif(
     not (FEATURES.exists() and CAPTIONS.exists()),

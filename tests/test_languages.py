@@ -4,7 +4,8 @@ import unicodedata
 
 import pytest
 
-from daskksvd.labelling import Tokenizer, build_vocabulary
+from daskksvd.captions.words.tokens import Tokenizer
+from daskksvd.captions.words.vocabulary import build_vocabulary
 
 NOUNS = """
     Haus/Häuser Ball/Bälle Baum/Bäume Vogel/Vögel Hund/Hunde Kind/Kinder Mann/Männer Frau/Frauen

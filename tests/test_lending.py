@@ -11,8 +11,8 @@ import zarr
 from numpy.testing import assert_array_equal
 
 import daskksvd
-from daskksvd.rows.zarr_rows import ZarrRows
-from daskksvd.running.lending import Lender, lender
+from daskksvd.machine.buffers import Lender, lender
+from daskksvd.rows.inputs.zarr_rows import ZarrRows
 
 
 def address(array):

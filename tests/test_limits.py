@@ -6,7 +6,8 @@ import numpy as np
 import psutil
 import pytest
 
-from daskksvd.running import limits, memory, threads
+from daskksvd.execution import threads
+from daskksvd.machine import limits, memory
 
 GB = 2**30
 

@@ -15,7 +15,7 @@ from small_cluster import assert_nothing_left
 
 import daskksvd
 from daskksvd.datasets import make_planted
-from daskksvd.running import watching
+from daskksvd.execution import watching
 from daskksvd.tracking import FitStarted, WaitingForWorkers, WaveFinished, WorkersReturned
 
 SIZE = {"n_components": 48, "n_nonzero_coefs": 3, "random_state": 5, "max_passes": 2, "tol": 0}

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 import daskksvd
-from daskksvd.labelling import Tokenizer, atoms_of_word, occurrence, tokens
-from daskksvd.view.captions import Marker
+from daskksvd.captions.by_sample import occurrence
+from daskksvd.captions.words import tokens
+from daskksvd.captions.words.tokens import Tokenizer
+from daskksvd.naming.table import atoms_of_word
+from daskksvd.view.data.captions import Marker
 
 CAPTIONS = [
     "<b>Two</b> ﬁsh &amp;amp; a co\u00adw",

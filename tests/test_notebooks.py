@@ -68,7 +68,7 @@ CLAIMS = {
         assert held_out.is_monotonic_decreasing and held_out.iloc[-1] < 0.6 * learned.iloc[-1]
         by_size = names.pivot(index="nonzeros", columns="n_components", values="correlation")
         assert (by_size.T.diff().dropna() < 0).all(axis=None)
-        told = labelling.recovery_table(recovery)
+        told = evaluation.recovery_table(recovery)
         assert told.purity.iloc[-1] > told.purity.iloc[0]
         assert told.mean_precision.iloc[-1] > told.mean_precision.iloc[0]
         assert told.mean_recall.is_monotonic_decreasing

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 
 import daskksvd
 from daskksvd.cli import main
-from daskksvd.labelling import open_labels, save_labels
-from daskksvd.view import build_atom_index, open_atom_index, open_view
+from daskksvd.naming.store import open_labels, save_labels
+from daskksvd.view.data.atom_index import build_atom_index, open_atom_index
+from daskksvd.view.data.opening import open_view
 
 QUICK = {"n_components": 6, "n_nonzero_coefs": 2, "max_passes": 2, "random_state": 0}
 

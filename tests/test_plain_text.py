@@ -6,8 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from daskksvd.labelling import Tokenizer, tokens
-from daskksvd.labelling.plain import MARKUP, Trace, plain_text
+from daskksvd.captions.words import tokens
+from daskksvd.captions.words.plain import MARKUP, Trace, plain_text
+from daskksvd.captions.words.tokens import Tokenizer
 
 ENGLISH = Tokenizer()
 

@@ -16,9 +16,11 @@ from distributed import Client, LocalCluster
 
 import daskksvd
 from daskksvd.constants import PROCESS_BYTES
-from daskksvd.learning.fit import memory_needed
-from daskksvd.learning.initial import sample_size
-from daskksvd.learning.settings import check_settings
+from daskksvd.execution import ThreadRunner
+from daskksvd.execution.executor import Runner
+from daskksvd.fitting.fit import memory_needed
+from daskksvd.fitting.initial import sample_size
+from daskksvd.fitting.settings import check_settings
 from daskksvd.planning.model import (
     Cost,
     Network,
@@ -35,8 +37,6 @@ from daskksvd.planning.model import (
 )
 from daskksvd.planning.report import duration
 from daskksvd.rows import as_rows
-from daskksvd.running import ThreadRunner
-from daskksvd.running.base import Runner
 from daskksvd.tracking import PassFinished, PassStarted
 
 SIZE = {"n_components": small.M, "n_nonzero_coefs": small.K}

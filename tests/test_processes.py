@@ -29,7 +29,7 @@ expected = {name: way() for name, way in ways.items()}
 stop, held = threading.Event(), threading.Event()
 def hold():
     from daskksvd.rows import sharing
-    from daskksvd.running import base, blas
+    from daskksvd.execution import base, blas
     import importlib
     tokenising = importlib.import_module("dask.tokenize").tokenize_lock
     with blas.single_threaded_blas(), base._making, sharing._lock, tokenising:

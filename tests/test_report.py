@@ -13,7 +13,8 @@ from small_view import M
 
 import daskksvd
 from daskksvd import cli
-from daskksvd.view import page, report
+from daskksvd.view.page import report as page
+from daskksvd.view.page.report import report
 
 pytest.importorskip("holoviews", reason='pictures need HoloViews: pip install "daskksvd[view]"')
 

@@ -17,9 +17,9 @@ import zarr
 from click.testing import CliRunner
 
 import daskksvd
-from daskksvd import placing
 from daskksvd.cli import main
-from daskksvd.files import DiskFull, exists, replaced, written_whole
+from daskksvd.machine import placing
+from daskksvd.machine.files import DiskFull, exists, replaced, written_whole
 
 N, D, M, CHUNK = 12_000, 16, 24, 1024
 

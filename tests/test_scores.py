@@ -19,9 +19,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 from worlds import as_captions, named_world
 
-from daskksvd.labelling import Tokenizer, atom_table, method_table, score_labels
-from daskksvd.labelling.choosing import count, count_pairs, name_auroc, wilson
-from daskksvd.labelling.inputs import indicator, one_side, orient
+from daskksvd.captions.words.tokens import Tokenizer
+from daskksvd.evaluation.scores import score_labels
+from daskksvd.evaluation.summary import atom_table, method_table
+from daskksvd.naming.choosing import count, count_pairs, name_auroc, wilson
+from daskksvd.naming.inputs import indicator, one_side, orient
 
 FAST = {"n_permutations": 5, "n_resamples": 5, "random_state": 0}
 

@@ -13,8 +13,11 @@ from click.testing import CliRunner
 
 import daskksvd
 from daskksvd import cli
-from daskksvd.labelling import Tokenizer, atoms_of_word, build_vocabulary, segmenting
-from daskksvd.view.captions import Marker
+from daskksvd.captions.words import segmenting
+from daskksvd.captions.words.tokens import Tokenizer
+from daskksvd.captions.words.vocabulary import build_vocabulary
+from daskksvd.naming.table import atoms_of_word
+from daskksvd.view.data.captions import Marker
 
 CHINESE = ["一只黑色的狗在草地上奔跑", "黑色的狗和猫", "一个男人骑自行车"]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from real import CAPTIONS, FLICKR, PHOTOGRAPHS
 from small_sources import by_source, listed, number_of, png
 
-from daskksvd.captions.separated import Separated
+from daskksvd.captions.files.separated import Separated
 from daskksvd.embedding.errors import Rejected
 from daskksvd.embedding.loading import load
 from daskksvd.embedding.sources import Failure, Url, open_source

@@ -8,7 +8,9 @@ import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 
 import daskksvd
-from daskksvd.labelling import compare_fits, match_atoms, matching
+from daskksvd.evaluation import matching
+from daskksvd.evaluation.matching import match_atoms
+from daskksvd.evaluation.stability import compare_fits
 
 
 def units(m, d, seed=0):

@@ -9,8 +9,9 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import f1_score, roc_auc_score
 
 import daskksvd
-from daskksvd.labelling import baseline_codes, concept_recovery, names_right, recovery_table, score_labels
-from daskksvd.labelling.baselines import METHODS
+from daskksvd.evaluation.baselines import METHODS, baseline_codes
+from daskksvd.evaluation.recovery import concept_recovery, names_right, recovery_table
+from daskksvd.evaluation.scores import score_labels
 
 
 def concepts_world(n=1500, c=10, d=24, k=2, seed=0):

@@ -9,9 +9,14 @@ from small_view import HOSTILE, D, K, M, N, dense_codes, scene_captions
 
 import daskksvd
 from daskksvd.datasets import make_scenes
-from daskksvd.view import View, build_atom_index, gallery, gallery_html, index_parts, open_view
-from daskksvd.view.captions import CaptionsByRow
-from daskksvd.view.images import open_images
+from daskksvd.view.data import index_parts
+from daskksvd.view.data.atom_index import build_atom_index
+from daskksvd.view.data.captions import CaptionsByRow
+from daskksvd.view.data.galleries import gallery
+from daskksvd.view.data.images import open_images
+from daskksvd.view.data.opening import open_view
+from daskksvd.view.data.view import View
+from daskksvd.view.templates.markup import gallery_html
 
 # ---------------------------------------------------------------- the index
 
@@ -160,7 +165,7 @@ def test_words_of_an_atom_are_those_of_its_column(view):
 
 
 def test_measures_are_the_same_when_read_piece_by_piece(paths, view, monkeypatch):
-    from daskksvd.view import data
+    from daskksvd.view.data import view as data
 
     monkeypatch.setattr(data, "VIEW_MATRIX", 0)
     other = open_view(paths["result"])
@@ -313,7 +318,7 @@ def test_what_belongs_to_another_dictionary_is_refused(paths, view, tmp_path):
 
 
 def test_held_out_scores_are_shown(paths):
-    scores = daskksvd.labelling.score_labels(
+    scores = daskksvd.evaluation.score_labels(
         paths["codes"], scene_captions(), n_permutations=1, n_resamples=0, random_state=0
     )
     view = open_view(paths["result"], scores=scores)

@@ -7,12 +7,21 @@ import pytest
 from small_view import M, N, scene_captions
 
 import daskksvd
-from daskksvd.view import elements, gallery, gallery_html, open_view
-from daskksvd.view.elements import sets
-from daskksvd.view.elements.graph import find_node
-from daskksvd.view.figures import figure_data, figure_json
-from daskksvd.view.layout import atom_places, graph_layout, label_zooms, pack_discs, rings, spring_layout
-from daskksvd.view.markup import facts_html
+from daskksvd.view import plots as elements
+from daskksvd.view.data.galleries import gallery
+from daskksvd.view.data.layout import (
+    atom_places,
+    graph_layout,
+    label_zooms,
+    pack_discs,
+    rings,
+    spring_layout,
+)
+from daskksvd.view.data.opening import open_view
+from daskksvd.view.plots import sets
+from daskksvd.view.plots.figures import figure_data, figure_json
+from daskksvd.view.plots.graph import find_node
+from daskksvd.view.templates.markup import facts_html, gallery_html
 
 hv = pytest.importorskip("holoviews", reason='pictures need HoloViews: pip install "daskksvd[view]"')
 

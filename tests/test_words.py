@@ -12,16 +12,12 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskksvd.labelling import (
-    Tokenizer,
-    build_vocabulary,
-    caption_parts,
-    find_phrases,
-    occurrence,
-    open_captions,
-    tokens,
-)
-from daskksvd.labelling.english import IRREGULAR, NOUNS_IN_ING, STOP_WORDS
+from daskksvd.captions import partitions as caption_parts
+from daskksvd.captions.by_sample import occurrence, open_captions
+from daskksvd.captions.words import tokens
+from daskksvd.captions.words.english import IRREGULAR, NOUNS_IN_ING, STOP_WORDS
+from daskksvd.captions.words.tokens import Tokenizer
+from daskksvd.captions.words.vocabulary import build_vocabulary, find_phrases
 
 ENGLISH = Tokenizer()
 

@@ -46,12 +46,13 @@ def demo_command(out, n, m, k, workers, seed, overwrite):
     from ..coding.store import open_codes
     from ..datasets import make_scenes
     from ..embedding import embed
-    from ..labelling import label, label_table, names_right, save_labels
-    from ..labelling.store import labels_path
-    from ..labelling.table import as_text
-    from ..learning.fit import fit
-    from ..result import load
-    from ..view import report
+    from ..evaluation.recovery import names_right
+    from ..fitting.fit import fit
+    from ..fitting.result import load
+    from ..naming.labels import label
+    from ..naming.store import labels_path, save_labels
+    from ..naming.table import as_text, label_table
+    from ..view.page.report import report
 
     names = ("scenes", "result.zarr", "codes.zarr", "report.html")
     scenes, dictionary, codes, page = paths = [os.path.join(out, name) for name in names]

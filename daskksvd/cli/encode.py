@@ -39,7 +39,7 @@ def encode_command(result, store, out, scheduler, worker_timeout, missing_chunks
 
     A run that was stopped goes on where it was when the same command is given again.
     """
-    from ..result import load
+    from ..fitting.result import load
     from ..rows import as_rows
 
     check_out(out, overwrite)

@@ -7,15 +7,7 @@ import click
 
 from ..constants import CHECKPOINT_EVERY
 from .info import pass_table, records
-from .shared import (
-    MISSING_CHUNKS,
-    OVERWRITE,
-    SCHEDULER,
-    WORKER_TIMEOUT,
-    aligned,
-    check_out,
-    connected,
-)
+from .shared import MISSING_CHUNKS, OVERWRITE, SCHEDULER, WORKER_TIMEOUT, aligned, check_out, connected
 
 EXAMPLES = """\b
 Examples:
@@ -98,11 +90,11 @@ def fit_command(store, out, scheduler, checkpoint, threads, progress, missing_ch
     Ctrl-C stops the fit and saves what was learned so far at --out; with
     --checkpoint the same command can then go on.
     """
-    from ..files import exists
-    from ..learning.fit import FitInterrupted, fit
-    from ..result import load
+    from ..execution import WorkersLost
+    from ..fitting.fit import FitInterrupted, fit
+    from ..fitting.result import load
+    from ..machine.files import exists
     from ..rows import as_rows
-    from ..running import WorkersLost
 
     check_out(out, overwrite)
     if exists(out):

@@ -76,12 +76,12 @@ def describe(path):
     import zarr
 
     from ..coding.store import SCHEMA, open_codes
-    from ..files import absolute, exists
-    from ..labelling.store import open_labels
-    from ..result import FORMAT, load
-    from ..rows.opening import EMBEDDINGS
+    from ..fitting.result import FORMAT, load
+    from ..machine.files import absolute, exists
+    from ..naming.store import open_labels
+    from ..rows.inputs.opening import EMBEDDINGS
     from ..stores import DamagedStore
-    from ..tracking import load_checkpoint
+    from ..stores.checkpoint import load_checkpoint
 
     if not exists(path):
         raise FileNotFoundError(f"{path}: there is no such file or store")
@@ -153,9 +153,9 @@ def describe_embeddings(path):
 def describe_samples(path):
     import zarr
 
-    from ..rows.listing import list_files, missing_chunks
-    from ..rows.opening import open_path
-    from ..rows.packed import zarr_packing
+    from ..rows.inputs.listing import list_files, missing_chunks
+    from ..rows.inputs.opening import open_path
+    from ..rows.inputs.packed import zarr_packing
 
     array = open_path(path, path)
     packing, missing = None, None

@@ -163,13 +163,15 @@ def label_command(
       g            signed root of the likelihood ratio G^2
       q value      false discovery rate
     """
+    from ..captions.words.tokens import Tokenizer
     from ..constants import WORD_SHARE_MOST
-    from ..files import absolute, exists
-    from ..labelling import Tokenizer, concept_graph, label, label_table, write_graph, write_table
-    from ..labelling.resuming import OtherCheckpoint, discard
-    from ..labelling.store import check_replaceable, labels_path, save_labels
-    from ..labelling.table import as_text, check_ending
-    from ..result import load
+    from ..fitting.result import load
+    from ..machine.files import absolute, exists
+    from ..naming.graph import concept_graph, write_graph
+    from ..naming.labels import label
+    from ..naming.resuming import OtherCheckpoint, discard
+    from ..naming.store import check_replaceable, labels_path, save_labels
+    from ..naming.table import as_text, check_ending, label_table, write_table
 
     out = out or labels_path(result)
     check_out(out, overwrite)
@@ -238,8 +240,8 @@ def words_command(result, word, top):
     RESULT is a result that "daskksvd label" has named, or the labels
     themselves. WORD may be in any form: dogs finds dog.
     """
-    from ..labelling import atoms_of_word, open_labels
-    from ..labelling.table import as_text
+    from ..naming.store import open_labels
+    from ..naming.table import as_text, atoms_of_word
 
     click.echo(as_text(atoms_of_word(open_labels(result), word, top=top)))
 
@@ -254,8 +256,8 @@ def atom_command(result, atom, top):
     RESULT is a result that "daskksvd label" has named, or the labels
     themselves; atoms are numbered from 0.
     """
-    from ..labelling import open_labels, words_of_atom
-    from ..labelling.table import as_text, atom_facts
+    from ..naming.store import open_labels
+    from ..naming.table import as_text, atom_facts, words_of_atom
 
     labels = open_labels(result)
     words = words_of_atom(labels, atom, top=top)
@@ -265,7 +267,7 @@ def atom_command(result, atom, top):
 
 def checkpoint_path(out):
     """Where what is counted for labels at a path is kept until they are saved."""
-    from ..labelling.resuming import ENDING
+    from ..naming.resuming import ENDING
 
     folder, name = os.path.split(out.rstrip("/"))
     return os.path.join(folder, f".{name}{ENDING}")
@@ -273,7 +275,7 @@ def checkpoint_path(out):
 
 def find_codes(loaded, result, captions, codes, samples):
     """Codes to label: those named, those beside the result, or samples coded on the way."""
-    from ..files import absolute, exists
+    from ..machine.files import absolute, exists
 
     if codes and samples:
         raise ValueError("--codes and --samples were both given; one of them is enough")

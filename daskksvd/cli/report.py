@@ -53,8 +53,8 @@ def report_command(result, out, title, n_atoms, overwrite, **sources):
     (or codes.zarr), RESULT-labels.zarr and RESULT-scores.zarr. What is missing
     is left out of the page.
     """
-    from ..view.opening import open_view
-    from ..view.page import check_report, report
+    from ..view.data.opening import open_view
+    from ..view.page.report import check_report, report
 
     check_report(out, n_atoms, overwrite)
     view = open_view(result, **sources)

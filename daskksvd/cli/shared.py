@@ -35,7 +35,7 @@ OVERWRITE = click.Option(["--overwrite"], is_flag=True, help="Replace a store of
 
 def check_out(out, overwrite):
     """Refuse an output that exists or cannot be made, before any work is done for it."""
-    from ..files import absolute, exists
+    from ..machine.files import absolute, exists
 
     if exists(out) and not overwrite:
         raise FileExistsError(f"--out {out} exists already; name another path, or pass --overwrite")

@@ -48,7 +48,7 @@ def view_command(result, compare, port, address, allow_origin, show, **sources):
     is left out. The first time, codes are listed by atom, in a store beside
     them.
     """
-    from ..view.app import dashboard, own_process
+    from ..view.server.app import dashboard, own_process
 
     with own_process():
         served = dashboard(

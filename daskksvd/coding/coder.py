@@ -19,14 +19,14 @@ from ..constants import (
     ROUNDING,
     THREADED_PRODUCT,
 )
+from ..execution.threads import spread_over
 from ..kernels.precise import correct_explained, pursue
 from ..kernels.pursuit import mp, omp
 from ..kernels.rounded import correlate, pack, pair_shape, round_products, round_rows, supported
 from ..kernels.rows import squared_norms, weighted_norms
 from ..kernels.symmetric import mirror
-from ..running.blas import single_threaded_blas
-from ..running.lending import aligned
-from ..running.threads import spread_over
+from ..machine.blas import single_threaded_blas
+from ..machine.buffers import aligned
 from .space import Space, kept_space
 
 _DISTANCE = 32

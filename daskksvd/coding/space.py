@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from ..running.lending import aligned
+from ..machine.buffers import aligned
 
 _thread = threading.local()
 

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import __version__
-from ..files import absolute, exists, telling_disk_full
-from ..placing import Place
+from ..execution import WORKER_TIMEOUT, Blueprint, Once, given, make_runner
+from ..machine.files import absolute, exists, telling_disk_full
+from ..machine.placing import Place
 from ..rows import as_rows, cut_pieces
-from ..running import WORKER_TIMEOUT, Blueprint, Once, given, make_runner
 from ..stores import DamagedStore, compressors, seal
 from ..stores.keys import chunk_keys, crc32c, missing, read
 from .coder import join_codes, make_coder

@@ -10,13 +10,7 @@ import urllib.parse
 from time import monotonic, sleep, time
 from typing import NamedTuple
 
-from ..constants import (
-    FETCH_BYTES,
-    FETCH_LONGEST_WAIT,
-    FETCH_REDIRECTS,
-    FETCH_TOTAL,
-    FETCH_WAIT,
-)
+from ..constants import FETCH_BYTES, FETCH_LONGEST_WAIT, FETCH_REDIRECTS, FETCH_TOTAL, FETCH_WAIT
 from .connection import Transient, connect
 from .errors import FetchError, one_line, printable
 

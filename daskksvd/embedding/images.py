@@ -10,8 +10,6 @@ import stat
 
 import numpy as np
 
-from ..captions.names import OTHER_SUFFIXES as OTHER_SUFFIXES
-from ..captions.names import SUFFIXES as SUFFIXES
 from ..constants import DRAFT_SIDE, IMAGE_BYTES, IMAGE_PIXELS, IMAGE_SIDE, JPEG_SCANS, THUMBNAIL_QUALITY
 from .errors import ImageError, one_line
 

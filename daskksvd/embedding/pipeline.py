@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..constants import CLUSTER_AHEAD, EMBED_AHEAD, FETCH_AHEAD, FETCH_THREADS, THUMBNAIL_BYTES
-from ..running.threads import usable_cores
+from ..execution.threads import usable_cores
 from .errors import Rejected, one_line
 from .fetch import fetch
 from .images import thumbnail
@@ -269,7 +269,7 @@ def run_on_cluster(batches, spec, options, runner):
     batches : iterable of list of Item
     spec : models.ModelSpec
     options : Options
-    runner : running.Runner
+    runner : execution.Runner
         Stays open.
     """
     slots = sum(threads for _, threads, _ in runner.memory()) or 1

@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 
 from ..constants import EMBED_CHUNK_BYTES, EMBED_LEAST_ROWS, IMAGE_PIXELS
-from ..files import absolute, telling_disk_full
-from ..learning.settings import flag, integer, number
-from ..running import NOTHING, WORKER_TIMEOUT, WorkersLost, make_runner
+from ..execution import NOTHING, WORKER_TIMEOUT, WorkersLost, make_runner
+from ..fitting.settings import flag, integer, number
+from ..machine.files import absolute, telling_disk_full
 from .models import cached_encoder, check_spec, forget_encoder
 from .pipeline import Options, batches_of, run_here, run_on_cluster
 from .sources import open_source

@@ -11,8 +11,8 @@ import os
 
 import numpy as np
 
-from ..files import absolute
-from ..rows.opening import EMBEDDINGS as GROUP
+from ..machine.files import absolute
+from ..rows.inputs.opening import EMBEDDINGS as GROUP
 from ..stores import StoredArray, open_store, read_part
 from ..stores.damage import damaged
 from ..stores.record import digest_of_file

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..constants import THUMBNAIL_BYTES, THUMBNAIL_ROWS
-from ..files import replaced
+from ..machine.files import replaced
 from ..stores import compressors, seal, unseal
 from .claim import BATCH_NAME, check_free, empty, lock
 from .identity import difference, with_known

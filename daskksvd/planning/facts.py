@@ -6,22 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..constants import (
-    PROCESS_BYTES,
-    RTOL_PASSES,
-    TREE_FAN_IN,
-    WORST_ROWS,
-)
-from ..learning.fit import make_stopping, memory_needed
-from ..learning.initial import sample_size
-from ..learning.ksvd import count_blocks
-from ..learning.moments import Wanted
-from ..learning.replacement import most_replaced
-from ..learning.schedule import KSVD, WAVE, reading_jobs, rows_per_task, statistics
+from ..constants import PROCESS_BYTES, RTOL_PASSES, TREE_FAN_IN, WORST_ROWS
+from ..execution.threads import usable_cores
+from ..fitting.fit import make_stopping, memory_needed
+from ..fitting.initial import sample_size
+from ..fitting.replacement import most_replaced
+from ..fitting.schedule import KSVD, WAVE, reading_jobs, rows_per_task, statistics
+from ..fitting.statistics import Wanted
+from ..fitting.updates.ksvd import count_blocks
 from ..rows import Job, Rows, cut_pieces
 from ..rows.graph import take_apart
 from ..rows.source import MEMORY_CHUNK_BYTES
-from ..running.threads import usable_cores
 from .measure import READERS, Request, size_of
 from .model import Round, Work
 

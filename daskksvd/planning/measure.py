@@ -12,21 +12,21 @@ import numpy as np
 
 from ..coding import make_coder
 from ..constants import BATCH_SWEEPS, TREE_FAN_IN
-from ..learning.fit import check_data
-from ..learning.initial import initial_dictionary
-from ..learning.ksvd import Spread, dominant_directions, ksvd_pass
-from ..learning.moments import MOMENTS, Moments, add_all
-from ..learning.online import update_after_wave
-from ..learning.replacement import find_redundant
-from ..learning.schedule import FULL, WAVE
-from ..learning.settings import Settings
-from ..learning.state import State
-from ..learning.sweep import power_of, sweep
+from ..execution import Once, ThreadRunner, given
+from ..execution.executor import run_job
+from ..execution.threads import usable_cores
+from ..fitting.fit import check_data
+from ..fitting.initial import initial_dictionary
+from ..fitting.replacement import find_redundant
+from ..fitting.schedule import FULL, WAVE
+from ..fitting.settings import Settings
+from ..fitting.state import State
+from ..fitting.statistics import MOMENTS, Moments, add_all
+from ..fitting.updates.descent import power_of, sweep
+from ..fitting.updates.ksvd import Spread, dominant_directions, ksvd_pass
+from ..fitting.updates.online import update_after_wave
+from ..machine.memory import available_bytes
 from ..rows import Piece, Preprocessing, Rows, as_dask, preprocess, run_survey
-from ..running import Once, ThreadRunner, given
-from ..running.base import run_job
-from ..running.memory import available_bytes
-from ..running.threads import usable_cores
 from .model import Cost
 
 READERS = 8

@@ -5,7 +5,7 @@ import math
 from collections import Counter
 from typing import NamedTuple
 
-from ..running.base import Runner
+from ..execution.executor import Runner
 
 WORTH = 0.1
 """More workers are worth it where they make it faster by this share."""

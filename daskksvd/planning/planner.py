@@ -5,11 +5,11 @@ import math
 from dask.utils import format_bytes
 
 from ..constants import IN_MEMORY_BYTES
-from ..learning.replacement import checks_per_pass
-from ..learning.schedule import FULL, KSVD, WAVE, plan_schedule
-from ..learning.settings import check_settings, check_shape, flag, integer, number
+from ..execution import make_runner
+from ..fitting.replacement import checks_per_pass
+from ..fitting.schedule import FULL, KSVD, WAVE, plan_schedule
+from ..fitting.settings import check_settings, check_shape, flag, integer, number
 from ..rows import Rows, as_rows
-from ..running import make_runner
 from .facts import (
     Shape,
     bytes_of,

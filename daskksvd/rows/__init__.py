@@ -1,9 +1,9 @@
 """Arrays of any kind as rows that tasks can read, chunk by chunk."""
 
 from .jobs import Job, Piece, count_jobs, cut_jobs, cut_pieces, cut_waves, split_holdout
-from .preprocessing import Preprocessing, preprocess
 from .source import Rows, as_dask, as_rows
 from .survey import Survey, run_survey
+from .transform import Preprocessing, preprocess
 
 __all__ = [
     "Job",

@@ -129,7 +129,7 @@ def check_block(block, declared):
     if not np.ma.is_masked(block):
         return np.asarray(block)
     if "distributed" in sys.modules:
-        from . import masks  # noqa: F401  which are kept from here on
+        from .inputs import masks  # noqa: F401  which are kept from here on
     return block
 
 

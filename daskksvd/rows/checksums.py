@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from ..running import Blueprint
+from ..execution import Blueprint
 from ..stores.keys import crc32c
 
 _BLOCK = 4096

@@ -17,7 +17,7 @@ from dask.core import reverse_dict, toposort
 from dask.typing import Key
 
 from .blocks import check_block, plain
-from .underlying import is_future
+from .inputs.underlying import is_future
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ import dask.array as da
 import numpy as np
 
 from .blocks import ALLOWED, MaskedRows, checked, is_real, masked_rows, masked_text
-from .frames import frame_as_dask, frame_names, frame_values, is_dask_frame, is_frame
 from .graph import take_apart
+from .inputs.frames import frame_as_dask, frame_names, frame_values, is_dask_frame, is_frame
+from .inputs.listing import CHOICES, check_chunks, list_files
+from .inputs.npy import NpyFile
+from .inputs.opening import array_of_group, open_path, zarr_dims, zarr_names
+from .inputs.stored import StoredRows, is_stored
+from .inputs.underlying import clients, rows_read, zarr_arrays
 from .jobs import Job
-from .listing import CHOICES, check_chunks, list_files
 from .names import check_names
-from .npy import NpyFile
-from .opening import array_of_group, open_path, zarr_dims, zarr_names
-from .stored import StoredRows, is_stored
-from .underlying import clients, rows_read, zarr_arrays
 
 MEMORY_CHUNK_BYTES = 16 * 2**20
 
@@ -274,8 +274,8 @@ def _stored_rows(array):
 
 def _from_zarr(array, name, missing_chunks):
     """A lazy array, labels of features, dimensions and the local path of a Zarr array."""
-    from .packed import zarr_packing
-    from .zarr_rows import ZarrRows
+    from .inputs.packed import zarr_packing
+    from .inputs.zarr_rows import ZarrRows
 
     _check(array, name)
     array, local_path = _with_absolute_path(array)
@@ -292,7 +292,7 @@ def _from_zarr(array, name, missing_chunks):
 def _from_dask(array, name, missing_chunks):
     """A Dask array whose blocks are checked when they are read, and the Zarr arrays below it now."""
     for client in clients(array):
-        from .masks import keep_masks
+        from .inputs.masks import keep_masks
 
         keep_masks(client)
     tokens = []

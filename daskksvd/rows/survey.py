@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..execution import Blueprint, given
 from ..kernels.jit import read_only
 from ..kernels.rows import survey as survey_kernel
-from ..running import Blueprint, given
 from .blocks import MaskedRows, masked_rows, masked_text
 from .checksums import with_checksums
-from .preprocessing import copy_rows
+from .transform import copy_rows
 
 _BLOCK = 4096
 """Rows looked at together, so that a huge chunk is not copied whole."""
@@ -78,7 +78,7 @@ def run_survey(runner, rows, jobs, sample_index, with_covariance, checked=False)
 
     Parameters
     ----------
-    runner : running.Runner
+    runner : execution.Runner
     rows : Rows
     jobs : list of Job
     sample_index : (s,) int64 array

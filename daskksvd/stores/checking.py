@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import zarr
 
-from ..files import absolute, exists
+from ..machine.files import absolute, exists
 from .checked import wrong_chunk
 from .damage import DamagedStore
 from .keys import chunk_keys, grid, joined, missing, place_of, read
@@ -16,7 +16,7 @@ from .record import digest_of, digest_of_file
 EMBEDDINGS = "embeddings.zarr"
 
 _FORMATS = {
-    "daskksvd.result": "result",
+    "daskksvd.fitting.result": "result",
     "daskksvd.labels": "labels",
     "daskksvd.codes": "codes",
     "daskksvd.atom_index": "index of atoms",
@@ -212,14 +212,14 @@ def _check_array(path, told):
 def _check_file(path):
     """A .npy file, or a checkpoint."""
     if path.endswith(".npy"):
-        from ..rows.npy import open_npy
+        from ..rows.inputs.npy import open_npy
 
         try:
             open_npy(path, "path")[:1]
         except ValueError as error:
             return Checked("samples", 1, False, True, [(path, str(error))])
         return Checked("samples", 1, False, True, [])
-    from ..tracking import load_checkpoint
+    from .checkpoint import load_checkpoint
 
     if not zipfile.is_zipfile(path):
         with open(path, "rb") as file:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import zarr
 
-from ..files import absolute, exists
+from ..machine.files import absolute, exists
 from .checked import CheckedStore
 from .damage import DamagedStore, damaged
 from .keys import chunk_keys, joined, listed, missing, place_of, read

@@ -1,6 +1,5 @@
 """What is told about a fit while it runs, and what is kept of it."""
 
-from .checkpoint import Checkpointer, load_checkpoint
 from .events import (
     AtomsReplaced,
     CheckpointWritten,
@@ -20,7 +19,6 @@ from .progress import ProgressBar
 __all__ = [
     "AtomsReplaced",
     "CheckpointWritten",
-    "Checkpointer",
     "Event",
     "FitFinished",
     "FitStarted",
@@ -32,5 +30,4 @@ __all__ = [
     "WaitingForWorkers",
     "WaveFinished",
     "WorkersReturned",
-    "load_checkpoint",
 ]

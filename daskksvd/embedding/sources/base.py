@@ -5,8 +5,6 @@ import os
 import warnings
 from typing import NamedTuple
 
-from ...captions.cleaning import captions_of as captions_of
-from ...captions.cleaning import clean_captions as clean_captions
 from ..errors import one_line
 from .columns import is_url
 

@@ -4,10 +4,10 @@ import json
 import os
 import unicodedata
 
-from ...captions.cleaning import clean_captions
-from ...captions.columns import find_captions
-from ...captions.tables import ENDINGS
-from ...captions.text import PACKED, Decoder, decode_text, lines_of
+from ...captions.files.cleaning import clean_captions
+from ...captions.files.columns import find_captions
+from ...captions.files.tables import ENDINGS
+from ...captions.files.text import PACKED, Decoder, decode_text, lines_of
 from ...constants import CAPTION_BYTES
 
 STEMS = ("captions", "metadata")

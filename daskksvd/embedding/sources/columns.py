@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ...captions.columns import URL_NAMES, find, find_captions, is_url, listing, named, named_captions
+from ...captions.files.columns import URL_NAMES, find, find_captions, is_url, listing, named, named_captions
 
 IMAGE_NAMES = (
     "image",

@@ -6,9 +6,9 @@ import pathlib
 import re
 import warnings
 
-from ...captions.columns import is_url
-from ...captions.names import Names
-from ...captions.reading import read_captions
+from ...captions.files.columns import is_url
+from ...captions.files.names import Names
+from ...captions.files.reading import read_captions
 from .base import Failure, Item, Source, valid_text
 from .captions import Beside, find_files
 from .listing import fingerprint, is_inside, list_images

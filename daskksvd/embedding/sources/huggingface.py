@@ -6,9 +6,10 @@ import os
 import pathlib
 from concurrent.futures import ThreadPoolExecutor
 
+from ...captions.files.cleaning import captions_of
 from ...constants import HUB_THREADS, IMAGE_BYTES, STATE_EVERY
 from ..errors import one_line, printable
-from .base import Failure, Item, Source, Url, as_image, captions_of
+from .base import Failure, Item, Source, Url, as_image
 from .columns import choose, is_url
 from .local import local_file
 from .network import is_network, refusal

@@ -4,10 +4,11 @@ import inspect
 import os
 from collections.abc import Iterator, Mapping
 
-from ...captions.columns import CAPTION_NAMES, URL_NAMES, find, listing
+from ...captions.files.cleaning import captions_of
+from ...captions.files.columns import CAPTION_NAMES, URL_NAMES, find, listing
 from ...constants import SOURCE_FAILURES
 from ..errors import one_line
-from .base import Failure, Item, Source, Url, as_image, captions_of
+from .base import Failure, Item, Source, Url, as_image
 from .columns import IMAGE_NAMES
 
 

@@ -5,7 +5,7 @@ import os
 import stat
 from typing import NamedTuple
 
-from ...captions.names import has_image_suffix
+from ...captions.files.names import has_image_suffix
 from ..errors import one_line
 from ..images import looks_like_image
 

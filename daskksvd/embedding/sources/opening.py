@@ -5,14 +5,14 @@ import os
 import re
 import warnings
 
-from ...captions.tables import ENDINGS as TABLES
-from ...captions.text import PACKED, ending_of
+from ...captions.files.names import has_image_suffix
+from ...captions.files.tables import ENDINGS as TABLES
+from ...captions.files.text import PACKED, ending_of
 from .base import Source
 from .captions import STEMS
 from .folder import FolderSource
 from .hub import FILES, holds_images, is_hub_name, is_saved, open_files, open_hub, open_object, open_saved
 from .iterable import IterableSource
-from .listing import has_image_suffix
 from .shards import ENDINGS, ShardSource
 from .table import TableSource
 

@@ -18,10 +18,11 @@ import os
 import re
 from typing import NamedTuple
 
-from ...captions.text import decode_text, lines_of
+from ...captions.files.cleaning import captions_of, clean_captions
+from ...captions.files.names import OTHER_SUFFIXES, SUFFIXES
+from ...captions.files.text import decode_text, lines_of
 from ..errors import one_line
-from ..images import OTHER_SUFFIXES, SUFFIXES
-from .base import Failure, captions_of, clean_captions, valid_text
+from .base import Failure, valid_text
 from .columns import find_captions
 
 _IMAGES = frozenset((*SUFFIXES, *OTHER_SUFFIXES))

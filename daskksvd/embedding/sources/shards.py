@@ -8,7 +8,7 @@ import os
 import tarfile
 from typing import NamedTuple
 
-from ...captions.text import Decoder
+from ...captions.files.text import Decoder
 from ...constants import CAPTION_BYTES, IMAGE_BYTES, STATE_EVERY
 from ..errors import one_line, printable
 from ..images import looks_like_image

@@ -8,12 +8,12 @@ import warnings
 
 import numpy as np
 
-from ...captions.cleaning import captions_of, spoken
-from ...captions.columns import FILE_NAMES, find, is_url
-from ...captions.names import Names
-from ...captions.reading import name_of
-from ...captions.separated import Broken
-from ...captions.tables import ask_header, numbered, open_table, unreadable
+from ...captions.files.cleaning import captions_of, spoken
+from ...captions.files.columns import FILE_NAMES, find, is_url
+from ...captions.files.names import Names
+from ...captions.files.reading import name_of
+from ...captions.files.separated import Broken
+from ...captions.files.tables import ask_header, numbered, open_table, unreadable
 from .base import Failure, Item, Source, Url, valid_text
 from .columns import choose
 from .listing import fingerprint, list_images

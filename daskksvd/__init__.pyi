@@ -1,0 +1,49 @@
+from . import captions as captions
+from . import datasets as datasets
+from . import evaluation as evaluation
+from . import naming as naming
+from . import view as view
+from .coding.store import open_codes as open_codes
+from .embedding import Embeddings as Embeddings
+from .embedding import embed as embed
+from .embedding import embed_texts as embed_texts
+from .embedding import open_embeddings as open_embeddings
+from .estimator import KSVD as KSVD
+from .evaluation import faithfulness as faithfulness
+from .execution import WorkersLost as WorkersLost
+from .fitting.fit import FitInterrupted as FitInterrupted
+from .fitting.fit import fit as fit
+from .fitting.result import Result as Result
+from .fitting.result import load as load
+from .naming import concept_graph as concept_graph
+from .naming import label as label
+from .naming import open_labels as open_labels
+from .planning import plan as plan
+from .tracking import StopFit as StopFit
+
+__version__: str
+
+__all__ = [
+    "KSVD",
+    "Embeddings",
+    "FitInterrupted",
+    "Result",
+    "StopFit",
+    "WorkersLost",
+    "captions",
+    "concept_graph",
+    "datasets",
+    "embed",
+    "embed_texts",
+    "evaluation",
+    "faithfulness",
+    "fit",
+    "label",
+    "load",
+    "naming",
+    "open_codes",
+    "open_embeddings",
+    "open_labels",
+    "plan",
+    "view",
+]

@@ -1,0 +1,1 @@
+"""Files and tables of captions, whatever program wrote them."""

@@ -1,0 +1,270 @@
+"""Captions by row or sample: read as such, or found by the names of their images."""
+
+import itertools
+import os
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from .cleaning import is_list, spoken
+from .columns import FILE_NAMES, KEYS, URL_NAMES, bare, find, find_captions, listing
+from .names import Names
+from .reading import Captions, columns_of, name_of, read_names
+from .separated import Broken
+from .tables import ask_header, open_table, unreadable
+
+TEXTS = ("caption", "captions")
+"""Columns that may hold captions: one text, or a list of texts."""
+
+_INTEGER = re.compile(r"\s*[+-]?\d+\s*")
+_IDS = ("name", "image_id", "id", "key")
+_IMAGES = (*(name for name in FILE_NAMES if name not in _IDS), *URL_NAMES, *_IDS)
+"""Columns that name images: a file, an address, or what may also be a number of something else."""
+
+_TRIED = 200
+"""Rows by which it is told which of several columns names the images."""
+
+_BLOCK = 1024
+"""Lines that are read at a time."""
+
+_TOLD = 3
+"""Broken lines that a warning quotes."""
+
+
+class Frame:
+    """A DataFrame as a table; see `tables.open_table`."""
+
+    has_header = True
+
+    def __init__(self, frame):
+        self._frame = frame
+        self.columns = list(frame.columns)
+
+    def rows(self, names, captions=()):
+        """The rows, from the first."""
+        columns = [self._frame[name].to_numpy(dtype=object) for name in names]
+        for number, values in enumerate(zip(*columns, strict=True)):
+            yield (
+                f"row {number}",
+                tuple(value.tolist() if isinstance(value, np.ndarray) else value for value in values),
+            )
+
+
+def is_keyed(columns, key=None):
+    """Whether a table says to which row or sample its captions belong."""
+    return find(columns, (key,) if key else KEYS) is not None
+
+
+def names_images(columns):
+    """Whether a table names the images that its captions belong to."""
+    return (
+        find([column for column in columns if isinstance(column, str)], (*FILE_NAMES, *URL_NAMES)) is not None
+    )
+
+
+def read_frame(tables, key=None, embeddings=None):
+    """Captions in files or frames by row or sample, as one DataFrame.
+
+    Parameters
+    ----------
+    tables : list of (object, str)
+        Tables, see `tables.open_table`, or paths of them; and what messages call each.
+    key : str, optional
+        Which of the columns ``row`` and ``sample`` to use.
+    embeddings : Embeddings, path or sequence of str, optional
+        The names of the images by row, for captions that name these.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``row`` or ``sample``, and ``caption``: text, None or a list of text. Captions of an
+        image that there is no row of have the row -1.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a file cannot be read, has no such columns, or no line that can be used.
+    """
+    frames, broken, names, rows = [], [], None, None
+    for table, where in tables:
+        if isinstance(table, (str, os.PathLike)):
+            table = open_table(table, where)
+        try:
+            if is_keyed(table.columns, key):
+                frame, problems = _read_keys(table, where, key)
+            else:
+                if names is None:
+                    rows = _rows_by_name(_wanted(embeddings, table, where))
+                    names = Names(rows)
+                frame, problems = _read_images(table, where, names, rows)
+        except OSError as error:
+            raise unreadable(where, error) from error
+        frames.append(frame)
+        broken += [(where, place, reason) for place, reason in problems]
+    frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    if broken:
+        told = [f"{where}: {place} {reason}" for where, place, reason in broken[:_TOLD]]
+        if not len(frame):
+            raise ValueError(f"captions have no line that can be used; {told[0]}")
+        more = f"; and {len(broken) - _TOLD:,} more" if len(broken) > _TOLD else ""
+        n = len(broken)
+        warnings.warn(
+            f"{n:,} line{'s' * (n > 1)} of captions cannot be used and {'are' if n > 1 else 'is'} left out: "
+            f"{'; '.join(told)}{more}",
+            stacklevel=2,
+        )
+    return frame
+
+
+def _read_keys(table, where, key):
+    key = find(table.columns, (key,) if key else KEYS)
+    others = [column for column in table.columns if column != key]
+    texts = list(find_captions(others))
+    if not texts:
+        raise ValueError(
+            ask_header(table, where)
+            or f"{where} has no column that looks like captions; there must be one called caption: the "
+            f"columns are {listing(table.columns)}"
+        )
+    keys, cells, broken = [], [], []
+    rows = table.rows((key, *texts), texts)
+    while block := list(itertools.islice(rows, _BLOCK)):
+        plain = _plain_block(block) if len(texts) == 1 else None
+        if plain is not None:
+            keys += plain[0]
+            cells += plain[1]
+            continue
+        for place, values in block:
+            number, cell, reason = _line(values, key, texts)
+            if reason is not None:
+                broken.append((place, reason))
+            else:
+                keys.append(number)
+                cells.append(cell)
+    return _as_frame(key if key in KEYS else key.strip().lower(), keys, cells), broken
+
+
+def _plain_block(block):
+    """Keys and texts of lines that are all as they should be, which takes a fourth of the time; or None."""
+    if any(isinstance(values, Broken) for _, values in block):
+        return None
+    numbers, texts = zip(*[values for _, values in block], strict=True)
+    if set(map(type, texts)) != {str} or not set(map(type, numbers)) <= {str, int} or "_" in str(numbers):
+        return None
+    if any(map(is_list, texts)):
+        return None
+    try:
+        numbers = np.array([*map(int, numbers)], np.int64)
+    except (ValueError, OverflowError):
+        return None
+    return numbers.tolist(), [text or None for text in texts]
+
+
+def _line(values, key, texts):
+    """Key and captions of a line, or why it cannot be used."""
+    if isinstance(values, Broken):
+        return None, None, values.reason
+    number = _whole(values[0])
+    if number is None:
+        return None, None, f"has {values[0]!r} in the column {key}; it must be a whole number"
+    cell = values[1]
+    if len(values) > 2 or not (cell is None or (isinstance(cell, str) and not is_list(cell))):
+        cell, reason = _cell(values[1:], texts)
+        if reason is not None:
+            return None, None, reason
+    return number, cell or None, None
+
+
+def _cell(values, columns):
+    """The text in cells, or the list of it, or what is no text."""
+    captions, reason = spoken(values, columns)
+    if reason is not None:
+        return None, None if reason.startswith("has no caption") else reason
+    return list(captions), None
+
+
+def _read_images(table, where, names, rows):
+    image = _image_column(table, names)
+    image, columns = columns_of(table, image, None, where)
+    found: Captions = read_names(table, image, columns)
+    keys, cells, broken, n_known = [], [], list(found.broken), 0
+    for listed, captions in found.by_name.items():
+        name, several = names.find(listed)
+        n_known += name is not None
+        if several:
+            broken.append((listed, f"may be any of {len(several)} images ({', '.join(several[:3])})"))
+            continue
+        for row in rows[name] if name is not None else (-1,):
+            keys += [row] * len(captions)
+            cells += captions
+    if found.by_name and not n_known:
+        raise ValueError(
+            f"{where}: none of its {len(found.by_name):,} names is that of an image of the embeddings: it "
+            f"has {next(iter(found.by_name))!r} in the column {image}, the embeddings {names.example()!r}"
+        )
+    return _as_frame("row", keys, cells), broken
+
+
+def _image_column(table, names):
+    """Of the columns that may name images, the one of which most are among the names."""
+    order = {bare(name): number for number, name in enumerate(_IMAGES[::-1])}
+    columns = [column for column in table.columns if bare(column) in order]
+    columns.sort(key=lambda column: -order[bare(column)])
+    if len(columns) < 2:
+        return columns[0] if columns else None
+    counts = np.zeros(len(columns), int)
+    for _, values in itertools.islice(table.rows(columns), _TRIED):
+        if not isinstance(values, Broken):
+            counts += [names.find(name_of(value))[0] is not None for value in values]
+    return columns[int(counts.argmax())]
+
+
+def _as_frame(key, keys, cells):
+    column = np.empty(len(cells), object)
+    column[:] = cells
+    return pd.DataFrame({key: np.array(keys, np.int64), "caption": column})
+
+
+def _whole(value):
+    """A whole number in a cell, or None."""
+    if isinstance(value, str):
+        if "_" in value:  # which Python takes for part of a number
+            return None
+        try:
+            value = int(value) if _INTEGER.fullmatch(value) else float(value)
+        except ValueError:
+            return None
+    if isinstance(value, (float, np.floating)) and value.is_integer():
+        value = int(value)
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return int(value) if whole and -(2**63) <= value < 2**63 else None
+
+
+def _wanted(embeddings, table, where):
+    """Names of the images by row."""
+    columns = listing(table.columns)
+    if not names_images(table.columns):
+        raise ValueError(
+            ask_header(table, where)
+            or f"{where} has the columns {columns}; it must have a column row or sample (integers), or one "
+            "that names images, and caption (text)"
+        )
+    if embeddings is None:
+        raise ValueError(
+            f"{where} names images and no rows (its columns are {columns}); give embeddings, what "
+            "daskksvd.embed made of these images, to find them by name, or a column row"
+        )
+    if isinstance(embeddings, (str, os.PathLike)):
+        from ...embedding import open_embeddings
+
+        embeddings = open_embeddings(embeddings)
+    return [str(name) for name in getattr(embeddings, "source", embeddings)]
+
+
+def _rows_by_name(names):
+    rows = {}
+    for row, name in enumerate(names):
+        rows.setdefault(name, []).append(row)
+    return rows

@@ -1,0 +1,334 @@
+"""Tables of captions in files and frames, taken apart into parts that are sorted by sample."""
+
+import contextlib
+import glob
+import os
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ..constants import COUNT_ROWS
+from ..execution import WORKER_TIMEOUT, make_runner
+from ..machine.files import absolute
+from .files.columns import KEYS
+from .files.keyed import TEXTS, Frame, is_keyed, names_images, read_frame
+from .files.tables import ENDINGS
+from .files.text import ending_of
+
+
+class Partition(NamedTuple):
+    """Captions of consecutive samples.
+
+    Attributes
+    ----------
+    sample : (c,) int64 array
+        Ascending; a sample with several captions comes several times.
+    caption : (c,) object array
+        Text, or None where there is none.
+    """
+
+    sample: np.ndarray
+    caption: np.ndarray
+
+
+class Piece(NamedTuple):
+    """One row group of a parquet file."""
+
+    path: str
+    group: int
+
+
+class Table(NamedTuple):
+    """A table of captions whose parts follow one another by key.
+
+    Attributes
+    ----------
+    parts : list
+        Of `Piece`, delayed DataFrame or DataFrame.
+    bounds : list of (int, int)
+        Least and greatest key of each; neighbours may share one.
+    n_lines : int
+    key, text : str
+        The columns to use.
+    """
+
+    parts: list
+    bounds: list
+    n_lines: int
+    key: str
+    text: str
+
+
+def open_table(captions, key=None, embeddings=None):
+    """The `Table` behind any kind of captions; see `open_captions`."""
+    if isinstance(captions, (str, os.PathLike)):
+        captions = _open_path(captions, key, embeddings)
+        if isinstance(captions, list):
+            return _open_parquet(captions, key)
+        key = None if isinstance(captions, pd.DataFrame) else key
+    if type(captions).__module__.split(".")[0] in ("dask", "dask_expr") and hasattr(captions, "to_delayed"):
+        if embeddings is None or is_keyed(captions.columns, key) or not names_images(captions.columns):
+            return _open_dask(captions, key)
+        captions = compute(captions)
+    frame = _as_frame(captions)
+    if embeddings is not None and not is_keyed(frame.columns, key) and names_images(frame.columns):
+        frame, key = read_frame([(Frame(frame), "captions")], embeddings=embeddings), None
+    return _open_frame(frame, key)
+
+
+def cut(part, key, low, high):
+    """Of a sorted frame in memory, only what lies in [low, high)."""
+    if not isinstance(part, pd.DataFrame):
+        return part
+    start, stop = np.searchsorted(part[key].to_numpy(), [low, high])
+    return part.iloc[start:stop]
+
+
+def compute(value, client=None, worker_timeout=WORKER_TIMEOUT):
+    """The value of something delayed, from the client's cluster or threads of this process."""
+    import dask
+
+    if client is None:
+        return dask.compute(value, scheduler="threads")[0]
+    runner = make_runner(client, worker_timeout=worker_timeout)
+    try:
+        return runner.compute(value)
+    except KeyboardInterrupt:
+        runner.cancel()
+        raise
+    finally:
+        runner.close()
+
+
+def compute_all(values, client=None, worker_timeout=WORKER_TIMEOUT):
+    """The values of a list of what is delayed, computed at the same time."""
+    import dask
+
+    if client is None:
+        return list(dask.compute(*values, scheduler="threads"))
+    return compute(dask.delayed(list)(values), client, worker_timeout)
+
+
+def read_lines(parts, key, text, low, high):
+    """Lines of some parts with keys in [low, high), sorted: keys, and cells with text or lists of it."""
+    frames = [_load(part, [key, text]) for part in parts]
+    keys = [_keys(frame[key], key) for frame in frames]
+    picked = [(column >= low) & (column < high) for column in keys]
+    sample = np.concatenate([np.empty(0, np.int64), *(k[p] for k, p in zip(keys, picked, strict=True))])
+    cells = [frame[text].to_numpy(dtype=object)[p] for frame, p in zip(frames, picked, strict=True)]
+    cells = np.concatenate([np.empty(0, object), *cells])
+    if len(sample) and (np.diff(sample) < 0).any():
+        order = np.argsort(sample, kind="stable")
+        sample, cells = sample[order], cells[order]
+    return sample, cells
+
+
+def one_a_line(sample, cells):
+    """A `Partition` in which lists of captions are spread, and missing ones None."""
+    if not set(map(type, cells)) <= {str, type(None)}:
+        lists = [_texts(cell) for cell in cells]
+        sample = np.repeat(sample, [len(texts) for texts in lists])
+        cells = np.array([text for texts in lists for text in texts] + [None], object)[:-1]
+    return Partition(sample, cells)
+
+
+def _texts(value):
+    """What one cell holds, as a list of text or None."""
+    if value is None or isinstance(value, str):
+        return [value]
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [text for item in value for text in _texts(item)] or [None]
+    if value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
+        return [None]
+    raise TypeError(f"captions have a caption that is a {type(value).__name__} ({value!r}); it must be text")
+
+
+def _keys(column, key):
+    """Keys of samples as int64."""
+    if column.isna().any():
+        raise ValueError(f"captions have {int(column.isna().sum())} lines without a {key}; all must have one")
+    if not pd.api.types.is_integer_dtype(column.dtype):
+        raise TypeError(f"captions have a column {key} of {column.dtype}; it must hold integers")
+    return column.to_numpy(dtype=np.int64)
+
+
+def _choose(columns, key):
+    """Names of the key and the text column."""
+    found = [name for name in ((key,) if key else KEYS) if name in columns]
+    texts = [name for name in TEXTS if name in columns]
+    if not found or not texts:
+        missing = f"a column {key or 'sample'!r}" if not found else "a column 'caption'"
+        raise ValueError(
+            f"captions have columns {', '.join(map(repr, columns))}; they must have {missing} "
+            "(sample or row: integers; caption: text, or captions: lists of text), or name images and be "
+            "given with embeddings"
+        )
+    return found[0], texts[0]
+
+
+def _as_frame(captions):
+    """A table of any kind in memory as a DataFrame."""
+    if isinstance(captions, pd.DataFrame):
+        return captions
+    if isinstance(captions, pd.Series):
+        if not pd.api.types.is_integer_dtype(captions.index.dtype):
+            captions = captions.reset_index(drop=True)
+        return pd.DataFrame({"sample": captions.index.to_numpy(), "caption": captions.to_numpy(dtype=object)})
+    if isinstance(captions, dict):
+        keys, values = list(captions), list(captions.values())
+        if not all(isinstance(key, (int, np.integer)) for key in keys):
+            raise TypeError("captions is a dict with keys that are no integers; they must be rows or samples")
+    elif isinstance(captions, (list, tuple, np.ndarray)):
+        keys, values = range(len(captions)), list(captions)
+    else:
+        raise TypeError(
+            f"captions is a {type(captions).__name__}; it must be a path, a DataFrame, or a Series, list "
+            "or dict of text"
+        )
+    column = np.empty(len(values), object)
+    column[:] = values
+    return pd.DataFrame({"sample": np.array(keys, np.int64), "caption": column})
+
+
+def _open_frame(frame, key):
+    key, text = _choose(frame.columns, key)
+    if not len(frame):
+        raise ValueError("captions are empty; there must be one at least")
+    keys = _keys(frame[key], key)
+    frame = pd.DataFrame({key: keys, text: frame[text].to_numpy(dtype=object)})
+    if (np.diff(keys) < 0).any():
+        order = np.argsort(keys, kind="stable")
+        frame, keys = frame.iloc[order], keys[order]
+    # parts end where a sample does
+    edges = np.searchsorted(keys, keys[::COUNT_ROWS])
+    edges = [*np.unique(edges).tolist(), len(keys)]
+    parts = [frame.iloc[start:stop] for start, stop in pairwise(edges)]
+    bounds = [(keys[start], keys[stop - 1]) for start, stop in pairwise(edges)]
+    return Table(parts, bounds, len(frame), key, text)
+
+
+def _open_path(path, key, embeddings):
+    """A DataFrame from a file that is read whole, or the paths of parquet files."""
+    path = absolute(path)
+    if "://" in path:
+        import dask.dataframe as dd
+
+        return dd.read_parquet(path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"captions is {path!r}, and there is no such path")
+    if os.path.isdir(path):
+        folder = os.path.join(path, "captions")
+        folder = folder if os.path.isdir(folder) else path
+        paths = sorted(glob.glob(os.path.join(glob.escape(folder), "*.parquet")))
+        if not paths:
+            raise FileNotFoundError(f"captions is {path!r}, a folder without parquet files")
+    elif ending_of(path) in ENDINGS and ending_of(path) != ".parquet":
+        return read_frame([(path, f"captions={path!r}")], key, embeddings)
+    else:
+        paths = [path]
+    columns, pq = (), _import_parquet()
+    with contextlib.suppress(Exception), pq.ParquetFile(paths[0]) as file:  # what is none is told of later
+        columns = file.schema_arrow.names
+    if is_keyed(columns, key) or not names_images(columns):
+        return paths
+    return read_frame([(one, f"captions={one!r}") for one in paths], key, embeddings)
+
+
+def _open_parquet(paths, key):
+    pq = _import_parquet()
+    pieces, bounds, n_lines, chosen = [], [], 0, None
+    for path in paths:
+        try:
+            file = pq.ParquetFile(path)
+        except Exception as error:
+            raise ValueError(
+                f"captions is {path!r}, which is no parquet file ({type(error).__name__}: {error}); it must "
+                f"be parquet or end in {', '.join(ENDINGS)}"
+            ) from error
+        with file:
+            names = _choose(file.schema_arrow.names, key)
+            if chosen not in (None, names):
+                raise ValueError(f"captions: {path!r} has columns {names}, files before it {chosen}")
+            chosen = names
+            for group in range(file.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                if rows:
+                    pieces.append(Piece(path, group))
+                    bounds.append(_piece_bounds(file, group, names[0]))
+                    n_lines += rows
+    if not n_lines:
+        raise ValueError("captions are empty; there must be one at least")
+    return _sorted_or_in_memory(pieces, bounds, n_lines, *chosen)
+
+
+def _piece_bounds(file, group, key):
+    """Least and greatest key of a row group, from its statistics if it has them."""
+    metadata = file.metadata.row_group(group)
+    for number in range(metadata.num_columns):
+        column = metadata.column(number)
+        if column.path_in_schema == key:
+            facts = column.statistics
+            if (
+                facts is not None
+                and facts.has_min_max
+                and facts.null_count == 0
+                and isinstance(facts.min, int)
+            ):
+                return facts.min, facts.max
+    keys = _keys(file.read_row_group(group, columns=[key]).to_pandas()[key], key)
+    return keys.min(), keys.max()
+
+
+def _open_dask(frame, key):
+    import dask
+
+    key, text = _choose(frame.columns, key)
+    parts = frame[[key, text]].to_delayed()
+    facts = compute([dask.delayed(_part_facts)(part, key) for part in parts])
+    kept = [(part, fact) for part, fact in zip(parts, facts, strict=True) if fact[2]]
+    if not kept:
+        raise ValueError("captions are empty; there must be one at least")
+    parts, facts = zip(*kept, strict=True)
+    bounds = [fact[:2] for fact in facts]
+    return _sorted_or_in_memory(list(parts), bounds, sum(fact[2] for fact in facts), key, text)
+
+
+def _part_facts(frame, key):
+    keys = _keys(frame[key], key)
+    return (int(keys.min()), int(keys.max()), len(keys)) if len(keys) else (0, 0, 0)
+
+
+def _sorted_or_in_memory(parts, bounds, n_lines, key, text):
+    """The `Table` of parts in order of their keys, or all in memory where keys are mixed."""
+    order = sorted(range(len(parts)), key=lambda number: bounds[number])
+    parts, bounds = [parts[number] for number in order], [bounds[number] for number in order]
+    if all(high <= low for (_, high), (low, _) in pairwise(bounds)):
+        return Table(parts, bounds, n_lines, key, text)
+    frames = compute([_delayed_load(part, [key, text]) for part in parts])
+    return _open_frame(pd.concat(frames, ignore_index=True), key)
+
+
+def _delayed_load(part, columns):
+    import dask
+
+    return dask.delayed(_load)(part, columns)
+
+
+def _load(part, columns):
+    """The table of a part."""
+    if isinstance(part, Piece):
+        with _import_parquet().ParquetFile(part.path) as file:
+            return file.read_row_group(part.group, columns=columns).to_pandas()
+    return part
+
+
+def _import_parquet():
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError(
+            'parquet files need pyarrow; install it with: pip install "daskksvd[label]"'
+        ) from error
+    return pyarrow.parquet

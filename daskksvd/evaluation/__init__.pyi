@@ -1,0 +1,25 @@
+from .baselines import baseline_codes as baseline_codes
+from .matching import match_atoms as match_atoms
+from .recovery import concept_recovery as concept_recovery
+from .recovery import names_right as names_right
+from .recovery import recovery_table as recovery_table
+from .scores import score_labels as score_labels
+from .stability import compare_fits as compare_fits
+from .summary import atom_table as atom_table
+from .summary import method_table as method_table
+from .summary import summarise as summarise
+from .word_prediction import faithfulness as faithfulness
+
+__all__ = [
+    "atom_table",
+    "baseline_codes",
+    "compare_fits",
+    "concept_recovery",
+    "faithfulness",
+    "match_atoms",
+    "method_table",
+    "names_right",
+    "recovery_table",
+    "score_labels",
+    "summarise",
+]

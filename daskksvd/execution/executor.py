@@ -1,0 +1,348 @@
+"""What a runner offers, and the reduction tree that all of them share."""
+
+import abc
+import itertools
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..constants import ATTEMPTS, TREE_FAN_IN
+from ..machine.blas import single_threaded_blas
+from ..machine.buffers import lender
+
+_MOST_LOST = 20
+"""Times that a round is begun again, but for those in which workers died of it."""
+
+
+class Blueprint(NamedTuple):
+    """A reduction over rows, as data.
+
+    Attributes
+    ----------
+    chunk : callable
+        ``chunk(job, inputs, *shared) -> partial``: what one task returns.
+    combine : callable
+        ``combine(partials) -> partial``: adds a list of them, one or more.
+    """
+
+    chunk: Callable[..., Any]
+    combine: Callable[[list], Any]
+
+
+class Once(NamedTuple):
+    """A call made once, whose result all tasks of a round share.
+
+    Attributes
+    ----------
+    function : callable
+    arguments : tuple
+    everywhere : bool
+        Make it once in every process instead: the result is larger than the
+        arguments, and made sooner than sent. The function then takes
+        ``n_threads``, of how many it may make use meanwhile.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple
+    everywhere: bool = False
+
+
+def given(value):
+    """A value that all tasks share, as it is."""
+    return Once(same, (value,))
+
+
+def same(value):
+    """The value itself."""
+    return value
+
+
+class WorkersLost(RuntimeError):
+    """Workers, the scheduler or data on them went away and did not come back in time.
+
+    Attributes
+    ----------
+    result : daskksvd.Result or None
+        What a fit had learned by then; None before the first update, and for all but fits.
+    """
+
+    def __init__(self, message, result=None):
+        super().__init__(message)
+        self.result = result
+
+
+class RoundLost(WorkersLost):
+    """A round failed because workers, or data they held, went away; it can be tried again.
+
+    ``killed`` says whether workers died of it.
+    """
+
+    def __init__(self, message, killed=False):
+        super().__init__(message)
+        self.killed = killed
+
+
+class Runner(abc.ABC):
+    """Runs functions on jobs. A job is a `rows.Job`: it knows how to read its rows.
+
+    Results never depend on how many threads or workers there are: a tree's
+    grouping is by position in the list of jobs.
+    """
+
+    _farewells = ()
+
+    @abc.abstractmethod
+    def share(self, function, arguments, everywhere=False):
+        """Call a function once for all tasks, see `Once`; returns a handle for `submit`."""
+
+    @abc.abstractmethod
+    def submit(self, function, *arguments, place=None):
+        """Start a call, handles and lists of handles among its arguments.
+
+        ``place`` is where it should run, if that can be.
+        """
+
+    def places(self, count):
+        """Where to run ``count`` tasks of equal work, so that all end together."""
+        return [None] * count
+
+    @abc.abstractmethod
+    def gather(self, handles):
+        """Wait for a list of handles and bring back their values."""
+
+    @abc.abstractmethod
+    def cancel(self):
+        """Drop all that is queued; what runs may finish unseen."""
+
+    @abc.abstractmethod
+    def hold(self, graph, keys):
+        """Compute ``keys`` of a Dask graph once; returns their handles."""
+
+    @abc.abstractmethod
+    def persist(self, array):
+        """The Dask array, computed once and kept where tasks run, until the runner is closed."""
+
+    moves_arrays: bool
+    """Whether arrays of this process are to be moved to workers, by `place`."""
+
+    runs_here = False
+    """Whether a task may as well run in the thread that asks for it."""
+
+    @abc.abstractmethod
+    def place(self, values):
+        """Put arrays of this process where tasks run; returns handles."""
+
+    @abc.abstractmethod
+    def check_path(self, path, name):
+        """Raise where a process that runs tasks cannot see a local path."""
+
+    @abc.abstractmethod
+    def check_future(self, future):
+        """Return the future if tasks of this runner can use it; else raise."""
+
+    @abc.abstractmethod
+    def recover(self):
+        """Let go of a round that failed, and wait until there are workers again."""
+
+    @abc.abstractmethod
+    def listen(self, tell):
+        """Call ``tell(event)`` while workers are waited for, and when they are back."""
+
+    @abc.abstractmethod
+    def memory(self):
+        """``(name, threads, bytes)`` of every process; 0 bytes if unlimited."""
+
+    @abc.abstractmethod
+    def close(self):
+        """Let go of threads and shared values; the runner is done."""
+
+    def at_close(self, function, *arguments):
+        """Have a function called in every process that runs tasks, when the runner is closed."""
+        self._farewells += ((function, arguments),)
+
+    def reduce(self, blueprint, rows, jobs, *shared):
+        """Run a blueprint over jobs on ``rows`` and return the combined result.
+
+        ``shared`` are `Once` calls; tasks get their results.
+        """
+
+        def round_():
+            handles = [self.share(*once) for once in shared]
+            if self.runs_here and len(jobs) == 1:
+                # to wake a thread for one small task, and to be woken, takes half as long as the task
+                part = run_job(blueprint.chunk, jobs[0], self.gather(rows.inputs(jobs[0])), *handles)
+                return blueprint.combine([part])
+            places = self.places(len(jobs))
+            root = self.tree(
+                blueprint.combine,
+                (
+                    self.submit(run_job, blueprint.chunk, job, rows.inputs(job), *handles, place=place)
+                    for job, place in zip(jobs, places, strict=True)
+                ),
+                len(jobs),
+            )
+            return self.gather([root])[0]
+
+        return self.retrying(round_, rows)
+
+    def compute(self, value):
+        """The value of something delayed."""
+        return self.retrying(lambda: self.gather(self.begin(value))[0], NOTHING)
+
+    @abc.abstractmethod
+    def begin(self, value):
+        """Start to compute something delayed; returns its handle, in a list."""
+
+    def retrying(self, round_, rows):
+        """Call ``round_()``; call it again if workers were lost under it.
+
+        The scheduler recomputes what tasks made. What the driver itself sent
+        to workers that died is sent again here.
+        """
+        lost = killed = 0
+        while True:
+            try:
+                if lost:
+                    self.recover()
+                    rows.place()
+                return round_()
+            except RoundLost as error:
+                lost, killed = lost + 1, killed + error.killed
+                if killed == ATTEMPTS or lost == _MOST_LOST:
+                    raise WorkersLost(str(error)) from error
+
+    def tree(self, combine, handles, count):
+        """Reduce an iterable of ``count`` handles in a tree, each half of them for itself.
+
+        Workers that run neighbouring leaves so have sums of all of theirs, and
+        pass on only those. Inner nodes are submitted as soon as their leaves
+        are, so that first come, first served keeps few partial results alive.
+        """
+        handles = iter(handles)
+
+        def node(count):
+            if count <= TREE_FAN_IN:
+                return self.submit(combine, list(itertools.islice(handles, count)))
+            return self.submit(combine, [node(count // 2), node(count - count // 2)])
+
+        return node(count)
+
+
+class _Nothing:
+    """In place of rows, where nothing is to be sent again."""
+
+    def place(self):
+        pass
+
+
+NOTHING = _Nothing()
+
+
+def run_job(function, job, inputs, *shared):
+    """What a worker runs for one job."""
+    with _tasks, single_threaded_blas():
+        return function(job, inputs, *[made_here(value) for value in shared])
+
+
+_TO_MAKE = "daskksvd.to_make"
+_MOST_OWNERS = 4
+"""Fits for which a process keeps what they share; one that was killed does not say goodbye."""
+
+
+_MOST_GONE = 1000
+
+
+class _Made:
+    """What one fit shares in this process: the newest only."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.token = self.value = None
+
+
+_made: dict = {}
+"""`_Made` by fit, those used last at the end."""
+_gone: dict = {}
+"""Fits that are over, the last of them: a task of theirs that still runs must not leave anything."""
+_making = threading.Lock()
+
+
+def _after_fork():
+    global _making
+    _making = threading.Lock()  # a thread that held the other stayed behind
+    _tasks.count, _tasks.forget = 0, False
+    _made.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class _Tasks:
+    """Counts the tasks that run: memory that they are lent comes back after the fit was let go of."""
+
+    def __init__(self):
+        self.count, self.forget = 0, False
+
+    def __enter__(self):
+        with _making:
+            self.count += 1
+
+    def __exit__(self, *error):
+        with _making:
+            self.count -= 1
+            forget = self.forget and not self.count and not _made
+            self.forget &= not forget
+        if forget:
+            lender.forget()
+
+
+_tasks = _Tasks()
+
+
+def to_make(owner, token, function, arguments):
+    """What `made_here` turns into ``function(*arguments)``, once in a process for each owner."""
+    return (_TO_MAKE, owner, token, function, arguments)
+
+
+def let_go(owner):
+    """Forget what is kept for later tasks of a fit."""
+    with _making:
+        _gone[owner] = None
+        if len(_gone) > _MOST_GONE:
+            del _gone[next(iter(_gone))]
+        _made.pop(owner, None)
+        others = bool(_made)
+        _tasks.forget = _tasks.count > 0
+    if not others:
+        lender.forget()
+
+
+def say_farewell(owner, farewells):
+    """What every process does when a runner is closed: `let_go`, and what `Runner.at_close` was given."""
+    let_go(owner)
+    for function, arguments in farewells:
+        function(*arguments)
+
+
+def made_here(value):
+    """A shared value; what is to be made once in every process is made, or was."""
+    if not (type(value) is tuple and value[:1] == (_TO_MAKE,)):
+        return value
+    from distributed import get_worker
+
+    _, owner, token, function, arguments = value
+    with _making:
+        kept = _made.pop(owner, None) or _Made()
+        if owner not in _gone:
+            _made[owner] = kept
+            if len(_made) > _MOST_OWNERS:
+                del _made[next(iter(_made))]
+    with kept.lock:  # others of this fit that need it wait
+        if kept.token != token:  # not there, or of an earlier round
+            kept.token = kept.value = None
+            # what else the worker has to do waits for it
+            kept.value = function(*arguments, n_threads=get_worker().state.nthreads)
+            kept.token = token
+        return kept.value

@@ -1,0 +1,1 @@
+"""Learning a dictionary: from an array to a result."""

@@ -1,0 +1,439 @@
+"""`daskksvd.fit`: from an array to a result."""
+
+import os
+
+import numpy as np
+
+from ..coding import Stopping
+from ..coding.coder import block_rows
+from ..constants import CHECKPOINT_EVERY, IN_MEMORY_BYTES, KSVD_GRAM_BYTES, LARGEST_VALUES, ZERO_VARIANCE
+from ..execution import WORKER_TIMEOUT, WorkersLost, make_runner
+from ..machine.blas import blas_for
+from ..machine.memory import check_memory, coder_bytes, task_bytes
+from ..rows import as_rows, preprocess, run_survey
+from ..rows.inputs.underlying import clients
+from ..stores.checkpoint import Checkpointer, load_checkpoint
+from ..tracking import HistoryRecorder, ProgressBar, StopFit
+from .initial import check_init, initial_dictionary, sample_size
+from .loop import Engine
+from .result import Result
+from .resuming import check_rows, problem_identity, resume, saver
+from .schedule import FULL, WAVE, plan_schedule, reading_jobs, statistics
+from .settings import callables, check_settings, check_shape, integer
+from .state import State
+from .statistics import COUPLED
+
+
+class FitInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a fit.
+
+    Attributes
+    ----------
+    result : daskksvd.Result or None
+        What had been learned by then, None before the first update.
+    """
+
+    def __init__(self, message, result=None):
+        super().__init__(message)
+        self.result = result
+
+
+def fit(
+    array,
+    *,
+    n_components,
+    n_nonzero_coefs=None,
+    rtol=None,
+    client=None,
+    pursuit="omp",
+    update="online",
+    init="rows",
+    max_passes=None,
+    tol=1e-3,
+    max_time=None,
+    random_state=None,
+    center=False,
+    scale=False,
+    whiten=None,
+    holdout=0.0,
+    n_blocks=None,
+    replace_atoms=True,
+    dtype="float32",
+    persist=None,
+    checkpoint=None,
+    checkpoint_every=CHECKPOINT_EVERY,
+    callbacks=(),
+    progress=False,
+    n_threads=None,
+    worker_timeout=WORKER_TIMEOUT,
+    missing_chunks="error",
+):
+    """Learn an overcomplete dictionary: rows as sparse sums of unit atoms.
+
+    Minimises ``||Y - X D||^2`` over unit-norm atoms ``D`` and codes ``X`` with
+    few nonzeros a row, by alternating matching pursuit with dictionary updates
+    (K-SVD: Aharon, Elad, Bruckstein 2006; online updates: Mairal, Bach, Ponce,
+    Sapiro 2010). Rows are read chunk by chunk; memory depends on the size of
+    the chunks, the number of atoms and the number of threads, not on the
+    number of rows.
+
+    Parameters
+    ----------
+    array : array-like, DataFrame, dask.array.Array, xarray.DataArray, zarr.Array, str or path
+        Samples, n x d, real. A path names a Zarr array, a Zarr group with one
+        two-dimensional array or one called ``embeddings``, or a .npy file.
+        Frames are those of pandas, Polars, Arrow and Dask (read partition by
+        partition); data sets of h5py and the like are read in chunks. Zarr and
+        HDF5 arrays packed as xarray packs them are decoded as it does.
+    n_components : int
+        Number of atoms, m; at most n.
+    n_nonzero_coefs : int, optional
+        Most nonzeros a row; at most m and d. This or ``rtol`` must be given.
+    rtol : float, optional
+        Relative residual norm at which the coding of a row stops. In float32
+        values below about 2e-3 cannot be told from rounding. Alone, it is
+        approached over the first passes in waves.
+    client : distributed.Client, optional
+        Cluster to run on; by default threads of this process.
+    pursuit : {"omp", "mp"}
+        Orthogonal matching pursuit, or matching pursuit with its coefficients
+        refitted on the support.
+    update : {"online", "batch", "ksvd"}
+        ``"online"``: many updates a pass on fading statistics, then full
+        passes. ``"batch"``: one update after each pass. ``"ksvd"``: K-SVD
+        proper, with coefficients updated together with their atom; it keeps
+        the codes (n x k x 8 bytes) and reads the data once per block of atoms.
+    init : {"rows", "random", "k-means++"} or array (m, d)
+        Where to start: distinct samples, random directions, samples far from
+        each other, or a given dictionary, whose atoms are set to unit norm.
+        If there are too few distinct samples the rest are random directions.
+    max_passes : int, optional
+        Most passes over the data. ``"online"`` ends with full passes, a
+        quarter of them at least. By default as many passes as help: at most
+        12 in waves and 10 full ones, or 10 for the other updates.
+    tol : float
+        Passes end when one improves the relative error of the one before by
+        less than this share. Waves give way to full passes when they gain
+        less than 0.5 % a pass. 0 turns both off.
+    max_time : float, optional
+        Seconds after which the round that is running is the last.
+    random_state : int, numpy.random.Generator or RandomState, optional
+        Seed of everything that is random.
+    center, scale : bool
+        Subtract the mean of each feature; divide by its standard deviation
+        (constant features are left alone).
+    whiten : float or True, optional
+        Code the principal components divided by ``eigenvalue ** whiten``; 0.25
+        is half-whitening, 0.5 or True full whitening. Implies ``center``.
+    holdout : float
+        Share of the rows (the last of every chunk) that is not learned from;
+        its error is in the history.
+    n_blocks : int, optional
+        For ``update="ksvd"``: blocks of atoms an iteration; ``n_components``
+        of them give the textbook algorithm, one atom after the other.
+    replace_atoms : bool
+        Replace unused atoms and near-copies by badly represented samples.
+    dtype : {"float32", "float64"}
+        Precision of the computation, whatever the dtype of the array. In
+        float32 a processor with bfloat16 instructions chooses atoms by
+        products of rounded numbers; those that rounding cannot tell apart are
+        compared in full, and coefficients are of full precision.
+    persist : bool, optional
+        Read the array once and keep it in memory (of the workers). By default
+        only if it takes less than 256 MB.
+    checkpoint : path, optional
+        File to which the state is written after every pass and every
+        ``checkpoint_every`` rounds. The same call goes on from it, and ends
+        with the same dictionary, bit for bit, as if it had not stopped; a
+        finished fit returns its result. All rows are read once more then, to see
+        that they are those it was begun with. More ``max_passes`` or a smaller
+        ``tol`` extend a fit: one that is in waves goes on as if it had been
+        called so, one in full passes (or those of the other updates), and a
+        finished one, by more of them. A write that fails is told by a
+        `RuntimeWarning` and tried again at the next interval.
+    checkpoint_every : int
+        Waves (or parts of a full pass) between two checkpoints.
+    callbacks : sequence of callable
+        Each is called with the typed events of `daskksvd.tracking`. One that
+        raises `daskksvd.StopFit` ends the fit; its result is kept.
+    progress : bool
+        Show a bar, in the terminal or the notebook.
+    n_threads : int, optional
+        Threads to use without a client; all cores by default.
+    worker_timeout : float, optional
+        Seconds to wait for a client's workers that are gone, or for its
+        scheduler. What is waited for is told at once, as a `RuntimeWarning`
+        and by `daskksvd.tracking.WaitingForWorkers`, and the fit goes on when
+        they return. None waits for ever.
+    missing_chunks : {"error", "fill"}
+        Whether chunks that a Zarr array lacks are refused, or read as its fill
+        value. Zarr leaves out chunks of nothing but that value, too.
+
+    Returns
+    -------
+    daskksvd.Result
+        Dictionary, history and the means to encode and decode.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments or data that cannot work: the message names the
+        argument, what was found and what is allowed.
+    MemoryError
+        If a worker has less memory than its threads will need.
+    WorkersLost
+        If workers did not come back within ``worker_timeout``, or an array that
+        was persisted on them is lost. The checkpoint is written, the same call
+        goes on from it, and the error has the result so far.
+    FitInterrupted
+        On Ctrl-C. It is a `KeyboardInterrupt` and has the result so far.
+
+    Examples
+    --------
+    >>> import daskksvd
+    >>> planted = daskksvd.datasets.make_planted(2_000, 16, 32, 3, random_state=0)
+    >>> result = daskksvd.fit(planted.array, n_components=32, n_nonzero_coefs=3, random_state=1)
+    >>> result.dictionary.sizes["atom"]
+    32
+    """
+    given = {name: value for name, value in locals().items() if name not in ("array", "client")}
+    try:
+        return _fit(array, client, **given)
+    except KeyboardInterrupt as stop:
+        if isinstance(stop, FitInterrupted):
+            raise
+        raise FitInterrupted("interrupted before anything was learned") from None
+
+
+def _fit(
+    array, client, *, callbacks, checkpoint, checkpoint_every, missing_chunks, n_threads, persist, progress,
+    worker_timeout, **settings,
+):  # fmt: skip
+    """`fit`, but for interrupts before there is anything to keep."""
+    settings = check_settings(**settings)
+    callbacks = callables("callbacks", callbacks)
+    checkpoint_every = integer("checkpoint_every", checkpoint_every, 1)
+    if n_threads is not None:
+        n_threads = integer("n_threads", n_threads, 1)
+    rows = as_rows(array, missing_chunks=missing_chunks)
+    check_shape(settings, rows.chunk_rows, rows.d)
+    if not isinstance(settings.init, str):
+        settings = settings._replace(init=check_init(settings.init, settings.n_components, rows.d))
+    schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
+    stopping = make_stopping(settings, rows.d)
+    rows = keep_in_memory(rows, client, persist)
+    bar = [ProgressBar()] if progress else []
+    runner = make_runner(client, n_threads, worker_timeout)
+    runner.listen(_teller([*bar, *callbacks]))
+    try:
+        need_memory(runner, rows, settings)
+        writer = Checkpointer(checkpoint) if checkpoint is not None else None
+        rows.prepare(runner)
+        found = load_checkpoint(checkpoint) if checkpoint is not None else None
+        identity = problem_identity(runner, rows, settings) if checkpoint is not None else None
+        recorder = HistoryRecorder()
+        if found is None:
+            seed = settings.random_state
+            if seed is None:
+                seed = int(np.random.SeedSequence().generate_state(1)[0])
+            begun = begin(runner, rows, settings, schedule, seed, checked=writer is not None)
+            preprocessing, variance, state, checksums = begun
+        else:
+            resumed = resume(checkpoint, *found, identity, settings, schedule)
+            preprocessing, variance, state, seed, recorder, checksums = resumed
+            if checksums is not None:
+                check_rows(checkpoint, runner, rows, checksums)
+        engine = Engine(
+            runner,
+            rows,
+            settings,
+            schedule,
+            stopping,
+            preprocessing,
+            variance,
+            seed,
+            state,
+            recorder,
+            [*bar, *callbacks],
+            checkpoint=saver(writer, identity, seed, recorder, checksums) if writer else None,
+            checkpoint_every=checkpoint_every,
+        )
+        engine.resumed_seconds = state.seconds
+        runner.listen(engine.notify)
+
+        def make_result(stop_reason):
+            return Result(
+                preprocessing.from_coding(engine.state.dictionary),
+                stopping,
+                preprocessing,
+                recorder.to_dataset(),
+                stop_reason,
+                {**settings.identity(), "random_state": seed, "seconds": engine.state.seconds},
+                rows.feature_names,
+                rows.dims,
+            )
+
+        try:
+            return make_result(engine.run())
+        except (KeyboardInterrupt, WorkersLost) as stop:
+            raise _stopped(stop, runner, engine, make_result, checkpoint) from None
+    finally:
+        for shown in bar:
+            shown.close()
+        _closed(runner)
+
+
+def _teller(callbacks):
+    """What tells callbacks of an event while there is nothing yet that they could stop."""
+
+    def tell(event):
+        for callback in callbacks:
+            try:
+                callback(event)
+            except StopFit:
+                raise WorkersLost(
+                    "a callback ended the wait for workers, before anything was learned"
+                ) from None
+
+    return tell
+
+
+def _stopped(stop, runner, engine, make_result, checkpoint):
+    """What to raise for a fit that was interrupted, or whose workers were lost, with what there is."""
+    learned = engine.state.n_updates or engine.state.pass_index
+    interrupted = isinstance(stop, KeyboardInterrupt)
+    result = make_result("interrupted" if interrupted else "workers lost") if learned else None
+    saved = False
+    try:
+        runner.cancel()
+        saved = engine.save(final=True)
+    except KeyboardInterrupt:  # once more
+        interrupted = True
+    kept = f"the state is in {os.fspath(checkpoint)!r}" if saved else None
+    if interrupted:
+        message = f"interrupted in pass {engine.state.pass_index + 1}"
+        return FitInterrupted(f"{message}; {kept}" if kept else message, result)
+    if kept:
+        kept += ": the same call goes on from there"
+    elif result is not None:
+        kept = "what was learned is in .result; with checkpoint= the same call could go on"
+    else:
+        kept = "nothing was learned yet; call again"
+    return WorkersLost(f"{stop}. It ended in pass {engine.state.pass_index + 1}; {kept}", result)
+
+
+def _closed(runner):
+    """Close a runner, also when interrupted at that."""
+    try:
+        runner.close()
+    except KeyboardInterrupt:
+        runner.close()
+        raise
+
+
+def make_stopping(settings, d):
+    """When coding stops: with ``rtol`` alone, at most when atoms span the space."""
+    width = settings.n_nonzero_coefs or min(settings.n_components, d)
+    return Stopping(width, settings.rtol or 0.0, settings.pursuit)
+
+
+def need_memory(runner, rows, settings):
+    """Check memory before any row is read."""
+    per_task, per_process = memory_needed(rows, settings)
+    check_memory(
+        runner,
+        per_task,
+        per_process,
+        f"use smaller chunks (the largest has {max(rows.chunk_rows)} rows), fewer atoms "
+        f"(n_components={settings.n_components}), fewer threads a worker, or more memory",
+    )
+
+
+def memory_needed(rows, settings):
+    """Bytes that a fit takes in every thread, and in every process beside them."""
+    m, d, itemsize = settings.n_components, rows.d, settings.dtype.itemsize
+    chunk_bytes = max(rows.chunk_rows) * d * rows.dtype.itemsize
+    kinds = {"online": (WAVE, FULL), "batch": (FULL,), "ksvd": ()}[settings.update]
+    coupled = any(statistics(kind, m) == COUPLED for kind in kinds)
+    numbers = (m * m if coupled else 0) + m * d
+    prepared = max(rows.chunk_rows) if settings.update == "ksvd" else block_rows(m, itemsize)
+    width = make_stopping(settings, d).width
+    per_task = task_bytes(m, width, itemsize, chunk_bytes, prepared * d * itemsize, numbers)
+    if settings.update == "ksvd":
+        per_task += 2 * KSVD_GRAM_BYTES
+    per_process = coder_bytes(m, d, itemsize)
+    if settings.whiten is not None:
+        per_process += 3 * d * d * 8
+    return per_task, per_process
+
+
+def keep_in_memory(rows, client, persist):
+    """The rows; of a small array, or of any if asked to, each chunk is read only once."""
+    if persist is None:
+        persist = rows.array.nbytes <= IN_MEMORY_BYTES
+    if client is None and not rows.in_memory and clients(rows.array):
+        persist = False  # its preparation tells that a client is needed
+    if client is not None:
+        rows.check_sent()
+    return rows.copy(kept=persist)
+
+
+def begin(runner, rows, settings, schedule, seed, checked=False):
+    """Survey the data, check it, and make the state to start from.
+
+    Returns
+    -------
+    preprocessing : Preprocessing
+    variance : float
+    state : State
+    checksums : (chunks,) uint32 array or None
+        Of the rows, with ``checked``.
+    """
+    with blas_for(settings.n_components, rows.d):
+        return _begin(runner, rows, settings, schedule, seed, checked)
+
+
+def _begin(runner, rows, settings, schedule, seed, checked):
+    rng = np.random.default_rng([seed, 0, 0])
+    index = _sample_index(schedule, sample_size(settings, schedule.n_samples), rng)
+    jobs = [rows.job(pieces) for pieces in reading_jobs(rows.chunk_rows)]
+    survey, checksums = run_survey(runner, rows, jobs, index, settings.whiten is not None, checked), None
+    if checked:
+        survey, checksums = survey
+    check_data(survey, settings)
+    preprocessing = preprocess(survey, settings.center, settings.scale, settings.whiten)
+    sample = survey.sample[rng.permutation(len(survey.sample))]
+    dictionary = initial_dictionary(settings, sample, preprocessing, rows.d, rng)
+    coupled = schedule.phases.first == WAVE and statistics(WAVE, len(dictionary)) == COUPLED
+    state = State.start(dictionary, schedule.phases.first, coupled)
+    return preprocessing, float(survey.variance.sum()), state, checksums
+
+
+def _sample_index(schedule, size, rng):
+    """Sorted numbers of rows drawn from those learned from."""
+    ranks = np.sort(rng.choice(schedule.n_samples, size, replace=False, shuffle=False))
+    sizes = [piece.n_rows for piece in schedule.pieces]
+    ends = np.cumsum(sizes)
+    offsets = np.array([piece.offset for piece in schedule.pieces])
+    piece = np.searchsorted(ends, ranks, side="right")
+    return ranks - (ends - sizes)[piece] + offsets[piece]
+
+
+def check_data(survey, settings):
+    """Refuse data from which nothing can be learned."""
+    survey.check_finite()
+    if survey.n_zero == survey.count:
+        raise ValueError("array has only zeros; there is nothing to represent")
+    removed = settings.center or settings.whiten is not None
+    if removed and survey.variance.sum() <= ZERO_VARIANCE * (survey.mean**2).sum():
+        raise ValueError(
+            "array is constant: all rows are equal and nothing is left after centring; give varying samples"
+        )
+    low, high = LARGEST_VALUES[settings.dtype.name]
+    if not low <= survey.largest <= high:
+        advice = " or pass dtype='float64'" if settings.dtype == np.float32 else ""
+        raise ValueError(
+            f"array has values up to {survey.largest:.3g}, too {'large' if survey.largest > 1 else 'small'} "
+            f"for {settings.dtype}, where the largest must lie between {low:g} and {high:g}; "
+            f"rescale it{advice}"
+        )

@@ -1,0 +1,177 @@
+"""How many passes of which kind, cut into which rounds and jobs.
+
+Everything follows from the array's chunks and the settings, never from the
+number of workers: the same call gives the same sums in the same order.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..constants import (
+    BATCH_PASSES,
+    COUPLED_ATOMS,
+    FULL_PASSES,
+    FULL_SHARE,
+    FULL_TASK,
+    FULL_TASKS,
+    LEAST_TASK_SECONDS,
+    MOST_TASKS,
+    READ_AGAIN,
+    TASK_FLOPS,
+    TASK_ROWS,
+    TASK_SECONDS,
+    USES_PER_WAVE,
+    WAVE_PASSES,
+    WAVE_TASKS,
+    WAVES,
+    WAVES_WANTED,
+)
+from ..rows import count_jobs, cut_jobs, cut_pieces, cut_waves, split_holdout
+from .statistics import COUPLED, SEPARATE
+
+WAVE, FULL, KSVD = "wave", "full", "ksvd"
+DONE = "done"
+"""In place of a kind: the last passes have settled, there is no next."""
+
+_ROUND_TASKS = 64
+"""Least tasks of a round in a pass whose dictionary does not move."""
+
+_ROUNDS = 16
+"""Most rounds in such a pass: at the end of each, some workers wait."""
+
+
+def statistics(kind, m):
+    """Statistics that a pass of some kind gathers for m atoms."""
+    return COUPLED if m <= COUPLED_ATOMS[kind] else SEPARATE
+
+
+class Phases(NamedTuple):
+    """Which kinds of passes there are, and how many at most.
+
+    Attributes
+    ----------
+    first : str
+        Kind of the first pass.
+    first_limit : int
+        Most passes of that kind before the next kind's turn.
+    then : str or None
+        Kind of the passes after those, if there are any.
+    limit : int
+        Most passes in all.
+    """
+
+    first: str
+    first_limit: int
+    then: str | None
+    limit: int
+
+
+class Schedule(NamedTuple):
+    """Passes and pieces of one fit.
+
+    Attributes
+    ----------
+    phases : Phases
+    n_waves : int
+        Dictionary updates in a pass of waves.
+    task_rows, wave_task_rows : int
+        Rows one task goes through, about: of a full pass, and of a wave.
+    full_tasks, wave_tasks : int
+        The number of tasks of a full pass, and of a wave, is a multiple of this.
+    pieces, held : list of Piece
+        Rows to learn from, and rows held out.
+    n_samples : int
+        Rows to learn from.
+    """
+
+    phases: Phases
+    n_waves: int
+    task_rows: int
+    wave_task_rows: int
+    full_tasks: int
+    wave_tasks: int
+    pieces: list
+    held: list
+    n_samples: int
+
+    def rounds(self, index, kind, seed):
+        """The rounds of pass ``index``: for each a list of tuples of pieces."""
+        if kind == WAVE:
+            rng = np.random.default_rng([seed, index, 1])
+            waves = cut_waves(self.pieces, self.n_waves, rng)
+            return [cut_jobs(wave, self.wave_task_rows, self.wave_tasks) for wave in waves]
+        jobs = cut_jobs(self.pieces, self.task_rows, self.full_tasks)
+        if kind == KSVD:
+            return [jobs]
+        tasks = max(_ROUND_TASKS, -(-len(jobs) // _ROUNDS))
+        return [jobs[i : i + tasks] for i in range(0, len(jobs), tasks)]
+
+    @property
+    def wave_job_rows(self):
+        """Rows of each task of a wave, about."""
+        rows = self.n_samples // self.n_waves
+        return max(1, rows // count_jobs(rows, self.wave_task_rows, self.wave_tasks))
+
+    def held_jobs(self):
+        """The jobs that code the rows held out."""
+        return cut_jobs(self.held, self.task_rows)
+
+
+def plan_phases(settings):
+    """Waves first, full passes to end with; or all passes alike."""
+    passes = settings.max_passes
+    if settings.update != "online":
+        kind = FULL if settings.update == "batch" else KSVD
+        return Phases(kind, passes or BATCH_PASSES, None, passes or BATCH_PASSES)
+    if passes is None:
+        return Phases(WAVE, WAVE_PASSES, FULL, WAVE_PASSES + FULL_PASSES)
+    return Phases(WAVE, passes - int(FULL_SHARE * passes), FULL, passes)
+
+
+def rows_per_task(m, d, width, seconds=TASK_SECONDS):
+    """Rows that take about so long to code."""
+    flops = 2 * m * d + m * width * (width + 3)
+    return int(np.clip(seconds * TASK_FLOPS / flops, *TASK_ROWS))
+
+
+def reading_jobs(chunk_rows):
+    """Jobs of a pass over all rows outside of learning: whole chunks, each read once."""
+    most = max(TASK_ROWS[1], max(chunk_rows), sum(chunk_rows) // (4 * MOST_TASKS))
+    return cut_jobs(cut_pieces(chunk_rows, max(chunk_rows)), most, split=False)
+
+
+def plan_schedule(settings, chunk_rows, d):
+    """Cut an array with chunks of ``chunk_rows`` rows into the work of a fit."""
+    m = settings.n_components
+    width = settings.n_nonzero_coefs or max(1, min(m, d) // 8)
+    kept = split_holdout(chunk_rows, settings.holdout)
+    n = sum(kept)
+    task_rows = rows_per_task(m, d, width)
+    # as many waves as give an atom enough uses in each, and a wave enough tasks
+    by_uses = n * width / (m * USES_PER_WAVE)
+    by_tasks = max(n / (task_rows * WAVE_TASKS), WAVES_WANTED)
+    n_waves = int(np.clip(min(by_uses, by_tasks), *WAVES))
+    # two pieces a wave at least, from different places
+    most = max(1, n // (2 * n_waves))
+    # with fewer rows statistics, or threads to be woken, cost more than coding
+    least = max(rows_per_task(m, d, width, LEAST_TASK_SECONDS), m // 4)
+    full_tasks, wave_tasks = (
+        next((tasks for tasks in (WAVE_TASKS, 2) if rows >= tasks * least), 1) for rows in (n, n // n_waves)
+    )
+    return Schedule(
+        plan_phases(settings),
+        n_waves,
+        max(
+            min(FULL_TASK * task_rows, n // FULL_TASKS),
+            least,
+            -(-max(chunk_rows) // READ_AGAIN),
+            n // (_ROUNDS * MOST_TASKS),
+        ),
+        max(min(task_rows, max(least, n // n_waves)), n // (n_waves * MOST_TASKS)),
+        full_tasks,
+        wave_tasks,
+        cut_pieces(chunk_rows, most, end=kept),
+        cut_pieces(chunk_rows, most, begin=kept) if settings.holdout else [],
+        n,
+    )

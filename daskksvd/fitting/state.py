@@ -1,0 +1,112 @@
+"""Everything that a fit carries from one round to the next."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .statistics import Moments
+
+_ARRAYS = ("dictionary", "XX", "XY", "idle")
+_PLAIN = (
+    "kind",
+    "n_updates",
+    "pass_index",
+    "round_index",
+    "updated",
+    "replaced",
+    "marks",
+    "promised",
+    "last_error",
+    "pass_seconds",
+    "seconds",
+)
+
+
+@dataclass(frozen=True)
+class State:
+    """State at a boundary between rounds; never changed, only succeeded.
+
+    Attributes
+    ----------
+    dictionary : (m, d') float array
+        In the coding space.
+    XX, XY : (m, m) or (m,), and (m, d') float64 arrays
+        Faded statistics of the waves so far, as in `Moments`.
+    idle : (m,) float64 array
+        Uses that an average atom has had since each atom was last used.
+    n_updates : int
+        Waves so far.
+    kind : str
+        Kind of the pass that is running or comes next.
+    pass_index, round_index : int
+        The round to do next.
+    updated : bool
+        Whether the update at the end of this pass is done, but not the pass.
+    totals : Moments or None
+        Sums over the rounds of this pass.
+    replaced : int
+        Atoms replaced in this pass.
+    marks : tuple of (float, float)
+        Residual and energy of this pass after half and three quarters of its
+        waves.
+    promised : float
+        Share by which the update after a full pass lowers the error at its
+        codes; infinite if that is not known.
+    last_error : float
+        Relative error of the pass before.
+    pass_seconds, seconds : float
+        Time spent on this pass, and in all.
+    """
+
+    dictionary: np.ndarray
+    XX: np.ndarray
+    XY: np.ndarray
+    idle: np.ndarray
+    kind: str
+    n_updates: int = 0
+    pass_index: int = 0
+    round_index: int = 0
+    updated: bool = False
+    totals: Moments | None = None
+    replaced: int = 0
+    marks: tuple = ()
+    promised: float = np.inf
+    last_error: float = np.inf
+    pass_seconds: float = 0.0
+    seconds: float = 0.0
+
+    @classmethod
+    def start(cls, dictionary, kind, coupled):
+        """The state before the first round, of a pass of some kind.
+
+        ``coupled`` says whether waves bring all of ``X'X``.
+        """
+        m, d = dictionary.shape
+        return cls(dictionary, np.zeros((m, m) if coupled else m), np.zeros((m, d)), np.zeros(m), kind)
+
+    def dump(self):
+        """As plain values and arrays, for a checkpoint."""
+        header = {name: getattr(self, name) for name in _PLAIN}
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        header["totals"] = None
+        if self.totals is not None:
+            header["totals"] = {}
+            for name, value in self.totals._asdict().items():
+                if isinstance(value, np.ndarray):
+                    arrays[f"totals_{name}"] = value
+                else:
+                    header["totals"][name] = value
+        return header, arrays
+
+    @classmethod
+    def restore(cls, header, arrays):
+        """The inverse of `dump`."""
+        totals = None
+        if header["totals"] is not None:
+            values = {name: arrays.get(f"totals_{name}") for name in Moments._fields}
+            totals = Moments(**{**values, **header["totals"]})
+        return cls(
+            **{name: arrays[name] for name in _ARRAYS},
+            **{name: header[name] for name in _PLAIN},
+            totals=totals,
+        )

@@ -1,0 +1,121 @@
+"""A stream of batches instead of passes: one wave of the online update each."""
+
+import time
+from dataclasses import replace as succeed
+from typing import NamedTuple
+
+import numpy as np
+
+from ..coding import Stopping, make_coder
+from ..constants import STREAM_BATCHES, STREAM_USES, WINDOW, WORST_ROWS
+from ..execution import Once, given
+from ..rows import Preprocessing, cut_jobs
+from ..tracking import HistoryRecorder
+from .loop import round_event
+from .replacement import most_replaced
+from .result import Result
+from .schedule import WAVE, plan_schedule, statistics
+from .settings import Settings
+from .state import State
+from .statistics import COUPLED, MOMENTS, Wanted
+from .updates.descent import power_of
+from .updates.online import update_after_wave
+
+
+class Stream(NamedTuple):
+    """What `KSVD.partial_fit` carries from one batch to the next.
+
+    Attributes
+    ----------
+    settings : Settings
+    stopping : coding.Stopping
+    preprocessing : rows.Preprocessing
+    variance : float
+        Of the samples of the first batch, all features together; NaN where
+        the dictionary came from a fit.
+    state : State
+    recorder : HistoryRecorder
+    settled : bool
+        Whether the dictionary comes from a fit, and there are no statistics yet.
+    """
+
+    settings: Settings
+    stopping: Stopping
+    preprocessing: Preprocessing
+    variance: float
+    state: State
+    recorder: HistoryRecorder
+    settled: bool = False
+
+    @classmethod
+    def after(cls, result):
+        """A stream that starts from what a fit found."""
+        settings = Settings(**{name: result.settings.get(name) for name in Settings._fields})
+        settings = settings._replace(dtype=result.dictionary.dtype, holdout=0.0)
+        dictionary = result._coding_dictionary()
+        state = State.start(dictionary, WAVE, statistics(WAVE, len(dictionary)) == COUPLED)
+        mapping = result._preprocessing
+        return cls(settings, result._stopping, mapping, np.nan, state, HistoryRecorder(), True)
+
+    @property
+    def dictionary(self):
+        """Atoms on the original features."""
+        return self.preprocessing.from_coding(self.state.dictionary)
+
+    def learn(self, rows, runner, began):
+        """The stream after one more batch, which ``runner`` can read.
+
+        ``began`` is the clock when the batch came.
+        """
+        settings, state = self.settings, self.state
+        m = settings.n_components
+        schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
+        jobs = [rows.job(pieces) for pieces in cut_jobs(schedule.pieces, schedule.task_rows)]
+        coder = Once(make_coder, (state.dictionary, self.stopping), everywhere=True)
+        wanted = given(Wanted(statistics(WAVE, m), n_worst=max(WORST_ROWS, most_replaced(m))))
+        mapping = given(self.preprocessing.cast(settings.dtype))
+        moments = runner.reduce(MOMENTS, rows, jobs, coder, mapping, wanted)
+        if not all(np.isfinite(part).all() for part in (moments.energy, moments.XX, moments.XY)):
+            raise ValueError(
+                f"X has NaN, infinite or too large values for {settings.dtype}; all values must be finite"
+                + (" and below about 1e15" if settings.dtype == np.float32 else "")
+            )
+        window = max(STREAM_BATCHES, STREAM_USES * m // max(moments.nonzeros, 1))
+        settled = self.settled and moments.nonzeros == 0
+        if self.settled and not settled:
+            state = stand_still(state, moments, window)
+        may_replace = settings.replace_atoms and state.n_updates >= window
+        state, replaced = update_after_wave(state, moments, int(window / WINDOW), may_replace)
+        seconds = time.perf_counter() - began
+        number = len(self.recorder.waves["seconds"])
+        self.recorder(round_event(0, number, WAVE, moments, self.variance, len(replaced), seconds))
+        return self._replace(state=succeed(state, seconds=state.seconds + seconds), settled=settled)
+
+    def result(self, feature_names, dims=None):
+        """As a `Result`, with a history of batches."""
+        return Result(
+            self.dictionary,
+            self.stopping,
+            self.preprocessing,
+            self.recorder.to_dataset(),
+            "partial_fit",
+            {**self.settings.identity(), "seconds": self.state.seconds},
+            feature_names,
+            dims,
+        )
+
+
+def stand_still(state, moments, window):
+    """Statistics that hold a dictionary in place, worth ``window`` waves.
+
+    They are those of waves in which every atom stands for itself: ``X'X`` is
+    diagonal, as large as ``moments`` are on average, and ``X'Y = X'X D``, so
+    that `sweep` leaves ``D`` as it is.
+    """
+    m = len(state.dictionary)
+    power = window * power_of(moments.XX).sum() / m
+    XY = power * state.dictionary.astype(np.float64)
+    # as if there had been so many waves that only the window limits the memory
+    return succeed(
+        state, XX=power * (np.eye(m) if state.XX.ndim == 2 else np.ones(m)), XY=XY, n_updates=2 * window
+    )

@@ -1,1 +1,0 @@
-"""Learning a dictionary: passes over the rows, updates on the driver."""

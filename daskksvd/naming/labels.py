@@ -1,0 +1,326 @@
+"""Words for every atom: counts to statistics, tests and names."""
+
+import json
+import numbers
+import os
+import warnings
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+
+from ..captions.by_sample import open_captions
+from ..captions.partitions import compute
+from ..captions.words.tokens import Tokenizer, as_tokenizer
+from ..captions.words.vocabulary import check_bounds, choose_words, document_frequencies, given_words
+from ..coding.nonzeros import open_code_rows
+from ..constants import (
+    ATOM_USES,
+    JOINT_LEAST,
+    LABEL_TABLES,
+    MEMORY_SHARE,
+    SIGNIFICANCE,
+    TREE_FAN_IN,
+    WORD_SHARE_MOST,
+)
+from ..execution import WORKER_TIMEOUT, make_runner
+from ..machine.files import absolute
+from ..machine.memory import available_bytes, check_memory
+from . import association
+from .counting import count, table_bytes, tree
+from .measures import name_atoms
+from .resuming import Progress, identity_of, tokenizer_identity
+
+
+def label(
+    codes,
+    captions,
+    *,
+    words=None,
+    tokenizer=None,
+    phrases=(),
+    min_df=None,
+    max_df=WORD_SHARE_MOST,
+    occurrence="any",
+    missing="exclude",
+    sample_ids=None,
+    rank_by="g",
+    top=3,
+    test="auto",
+    alpha=SIGNIFICANCE,
+    min_uses=ATOM_USES,
+    min_joint=JOINT_LEAST,
+    client=None,
+    worker_timeout=WORKER_TIMEOUT,
+    embeddings=None,
+    checkpoint=None,
+):
+    """Name atoms with the words of captions, and say how sure that is.
+
+    Parameters
+    ----------
+    codes : path, dask.array.Array, sparse.COO, SciPy sparse or dense array
+        n x m, one row a sample; a path names what `Result.write_codes` wrote.
+    captions : path, DataFrame, Series, list or dict
+        See `captions.open_captions`. Those of samples without codes are
+        left out and counted.
+    words : list of str, optional
+        Words to count, nouns say. By default those of the captions within
+        ``min_df`` and ``max_df``.
+    tokenizer : captions.Tokenizer or str, optional
+        What a word is, or a language code; English by default.
+    phrases : list of str
+        Expressions such as "polar bear" to count as words too; for a
+        tokenizer of your own, give them to it.
+    min_df, max_df : int or float, optional
+        Least and most samples that have a word: a number, or a share as a
+        float. By default at least 20 and 1 %, at most 90 %.
+    occurrence : str
+        Of several captions a sample, ``"any"`` that has the word makes it
+        occur; ``"share"`` correlates the share of them that have it. Counts
+        and tests are of any.
+    missing : str
+        ``"exclude"`` leaves samples without captions, or with blank ones,
+        out; ``"empty"`` counts them as samples without words.
+    sample_ids : (n,) array of int, optional
+        Sample of each row of the codes, for captions by sample. Without it
+        column ``row`` of the captions is used, or ``sample`` as the row.
+    rank_by : str
+        Measure by which words are ranked: ``"g"``, ``"phi"``,
+        ``"weighted_correlation"``, ``"lift"``, ``"shrunk_lift"``, ``"pmi"``
+        or ``"f1"``.
+    top : int
+        Most words an atom.
+    test : str
+        ``"auto"``, ``"exact"`` or ``"chi2"``; see `association.p_values`.
+    alpha : float
+        False discovery rate.
+    min_uses, min_joint : int
+        Samples that must use an atom, or its minority side, for it to be
+        tested, and that it and a word must share for the word to name it.
+    client : distributed.Client, optional
+    worker_timeout : float, optional
+        Seconds to wait for workers that are gone; see `daskksvd.fit`.
+    embeddings : Embeddings or path, optional
+        What `daskksvd.embed` made of the images of the codes: for captions that
+        name images, as COCO's JSON, or are by sample.
+    checkpoint : path, optional
+        File in which what is counted is kept on the way. After an
+        interruption the same call goes on from there, to the same labels;
+        options that only choose among words may differ. `save_labels` removes
+        it with labels saved.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dimensions (word, atom, rank); variables as in `SCHEMA`.
+
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError
+        If there are no codes or captions, an argument is not as above, or
+        ``checkpoint`` is of others.
+    MemoryError
+        If counts or labels of so many words and atoms do not fit, before
+        they are made.
+
+    Notes
+    -----
+    ``correlation`` is the published measure: of a word's occurrence with the
+    use of an atom, whatever the sign. An atom used with both signs can mean
+    two things, so names and all other measures are those of the side most of
+    its samples use; what starts with ``minority_`` is of the other side. For
+    codes of one sign ``phi`` is ``correlation``.
+
+    A word names an atom if it is significant over all pairs of the side
+    (q-value at most ``alpha``), the atom is among those with any word, and
+    both meet often enough. The dictionary must not have been learned from
+    captions; then all samples may choose and test names.
+    """
+    _check_choices(occurrence=occurrence, missing=missing, rank_by=rank_by, test=test)
+    _check_numbers(alpha, top=top, min_uses=min_uses, min_joint=min_joint)
+    check_bounds(min_df, max_df)
+    tokenizer = _tokenizer(tokenizer, phrases, None if words is None else given_words(words))
+    for name, value in (("codes", codes), ("captions", captions)):
+        if client is None and on_cluster(value):
+            raise ValueError(
+                f"{name} live on a Dask cluster (they were persisted there), but no client was given; pass "
+                "client=, the Client that persisted them"
+            )
+    code_rows = open_code_rows(codes)
+    opened = open_captions(captions, key=None if sample_ids is None else "sample", embeddings=embeddings)
+    ids = ids_of(embeddings, code_rows.n)
+    table = isinstance(captions, (str, os.PathLike)) or hasattr(captions, "columns")  # a list is by row
+    if sample_ids is None and opened.key == "sample" and table:
+        sample_ids = ids
+    caption_rows = opened.by_row(code_rows.n, sample_ids if opened.key == "sample" else None)
+    progress = None
+    if checkpoint is not None:
+        where = getattr(embeddings, "path", embeddings)
+        counted = {"codes": codes, "captions": captions, "sample_ids": sample_ids, "embeddings": where}
+        progress = Progress(
+            checkpoint,
+            {name: value if value is None else identity_of(value, name) for name, value in counted.items()}
+            | {"tokenizer": tokenizer_identity(tokenizer), "occurrence": occurrence, "missing": missing}
+            | {"ranges of rows": code_rows.edges},
+        )
+    runner = make_runner(client, worker_timeout=worker_timeout)
+    try:
+        for name, value in (("codes", codes), ("captions", captions)):
+            if isinstance(value, (str, os.PathLike)) and "://" not in os.fspath(value):
+                runner.check_path(absolute(value), name)
+        how = {"client": client, "worker_timeout": worker_timeout}
+        counter, n_captioned = _frequencies(code_rows.edges, caption_rows, tokenizer, progress, **how)
+        vocabulary = choose_words(counter, n_captioned, tokenizer, min_df=min_df, max_df=max_df, words=words)
+        size = table_bytes(len(vocabulary), code_rows.m, occurrence == "share")
+        advice = "name fewer words: raise min_df, or give words"
+        check_memory(runner, 2 * size, TREE_FAN_IN * size, advice)
+        _check_room(len(vocabulary), code_rows.m, advice)
+    finally:
+        runner.close()
+    counts = count(
+        code_rows,
+        caption_rows,
+        tokenizer,
+        vocabulary,
+        share=occurrence == "share",
+        missing=missing,
+        client=client,
+        progress=progress,
+        worker_timeout=worker_timeout,
+    )
+    n_unknown = opened.n_lines - counts.n_lines
+    if n_unknown:
+        warnings.warn(
+            f"{n_unknown:,} of {opened.n_lines:,} lines of captions are of no row of the codes: left out",
+            stacklevel=2,
+        )
+    labels = name_atoms(
+        counts, vocabulary, rank_by=rank_by, top=top, test=test, alpha=alpha, min_df=min_df,
+        min_uses=min_uses, min_joint=min_joint,
+    )  # fmt: skip
+    labels.attrs.update(
+        n_rows=code_rows.n,
+        n_without_captions=code_rows.n - n_captioned,
+        n_captions=counts.n_captions,
+        n_blank_captions=counts.n_blank,
+        n_unknown_lines=n_unknown,
+        missing=missing,
+        occurrence=occurrence,
+        tokenizer=json.dumps(tokenizer.settings()),
+    )
+    if progress is not None:
+        progress.save()
+        labels.encoding["checkpoint"] = progress.path
+    return labels
+
+
+def ids_of(embeddings, n):
+    """Samples of the n rows of the codes, if embeddings of the same images tell."""
+    if isinstance(embeddings, (str, os.PathLike)):
+        from ..embedding import open_embeddings
+
+        embeddings = open_embeddings(embeddings)
+    if embeddings is None:
+        return None
+    ids = getattr(embeddings, "sample", None)
+    n_names = len(embeddings if ids is None else ids)
+    if n_names != n:
+        what = "names" if ids is None else "samples"
+        raise ValueError(
+            f"embeddings has {n_names:,} {what}, codes have {n:,} rows; they must be of the same images"
+        )
+    return ids
+
+
+def _tokenizer(tokenizer, phrases, words):
+    """The tokenizer to use, with the phrases that are asked for."""
+    several = [word for word in words or () if len(word.split()) > 1]
+    if isinstance(tokenizer, Tokenizer):
+        if len(phrases):
+            raise ValueError(
+                "phrases and a tokenizer of your own were given; give the phrases to the tokenizer"
+            )
+        return tokenizer
+    if len(phrases) or several:
+        return Tokenizer(tokenizer or "en", phrases=[*phrases, *several])
+    return as_tokenizer(tokenizer)
+
+
+def _frequencies(edges, captions, tokenizer, progress, client, worker_timeout):
+    """Samples with each word, and samples with captions, from one pass over the captions."""
+    import dask
+
+    shared = dask.delayed(tokenizer, pure=False, traverse=False)
+    read = dask.delayed(_document_frequencies, pure=False)
+    parts = [read(captions.delayed(*pair), shared) for pair in pairwise(edges)]
+    if progress is None:
+        counter, n_captioned = compute(tree(_add_frequencies, parts), client, worker_timeout)
+    else:
+        blueprint = (_add_frequencies, _pack, _unpack)
+        counter, n_captioned = progress.reduce("words", blueprint, parts, client, worker_timeout)
+    if not n_captioned:
+        raise ValueError("captions has no text for any row of the codes; their rows or samples must agree")
+    return counter, n_captioned
+
+
+def _check_room(n_words, m, advice):
+    """Refuse tables of words and atoms that this process has no memory for."""
+    needed, free = LABEL_TABLES * n_words * m * 8, available_bytes()
+    if needed > MEMORY_SHARE * free:
+        raise MemoryError(
+            f"labels of {n_words:,} words and {m:,} atoms take about {needed / 2**30:.1f} GiB in this "
+            f"process, and {free / 2**30:.1f} GiB are free; {advice}"
+        )
+
+
+def on_cluster(value):
+    """Whether a Dask collection holds what a cluster computed."""
+    graph = value.__dask_graph__() if hasattr(value, "__dask_graph__") else {}
+    return any(hasattr(node, "client") and hasattr(node, "key") for node in dict(graph or {}).values())
+
+
+def _document_frequencies(read, tokenizer):
+    return document_frequencies(read[0], tokenizer)
+
+
+def _add_frequencies(parts):
+    total = Counter()
+    for counter, _ in parts:
+        total.update(counter)
+    return total, sum(number for _, number in parts)
+
+
+def _pack(frequencies):
+    """Words, in order, with the samples that have them, as arrays for a file."""
+    counter, n_captioned = frequencies
+    text = json.dumps(list(counter)).encode()
+    numbers_ = np.fromiter(counter.values(), np.int64, len(counter))
+    return {"words": np.frombuffer(text, np.uint8), "samples": numbers_, "n": np.asarray(n_captioned)}
+
+
+def _unpack(arrays):
+    words = json.loads(arrays["words"].tobytes())
+    return Counter(dict(zip(words, arrays["samples"].tolist(), strict=True))), int(arrays["n"])
+
+
+CHOICES = {
+    "occurrence": ("any", "share"),
+    "missing": ("exclude", "empty"),
+    "rank_by": association.RANKINGS,
+    "test": association.TESTS,
+}
+
+
+def _check_choices(**arguments):
+    for name, value in arguments.items():
+        if value not in CHOICES[name]:
+            raise ValueError(f"{name}={value!r}; it must be one of {', '.join(map(repr, CHOICES[name]))}")
+
+
+def _check_numbers(alpha, **arguments):
+    if not (isinstance(alpha, numbers.Real) and 0 < alpha < 1):
+        raise ValueError(f"alpha={alpha!r}; it must be a rate between 0 and 1")
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+            raise ValueError(f"{name}={value!r}; it must be an integer of 1 or more")

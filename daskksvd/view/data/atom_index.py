@@ -1,0 +1,260 @@
+"""Codes turned around: for every atom the samples that use it, strongest first."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+import warnings
+import weakref
+
+import numpy as np
+
+from ...constants import INDEX_CHUNK, INDEX_FINGERPRINT_CHUNKS
+from ...machine.files import absolute, exists, written_whole
+from ...stores import DamagedStore, StoredArray, compressors, open_store, seal
+from .index_parts import build_arrays, read_parts
+
+FORMAT = "daskksvd.atom_index"
+VERSION = 1
+
+SCHEMA = {
+    "start": (("bound",), "int64", "where the samples of an atom start, m + 1 bounds"),
+    "positive": (("atom",), "int64", "samples that use the atom with a positive coefficient"),
+    "magnitude": (("atom",), "float64", "sum of absolute coefficients"),
+    "row": (("use",), "int64", "sample; by atom, then by coefficient, largest first"),
+    "value": (("use",), "float32", "coefficient of the atom in that sample"),
+    "companion": (("atom", "place"), "int32", "atoms used together with it more than by chance, -1 if none"),
+    "together": (("atom", "place"), "float32", "correlation of the use of both"),
+    "nonzeros": (("count",), "int64", "samples with that many nonzero coefficients"),
+    "value_count": (("bin",), "int64", "coefficients of all atoms, a histogram"),
+    "value_edge": (("edge",), "float64", "its bounds"),
+}
+"""Arrays of an index: dimensions, dtype and meaning."""
+
+
+class AtomIndex:
+    """Samples and coefficients by atom.
+
+    Attributes
+    ----------
+    n, m : int
+        Samples and atoms.
+    uses, positive : (m,) int64 arrays
+        Samples that use the atom, and those of them with a positive coefficient.
+    magnitude : (m,) float64 array
+        Sum of absolute coefficients.
+    nonzeros : (k + 1,) int64 array
+        Samples by their number of nonzero coefficients.
+    value_count, value_edge : arrays
+        Histogram of all coefficients.
+    """
+
+    def __init__(self, arrays, n):
+        self._arrays = arrays
+        self.n = n
+        self.start = np.asarray(arrays["start"][:])
+        for name in ("positive", "magnitude", "nonzeros", "value_count", "value_edge"):
+            setattr(self, name, np.asarray(arrays[name][:]))
+        self.uses = np.diff(self.start)
+        self.m = len(self.uses)
+
+    def activations(self, atom, start=0, stop=None):
+        """Rows (int64) and coefficients of an atom, by coefficient, largest first.
+
+        ``start`` and ``stop`` cut from the atom's list as a slice does.
+        """
+        low, high = int(self.start[atom]), int(self.start[atom + 1])
+        first, last, _ = slice(start, stop).indices(high - low)
+        cut = slice(low + first, low + max(first, last))
+        return np.asarray(self._arrays["row"][cut]), np.asarray(self._arrays["value"][cut])
+
+    def companions(self, atom):
+        """Atoms used together with an atom, and the correlations of use, strongest first."""
+        found = np.asarray(self._arrays["companion"][atom])
+        return found[found >= 0], np.asarray(self._arrays["together"][atom])[found >= 0]
+
+
+def index_path(codes):
+    """Where the index of a store of codes lies: beside it, ``codes.zarr`` and ``codes-atoms.zarr``."""
+    return absolute(codes).rstrip("/").removesuffix(".zarr") + "-atoms.zarr"
+
+
+def build_atom_index(codes, path=None, *, n_components=None):
+    """List, for every atom, the samples that use it.
+
+    Parameters
+    ----------
+    codes : path, dask.array.Array, sparse.COO, SciPy sparse or dense array
+        n x m; a path names what `Result.write_codes` wrote.
+    path : str or path, optional
+        Store to make. By default it lies beside the codes; for codes that
+        are no path the index stays in memory.
+    n_components : int, optional
+        Atoms that the codes must have.
+
+    Returns
+    -------
+    AtomIndex
+
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError
+        If there are no codes, or they are of other atoms.
+
+    Notes
+    -----
+    Codes are read once, a part after the other. Every part is sorted by atom;
+    then the parts' lists are merged, some atoms at a time. Memory holds one
+    part, or the uses of the most used atom.
+    """
+    n, m, parts = read_parts(codes)
+    if n_components not in (None, m):
+        raise ValueError(f"codes are of {m} atoms; the dictionary has {n_components}")
+    named = isinstance(codes, (str, os.PathLike))
+    if path is None and named:
+        path = index_path(codes)
+    if path is None:
+        memory = {}
+        build_arrays(parts, n, m, lambda name, value, size: memory.update({name: value}), memory, None)
+        return AtomIndex(memory, n)
+    path = absolute(path)
+    if exists(path):
+        with contextlib.suppress(DamagedStore):
+            _check(path)  # only an index may be replaced
+    fingerprint = codes_fingerprint(codes) if named else None
+    try:
+        _write(path, parts, n, m, fingerprint)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        return _temporary_index(codes, path, fingerprint, error)
+    return open_atom_index(path)
+
+
+def _write(path, parts, n, m, fingerprint):
+    """Make an index at a path."""
+    import zarr
+
+    with written_whole(path) as place, tempfile.TemporaryDirectory(prefix="daskksvd-") as runs:
+        group = zarr.open_group(place, mode="w", zarr_format=3)
+
+        def keep(name, value, size):
+            dims, dtype, meaning = SCHEMA[name]
+            shape = (size, *np.shape(value)[1:])
+            array = group.create_array(
+                name,
+                shape=shape,
+                chunks=(min(max(1, size), INDEX_CHUNK), *shape[1:]),
+                dtype=dtype,
+                compressors=compressors(),
+                dimension_names=list(dims),
+                config={"write_empty_chunks": True},
+            )
+            array.attrs["long_name"] = meaning
+            if len(value):
+                array[: len(value)] = value
+
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            build_arrays(parts, n, m, keep, group, runs)
+        group.attrs.update({"format": FORMAT, "version": VERSION, "n": n, "m": m, "codes": fingerprint})
+        seal(place)
+
+
+def _temporary_index(codes, path, fingerprint, error):
+    """The index of codes in a folder that cannot be written to: it goes with the object, or the process."""
+    warnings.warn(
+        f"the index of codes={os.fspath(codes)!r} cannot be written to {path!r} "
+        f"({os.strerror(error.errno)}); it is made anew for this process, and removed afterwards",
+        stacklevel=4,
+    )
+    folder = tempfile.mkdtemp(prefix="daskksvd-")
+    try:
+        n, m, parts = read_parts(codes)
+        _write(os.path.join(folder, "index.zarr"), parts, n, m, fingerprint)
+        index = open_atom_index(os.path.join(folder, "index.zarr"))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(index, shutil.rmtree, folder, ignore_errors=True)
+    return index
+
+
+def open_atom_index(path, codes=None):
+    """Open an index, or None if it is of other codes, or of codes that were written anew, or damaged.
+
+    Parameters
+    ----------
+    path : str or path
+    codes : str or path, optional
+        The store it must have been made from.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no index.
+    DamagedStore
+        Without ``codes``, if it is damaged.
+    """
+    try:
+        opened = _check(path)
+        if codes is not None:
+            made_from = codes_fingerprint(codes)
+            if made_from is None or made_from != opened.attrs["codes"]:
+                return None
+        opened.verify()
+        arrays = {name: StoredArray(array) for name, array in opened.arrays().items()}
+        return AtomIndex(arrays, int(opened.attrs["n"]))
+    except (DamagedStore, KeyError) as error:
+        if codes is not None:
+            return None  # what it was made of is there: it is made again
+        if isinstance(error, KeyError):
+            raise DamagedStore(
+                f"path={absolute(path)!r} is a damaged index: it lacks {error}; remove it"
+            ) from error
+        raise
+
+
+def codes_fingerprint(codes):
+    """What changes when codes are written anew; None without codes.
+
+    The digest of their closing record, or of an earlier version's store, that of its shape, of some
+    of its chunks, spread evenly, and of sizes and times of all files.
+    """
+    from ...coding.store import open_group
+
+    try:
+        opened = open_group(codes)
+        if not opened.attrs.get("complete"):
+            return None
+        if opened.record is not None:
+            return opened.record.digest
+        arrays = opened.arrays()
+    except Exception:  # whoever opens the codes is told
+        return None
+    group, indices, values = opened.group, arrays["indices"], arrays["values"]
+    digest = hashlib.sha256(repr((indices.shape, str(values.dtype), group.attrs["n_components"])).encode())
+    step = indices.chunks[0]
+    n_chunks = -(-indices.shape[0] // step)
+    for chunk in np.unique(np.linspace(0, n_chunks - 1, INDEX_FINGERPRINT_CHUNKS).astype(int)).tolist():
+        digest.update(values[chunk * step : (chunk + 1) * step].tobytes())
+    for folder, folders, names in os.walk(opened.path):
+        folders.sort()
+        for name in sorted(names):
+            found = os.stat(os.path.join(folder, name))
+            digest.update(f"{name} {found.st_size} {found.st_mtime_ns}".encode())
+    return digest.hexdigest()[:32]
+
+
+def _check(path):
+    """The store of an index, its format looked at."""
+    opened = open_store(path)
+    if opened.attrs.get("format") != FORMAT:
+        opened.refuse("no index of atoms")
+    if opened.attrs.get("version") != VERSION:
+        raise ValueError(
+            f"path={opened.path!r} has version {opened.attrs.get('version')}; this daskksvd reads {VERSION}; "
+            "remove it"
+        )
+    return opened

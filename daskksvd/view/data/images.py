@@ -1,0 +1,124 @@
+"""The image of a row: from a sequence, a folder or thumbnails; drawn grey where there is none."""
+
+import os
+
+from ...constants import VIEW_IMAGE_SIDE
+from .once import once
+
+
+def open_images(images, embeddings, sample_ids, *, fetch=False):
+    """Where images of rows come from, as `Images`; None if there is no such place.
+
+    Parameters
+    ----------
+    images, embeddings, fetch
+        As for `open_view`.
+    sample_ids : (n,) int array or None
+        Place of each row in the source.
+    """
+    if isinstance(images, (str, os.PathLike)):
+        if not os.path.isdir(images):
+            raise FileNotFoundError(f"images={os.fspath(images)!r}: there is no such folder")
+        if embeddings is None:
+            raise ValueError(
+                f"images={os.fspath(images)!r} is a folder; pass embeddings too, which name the files in it, "
+                "or a list of paths, one a sample"
+            )
+    elif images is not None and not (hasattr(images, "__getitem__") and hasattr(images, "__len__")):
+        raise TypeError(
+            f"images is a {type(images).__name__}; it must be a folder, or a sequence of images or paths"
+        )
+    if images is None and embeddings is None:
+        return None
+    return Images(images, embeddings, sample_ids, fetch)
+
+
+class Images:
+    """Images by row, each found when it is asked for; see `open_view`."""
+
+    def __init__(self, images, embeddings, sample_ids, fetch):
+        self._folder = os.fspath(images) if isinstance(images, (str, os.PathLike)) else None
+        self._sequence = images if self._folder is None else None
+        self._embeddings = embeddings
+        self._ids = sample_ids
+        self._fetch = fetch
+
+    @property
+    @once
+    def sources(self):
+        """Where every row came from, (n,) of str, or None."""
+        return None if self._embeddings is None else self._embeddings.source
+
+    def get(self, row):
+        """The image of a row, RGB, at most `VIEW_IMAGE_SIDE` pixels a side.
+
+        Returns
+        -------
+        image : PIL.Image.Image
+            A grey one with a cross if there is none.
+        found : bool
+        """
+        from ...embedding.errors import Rejected
+
+        try:
+            image = self._read(int(row))
+        except (Rejected, OSError):  # a picture that is broken is a picture that is missing
+            image = None
+        if image is None:
+            return placeholder(), False
+        if max(image.size) > VIEW_IMAGE_SIDE:
+            image = image.copy()
+            image.thumbnail((VIEW_IMAGE_SIDE, VIEW_IMAGE_SIDE))
+        return image.convert("RGB"), True
+
+    def _read(self, row):
+        from ...embedding.images import decode
+
+        if self._sequence is not None:
+            place = row if self._ids is None else int(self._ids[row])
+            if not 0 <= place < len(self._sequence):
+                return None
+            image = self._sequence[place]
+            image = getattr(image, "image", image)  # a captioned scene
+            if isinstance(image, str) and "://" in image:
+                return self._fetched(image)
+            return decode(image, min_side=1)
+        if self._folder is not None:
+            return self._from_folder(str(self.sources[row]))
+        image = self._embeddings.thumbnail(row)
+        if image is not None:
+            return image
+        return self._fetched(str(self.sources[row])) if self._fetch else None
+
+    def _from_folder(self, name):
+        """A file of the folder, and no other: names come from data."""
+        from ...embedding.images import decode
+        from ...embedding.sources.listing import is_inside
+
+        if "://" in name:
+            return self._fetched(name)
+        root = os.path.realpath(self._folder)
+        path = os.path.normpath(os.path.join(root, name))
+        if "\0" in name or not is_inside(path, root) or not os.path.isfile(path):
+            return None
+        return decode(path, min_side=1, target=VIEW_IMAGE_SIDE)
+
+    def _fetched(self, url):
+        from ...embedding.fetch import fetch
+        from ...embedding.images import decode
+
+        if not self._fetch or not url.startswith(("http://", "https://")):
+            return None
+        return decode(fetch(url), min_side=1, target=VIEW_IMAGE_SIDE)
+
+
+def placeholder(side=64):
+    """A grey square with a cross, for an image that is not there."""
+    from PIL import Image, ImageDraw
+
+    image = Image.new("RGB", (side, side), "#e6e6e6")
+    draw = ImageDraw.Draw(image)
+    low, high = side * 3 // 8, side * 5 // 8
+    for line in ((low, low, high, high), (low, high, high, low)):
+        draw.line(line, fill="#9a9a9a", width=max(1, side // 32))
+    return image

@@ -1,0 +1,160 @@
+"""From paths or objects to a `View`: what is there is found, what is missing is missed."""
+
+import os
+
+from ...machine.files import absolute, exists
+from .atom_index import build_atom_index, index_path, open_atom_index
+from .images import open_images
+from .view import View
+
+
+def open_view(
+    result, *, codes=None, labels=None, embeddings=None, captions=None, images=None, scores=None, fetch=False
+):
+    """Open a result to be looked at, with what explains it.
+
+    Parameters
+    ----------
+    result : Result or path
+        What `daskksvd.fit` returned or `Result.save` saved.
+    codes : path, dask.array.Array, sparse.COO, SciPy sparse or dense array, optional
+        Codes of the samples, n x m. Beside a saved result ``RESULT-codes.zarr``
+        or ``codes.zarr`` is found. An index of them by atom is made beside
+        them, once; that of codes that are no path stays in memory.
+    labels : xarray.Dataset or path, optional
+        From `daskksvd.label`; ``RESULT-labels.zarr`` is found.
+    embeddings : Embeddings or path, optional
+        What `daskksvd.embed` made of the same samples: captions, thumbnails
+        and where images came from.
+    captions : anything `daskksvd.label` takes, optional
+        In place of those of the embeddings.
+    images : path, or sequence of images, optional
+        Folder in which the images lie as the embeddings name them; or images
+        (or paths, or captioned scenes) by sample. Wins over thumbnails.
+    scores : xarray.Dataset or path, optional
+        From `evaluation.score_labels`; ``RESULT-scores.zarr`` is found.
+    fetch : bool
+        Whether images that are only known by their URL may be fetched from
+        the network.
+
+    Returns
+    -------
+    View
+
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError
+        If something named is not there, or belongs to another dictionary.
+    """
+    path = absolute(result) if isinstance(result, (str, os.PathLike)) else None
+    if path is not None:
+        from ...fitting.result import load
+
+        result = load(result)
+    elif not hasattr(result, "dictionary") or not hasattr(result, "history"):
+        raise TypeError(
+            f"result is a {type(result).__name__}; it must be a daskksvd.Result, or the path of a saved one"
+        )
+    m = result.dictionary.shape[0]
+    embeddings = _embeddings(embeddings)
+    codes = _beside(codes, path, "codes")
+    labels = _labels(_beside(labels, path, "labels"), m)
+    scores = _scores(_beside(scores, path, "scores"), m)
+    index = None if codes is None else _index(codes, m)
+    n = _rows(index, embeddings)
+    sample_ids = None if embeddings is None else embeddings.sample
+    if captions is None and embeddings is not None and embeddings.attrs["n_captions"]:
+        captions = embeddings.path
+    if captions is not None:
+        from .captions import CaptionsByRow
+
+        captions = CaptionsByRow(captions, sample_ids, embeddings)
+    return View(
+        result,
+        index=index,
+        labels=labels,
+        captions=captions,
+        images=open_images(images, embeddings, sample_ids, fetch=fetch),
+        scores=scores,
+        n=n,
+        name=None if path is None else os.path.basename(path.rstrip("/")).removesuffix(".zarr"),
+    )
+
+
+def _beside(value, result, what):
+    """What was given, or the path of what lies beside the result, if anything does."""
+    if value is not None or result is None:
+        return value
+    base = result.rstrip("/").removesuffix(".zarr")
+    candidates = [f"{base}-{what}.zarr"]
+    if what == "codes":
+        candidates.append(os.path.join(os.path.dirname(base), "codes.zarr"))
+    return next((path for path in candidates if exists(path)), None)
+
+
+def _index(codes, m):
+    """The index of codes by atom: that beside them, or a new one."""
+    if not isinstance(codes, (str, os.PathLike)):
+        return build_atom_index(codes, n_components=m)
+    path = index_path(codes)
+    index = open_atom_index(path, codes) if exists(path) else None
+    if index is not None and index.m == m:
+        return index
+    from ...coding.store import open_codes
+
+    found = open_codes(codes).shape[1]
+    if found != m:
+        raise ValueError(f"codes={os.fspath(codes)!r} are of {found} atoms; the dictionary has {m}")
+    return build_atom_index(codes, n_components=m)
+
+
+def _labels(labels, m):
+    if labels is None:
+        return None
+    from ...naming.store import check_labels, open_labels
+
+    if isinstance(labels, (str, os.PathLike)):
+        labels = open_labels(labels)
+    check_labels(labels)
+    if labels.sizes["atom"] != m:
+        raise ValueError(f"labels are of {labels.sizes['atom']} atoms; the dictionary has {m}")
+    return labels
+
+
+def _scores(scores, m):
+    if scores is None:
+        return None
+    if isinstance(scores, (str, os.PathLike)):
+        import xarray as xr
+
+        if not exists(scores):
+            raise FileNotFoundError(f"scores={os.fspath(scores)!r}: there is no such path")
+        scores = xr.open_zarr(absolute(scores), consolidated=False, chunks=None)
+    missing = [name for name in ("word", "correlation", "q_value") if name not in scores]
+    if missing:
+        raise TypeError(f"scores have no {missing[0]}; they must be what evaluation.score_labels returned")
+    if scores.sizes["atom"] != m:
+        raise ValueError(f"scores are of {scores.sizes['atom']} atoms; the dictionary has {m}")
+    return scores
+
+
+def _embeddings(embeddings):
+    if isinstance(embeddings, (str, os.PathLike)):
+        from ...embedding import open_embeddings
+
+        return open_embeddings(embeddings)
+    if embeddings is not None and not hasattr(embeddings, "thumbnail"):
+        raise TypeError(
+            f"embeddings is a {type(embeddings).__name__}; it must be a daskksvd.Embeddings, or the folder "
+            "that daskksvd.embed made"
+        )
+    return embeddings
+
+
+def _rows(index, embeddings):
+    """Samples, if anything tells."""
+    if index is not None and embeddings is not None and len(embeddings) != index.n:
+        raise ValueError(
+            f"embeddings has {len(embeddings):,} samples, codes have {index.n:,}; they must be of the same"
+        )
+    return index.n if index is not None else len(embeddings) if embeddings is not None else None

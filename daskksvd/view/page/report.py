@@ -1,0 +1,313 @@
+"""A result as one page of HTML that needs nothing else."""
+
+import base64
+import gzip
+import importlib.resources
+import json
+import math
+import os
+
+import numpy as np
+
+from ...constants import REPORT_ATOMS, REPORT_IMAGES, REPORT_MEGABYTES, WORD_ATOMS
+from ...machine.files import absolute, replaced, telling_disk_full
+from ..data.galleries import gallery
+from ..data.opening import open_view
+from ..data.view import View
+from ..templates.markup import (
+    GALLERY_STYLE,
+    Markup,
+    data_uri,
+    facts_html,
+    gallery_html,
+    neighbours_html,
+    words_html,
+)
+
+LINK = "#atom=@atom"
+CHECKED = 64
+"""Images that the size of all is estimated from."""
+
+
+def report(result, out, *, title=None, n_atoms=REPORT_ATOMS, overwrite=False, **where):
+    """Write one page that shows what the atoms of a result mean.
+
+    It can be sent to anybody: images and scripts are part of it, and it asks
+    the network for nothing.
+
+    Parameters
+    ----------
+    result : View, Result or path
+        If it is no view, ``where`` goes to `open_view`.
+    out : str or path
+        The .html file to write.
+    title : str, optional
+    n_atoms : int
+        Atoms with images and pictures, the best named first. The table has all.
+    overwrite : bool
+        Whether a file that is there may be replaced.
+    **where
+        ``codes``, ``labels``, ``embeddings``, ``captions``, ``images``,
+        ``scores``, ``fetch``; see `open_view`.
+
+    Returns
+    -------
+    str
+        The path.
+
+    Raises
+    ------
+    FileExistsError, FileNotFoundError, PermissionError, ValueError
+        If ``out`` is there, cannot be written, does not end in .html, or an
+        argument cannot work.
+    DiskFull
+        If the page has no room; what was at ``out`` stays.
+    """
+    path = check_report(out, n_atoms, overwrite)
+    if isinstance(result, View):
+        if where:
+            raise ValueError(f"{next(iter(where))} was given with a view; give it to open_view")
+        view = result
+    else:
+        view = open_view(result, **where)
+    text = page_html(view, title=title, n_atoms=n_atoms)
+    text = text.encode()
+    with telling_disk_full(path, len(text)), replaced(path) as temporary, open(temporary, "wb") as file:
+        file.write(text)
+    return path
+
+
+def check_report(out, n_atoms, overwrite):
+    """The path to write, refused before any work if it cannot be."""
+    path = absolute(out)
+    if not path.lower().endswith((".html", ".htm")):
+        raise ValueError(f"out={os.fspath(out)!r}; it must end with .html")
+    if os.path.exists(path) and not overwrite:
+        raise FileExistsError(f"out={os.fspath(out)!r} exists; pass overwrite=True to replace it")
+    if isinstance(n_atoms, bool) or not isinstance(n_atoms, (int, np.integer)) or n_atoms < 1:
+        raise ValueError(f"n_atoms={n_atoms!r}; it must be an integer, 1 or more")
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"out={os.fspath(out)!r}: there is no directory {folder!r}")
+    if os.path.isdir(path):
+        raise ValueError(f"out={os.fspath(out)!r} is a directory; it must be the path of a file")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"out={os.fspath(out)!r}: {folder!r} cannot be written to")
+    return path
+
+
+def page_html(view, *, title=None, n_atoms=REPORT_ATOMS):
+    """The page as text; see `report`."""
+    import jinja2
+    from bokeh.resources import Resources
+
+    atoms = best_atoms(view)
+    detailed = atoms[:n_atoms]
+    galleries, images = gather_images(view, detailed)
+    figures, kinds = atom_figures(view, detailed)
+    pictures = _overview(view)
+    details = [
+        {
+            "atom": atom,
+            "title": view.title(atom),
+            "facts": facts_html(view, atom),
+            "words": words_html(view, atom, 8),
+            "gallery": galleries[atom][0] if atom in galleries else "",
+            "more": galleries[atom][1] if atom in galleries else "",
+            "neighbours": neighbours_html(view, atom, 5),
+        }
+        for atom in detailed
+    ]
+    data = {
+        "atoms": _table(view, atoms, galleries, images),
+        "words": _words(view),
+        "images": images["data"],
+        "figures": figures,
+        "kinds": [{"item": kind["item"], "sources": kind["sources"]} for kind in kinds],
+        "overview": [picture["item"] for picture in pictures],
+    }
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_asset("report.html")).render(
+        title=title or f"What the atoms of {view.name or 'the dictionary'} mean",
+        facts=_sentence(view),
+        notes=_notes(view),
+        details=details,
+        kinds=[kind["name"] for kind in kinds],
+        pictures=pictures,
+        words=view.words.sort_values("samples", ascending=False).index[:2000].tolist(),
+        style=Markup(_asset("report.css") + GALLERY_STYLE),
+        script=Markup(_asset("report.js")),
+        # not render(), to which Panel adds scripts of its own that lie elsewhere
+        bokeh=Markup("\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)),
+        data=base64.b64encode(gzip.compress(json.dumps(data).encode(), 6)).decode(),
+        held_out=view.scores is not None,
+        labelled=view.labels is not None,
+        imaged=bool(images["data"]),
+        m=view.m,
+        n_detailed=len(detailed),
+    )
+
+
+def best_atoms(view):
+    """All atoms, the best named first, then the most used."""
+    table = view.atoms[["g", "uses"]]
+    return table.sort_values(["g", "uses"], ascending=False, na_position="last", kind="stable").index.tolist()
+
+
+def gather_images(view, atoms):
+    """Galleries of atoms as HTML whose images are named by row, and these images once each.
+
+    The richest of `REPORT_IMAGES` is taken that stays below `REPORT_MEGABYTES`.
+
+    Returns
+    -------
+    galleries : dict of int to [Markup, Markup]
+        The first panel, and the others.
+    images : dict
+        ``data`` (row, as text, to a URL) and ``top`` (atom to the row of its strongest sample).
+    """
+    images = {"data": {}, "top": {}}
+    if view.index is None:
+        return {}, images
+    kind = _affordable(view, len(atoms))
+    counts = {name: kind[name] for name in ("top", "opposite", "n_quantiles", "per", "controls")}
+
+    def source(sample):
+        key = str(sample.row)
+        if sample.found and key not in images["data"]:
+            images["data"][key] = _small(sample.image, kind)
+        return Markup('data-row="{}"').format(key if sample.found else "")
+
+    galleries = {}
+    for atom in atoms:
+        panels = gallery(view, atom, **counts)
+        galleries[atom] = [
+            gallery_html(some, style=False, source=source) if some else ""
+            for some in (panels[:1], panels[1:])
+        ]
+        first = panels[0].samples[0] if panels and panels[0].key == "top" else None
+        if first is not None and first.found:
+            images["top"][atom] = first.row
+    return galleries, images
+
+
+def _small(image, kind):
+    return data_uri(image, kind["side"], quality=kind["quality"], format="WEBP")
+
+
+def _affordable(view, n_atoms):
+    """The richest kind of gallery whose images fit."""
+    rows = np.unique(np.linspace(0, view.n - 1, CHECKED).astype(int))
+    found = [image for image, there in view.images_of(rows) if there]
+    for kind in REPORT_IMAGES:
+        each = kind["top"] + kind["opposite"] + kind["n_quantiles"] * kind["per"] + kind["controls"]
+        number = min(view.n, n_atoms * each)
+        size = np.mean([len(_small(image, kind)) for image in found]) if found else 0
+        if size * number <= REPORT_MEGABYTES * 1e6:
+            break
+    return kind
+
+
+def atom_figures(view, atoms):
+    """Pictures of atoms: data of each by atom, and one drawn picture of every kind."""
+    from ..plots import coefficient_histogram, correlation_histogram
+    from ..plots.figures import figure_data, figure_json
+
+    makers = []
+    if view.labels is not None:
+        makers.append(("Words by correlation", correlation_histogram))
+    if view.index is not None:
+        makers.append(("Coefficients", coefficient_histogram))
+    kinds, figures = [], {str(atom): [] for atom in atoms}
+    for name, make in makers:
+        for atom in atoms:
+            element = make(view, atom)
+            if atom == atoms[0]:
+                item, sources = figure_json(element)
+                kinds.append({"name": name, "item": item, "sources": sources})
+            figures[str(atom)].append(figure_data(element))
+    return figures, kinds
+
+
+def _overview(view):
+    from ..plots import overview
+    from ..plots.figures import figure_json
+
+    return [
+        {"name": name, "how": how, "item": figure_json(element)[0], "wide": name == "Words and atoms"}
+        for name, (element, how) in overview(view, link=LINK).items()
+    ]
+
+
+def _table(view, atoms, galleries, images):
+    """A line for every atom: number, names, figures, row of its first image, whether it has details."""
+    table = view.atoms
+    return [
+        [
+            atom,
+            table.names[atom],
+            table.specific[atom],
+            *(
+                _number(table[name][atom])
+                for name in ("uses", "share", "correlation", "q_value", "held_out", "held_out_q")
+            ),
+            images["top"].get(atom, -1),
+        ]
+        for atom in atoms
+    ]
+
+
+def _words(view):
+    """Atoms that go with each word, best first: [atom, correlation, whether it is named so]."""
+    if view.labels is None:
+        return {}
+    strength, correlation = view.labels.g.values, view.labels.phi.values
+    significant = view.labels.q_value.values <= view.labels.attrs["alpha"]
+    found = {}
+    for place, word in enumerate(view.words.index):
+        order = np.argsort(-np.nan_to_num(strength[place], nan=-np.inf), kind="stable")[:WORD_ATOMS]
+        found[word] = [
+            [int(atom), _number(correlation[place, atom]), int(word in view.names[atom])]
+            for atom in order
+            if strength[place, atom] > 0 and (significant[place, atom] or word in view.names[atom])
+        ]
+    return found
+
+
+def _number(value):
+    value = float(value)
+    return None if math.isnan(value) else float(f"{value:.4g}")
+
+
+def _sentence(view):
+    """The result in one sentence."""
+    m, d = view.result.dictionary.shape
+    samples = "" if view.n is None else f" of {view.n:,} samples"
+    parts = [f"{m:,} atoms with {d:,} features{samples}"]
+    if view.index is not None:
+        mean = float(np.arange(len(view.index.nonzeros)) @ view.index.nonzeros / max(1, view.index.n))
+        parts.append(f"a sample uses {mean:.1f} of them")
+    if view.result.history.sizes["pass"]:
+        parts.append(f"relative error {float(view.result.history.relative_error[-1]):.3f}")
+    if view.labels is not None:
+        named = int(view.atoms.significant.sum())
+        parts.append(f"{named:,} atoms ({named / m:.0%}) have a name that chance does not explain")
+    return "; ".join(parts) + "."
+
+
+def _notes(view):
+    """How names were made and tested, as sentences."""
+    notes = []
+    if view.labels is not None:
+        facts = view.labels.attrs
+        notes.append(
+            f"Names come from {facts['n_captions']:,} captions of {facts['n']:,} samples, among "
+            f"{facts['n_words']:,} words. Test: {facts['test']}; false discovery rate {facts['alpha']:g}."
+        )
+    if view.scores is not None and "summary" in view.scores.attrs:
+        notes.append(view.scores.attrs["summary"])
+    return notes
+
+
+def _asset(name):
+    return (importlib.resources.files(__package__) / "assets" / name).read_text(encoding="utf-8")

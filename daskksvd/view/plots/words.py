@@ -1,0 +1,141 @@
+"""Words and atoms: how strongly they go together."""
+
+import numpy as np
+import pandas as pd
+
+from . import theme
+from .bars import FLOOR, bars
+
+BINS = 50
+
+
+def correlation_histogram(view, atom, *, log=True, top=6):
+    """Words by their correlation with the use of an atom, the strongest ones named.
+
+    Most words have next to none; a word far to the right is what the atom
+    means.
+
+    Parameters
+    ----------
+    view : View
+        With labels.
+    atom : int
+    log : bool
+        Logarithmic counts.
+    top : int
+        Words that are named.
+
+    Returns
+    -------
+    holoviews.Overlay
+    """
+    hv = theme.holoviews()
+    table = view.words_of(atom)
+    table = table[np.isfinite(table.correlation)].sort_values("correlation", ascending=False, kind="stable")
+    values = table.correlation.to_numpy(float)
+    x, y = "correlation with the use of the atom", "words"
+    low, high = min(values.min(initial=0), -0.02), max(values.max(initial=0), 0.1)
+    edge = np.linspace(low, high, BINS + 1)
+    count = np.histogram(values, edge)[0]
+    most = float(max(count.max(initial=0), 1))
+    bottom, ceiling = (FLOOR, most**1.35 * 4) if log else (0.0, most * 1.5)
+    parts = [bars(hv, edge, count, y, color=theme.GREY, log=log)]
+    chosen = table.head(top) if len(table) else table
+    # as many layers whatever the atom, so that one picture can be filled with another atom
+    parts += _named(hv, chosen, edge, count, bottom, ceiling, log)
+    title = f"Words that go with {view.title(atom)}"
+    return theme.style(
+        hv.Overlay(parts), title, logy=log, ylim=(bottom, ceiling), xlabel=x, ylabel=y, show_legend=False,
+        xlim=(low - 0.02 * (high - low), high + 0.02 * (high - low)),
+    )  # fmt: skip
+
+
+def _named(hv, chosen, edge, count, bottom, ceiling, log):
+    """Names of words one below the other, with a line to the place of each."""
+    values = chosen.correlation.to_numpy(float)
+    places = np.clip(np.searchsorted(edge, values, side="right") - 1, 0, len(count) - 1)
+    # from the top down in even steps of the axis; the strongest word is the highest
+    shares = 0.95 - 0.085 * np.arange(len(chosen))
+    heights = bottom * (ceiling / bottom) ** shares if log else bottom + (ceiling - bottom) * shares
+    right = values > (edge[0] + edge[-1]) / 2
+    starts = np.minimum(np.maximum(count[places], bottom), heights)
+    stems = hv.Segments((values, starts, values, heights), ["x0", "y0", "x1", "y1"])
+    stems = stems.opts(color=theme.LINE, line_width=1)
+    points = pd.DataFrame(
+        {"x": values, "y": heights, "word": chosen.index, "correlation": values,
+         "q": chosen.q_value.to_numpy(float), "samples": chosen.samples.to_numpy()}
+    )  # fmt: skip
+    tips = [("word", "@word"), ("correlation", "@correlation{0.000}"), ("q", "@q{0.0e}"),
+            ("samples with it", "@samples{0,0}")]  # fmt: skip
+    dots = hv.Points(points, ["x", "y"], ["word", "correlation", "q", "samples"])
+    dots = dots.opts(color=theme.RED, size=6, tools=["hover"], hover_tooltips=tips)
+    labels = [
+        hv.Labels(points[side], ["x", "y"], "word").opts(
+            text_align=align, text_baseline="middle", text_font_size="10pt", text_color=theme.INK,
+            hooks=[_shift(shift)],
+        )
+        for side, align, shift in ((right, "right", -8), (~right, "left", 8))
+    ]  # fmt: skip
+    return [stems, dots, *labels]
+
+
+def _shift(pixels):
+    def hook(plot, element):
+        plot.handles["glyph"].x_offset = pixels
+
+    return hook
+
+
+def word_heatmap(view, atoms=None, words=None, *, n_atoms=24):
+    """Correlation of words with atoms, as a map of colours.
+
+    Parameters
+    ----------
+    view : View
+        With labels.
+    atoms : list of int, optional
+        By default those of the strongest names, each first word once.
+    words : list of str, optional
+        By default the first words of these atoms.
+    n_atoms : int
+        Atoms chosen by default.
+
+    Returns
+    -------
+    holoviews.HeatMap
+    """
+    hv = theme.holoviews()
+    if view.labels is None:
+        raise ValueError("there are no labels; word_heatmap needs a view with labels")
+    if atoms is None:
+        order = view.atoms.sort_values("g", ascending=False, kind="stable")
+        order = order[order.significant]
+        first = order.names.str.split(", ").str[0]
+        atoms = order.index[~first.duplicated()][:n_atoms].tolist()
+    atoms = [view.check_atom(atom) for atom in atoms]
+    if words is None:
+        words = list(dict.fromkeys(word for atom in atoms for word in view.names[atom][:1]))
+    places = view._places(words)
+    if (places < 0).any():
+        raise ValueError(f"words has {words[int(np.argmin(places))]!r}, which is not among the words counted")
+    table = pd.DataFrame(
+        [
+            (str(atom), word, float(column[place]), view.title(atom))
+            for atom in atoms
+            for column in [view._column("phi", atom)]
+            for word, place in zip(words, places, strict=True)
+        ],
+        columns=["atom", "word", "correlation", "title"],
+    )
+    table["correlation"] = table.correlation.fillna(0)
+    # HoloViews reshapes columns, which pandas' own text cannot
+    table = table.astype(dict.fromkeys(("atom", "word", "title"), object))
+    made = hv.HeatMap(table, ["atom", "word"], ["correlation", "title"])
+    most = max(float(table.correlation.max()) if len(table) else 0, 0.1)
+    made = made.opts(
+        cmap=theme.RAMP, clim=(0, most), colorbar=True, colorbar_opts={"title": "corr."}, tools=["hover"],
+        hover_tooltips=[("word", "@word"), ("", "@title"), ("correlation", "@correlation{0.000}")],
+        invert_yaxis=True, xrotation=60,
+    )  # fmt: skip
+    height = max(theme.HEIGHT, 110 + 18 * len(words))
+    return theme.style(made, "Words and atoms", height=height, show_grid=False)

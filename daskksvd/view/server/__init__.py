@@ -1,0 +1,1 @@
+"""The dashboard: screens that the address names, their layout and callbacks, served on this machine."""
