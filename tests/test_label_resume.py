@@ -265,10 +265,11 @@ def killed(paths, out):
     script = f"""
         import time
         from daskksvd import cli
-        from daskksvd.naming import code_rows, counts, resuming
-        code_rows.COUNT_ROWS, resuming.SAVE_SECONDS = {ROWS}, 0
-        whole = counts.count_joined
-        counts.count_joined = lambda *arguments: time.sleep(0.3) or whole(*arguments)
+        from daskksvd.coding import nonzeros
+        from daskksvd.naming import counting, resuming
+        nonzeros.COUNT_ROWS, resuming.SAVE_SECONDS = {ROWS}, 0
+        whole = counting.count_joined
+        counting.count_joined = lambda *arguments: time.sleep(0.3) or whole(*arguments)
         cli.main(["label", {paths["result"]!r}, {paths["captions"]!r}, "--codes", {paths["codes"]!r},
                   "--out", {str(out)!r}])
     """

@@ -29,10 +29,11 @@ expected = {name: way() for name, way in ways.items()}
 stop, held = threading.Event(), threading.Event()
 def hold():
     from daskksvd.rows import sharing
-    from daskksvd.execution import base, blas
+    from daskksvd.execution import executor
+    from daskksvd.machine import blas
     import importlib
     tokenising = importlib.import_module("dask.tokenize").tokenize_lock
-    with blas.single_threaded_blas(), base._making, sharing._lock, tokenising:
+    with blas.single_threaded_blas(), executor._making, sharing._lock, tokenising:
         held.set()
         stop.wait()
 if HELD:
