@@ -19,8 +19,14 @@ shift
 export PATH="$venv/bin:$PATH" PYTHONPATH="$PWD"
 python -m pip install --quiet uv
 extras=(--extra test --extra sklearn --extra open-clip --extra sentences)
-uv pip compile --quiet pyproject.toml "${extras[@]}" --resolution "$resolution" --python "$venv/bin/python" \
-    --output-file "$venv/versions.txt" > /dev/null
+# uv rather takes the newest of what these need, and newer ones of these for its sake: so the least are demanded,
+# "zarr>=3.1" as zarr==3.1.*
+: > "$venv/least.txt"
+[ "$resolution" = highest ] ||
+    grep -oE '"[A-Za-z0-9._-]+(\[[^]]*\])?>=[0-9.]+"' pyproject.toml |
+    sed -E 's/"|\[.*\]//g; s/>=(.*)/==\1.*/' > "$venv/least.txt"
+uv pip compile --quiet pyproject.toml "${extras[@]}" --resolution "$resolution" --constraint "$venv/least.txt" \
+    --python "$venv/bin/python" --output-file "$venv/versions.txt" > /dev/null
 uv pip install --quiet --python "$venv/bin/python" --requirement "$venv/versions.txt"
 # the browser and the notebooks tell nothing of versions that the others do not, and take longest
 python -m pytest --numprocesses 2 --dist loadfile --ignore tests/test_notebooks.py --ignore tests/test_benchmarks.py \
