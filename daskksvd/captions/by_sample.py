@@ -51,7 +51,7 @@ class Captions:
         parts = self._parts(low, high)
         if any(hasattr(part, "__dask_graph__") for part in parts):
             return compute(self.delayed(low, high))
-        return _read(parts, self.key, self.table.text, low, high)
+        return _read(parts, self.key, low, high)
 
     def by_row(self, n, sample_ids=None):
         """The same captions by row of n codes, as `CaptionRows`; see there."""
@@ -61,7 +61,7 @@ class Captions:
         import dask
 
         read = dask.delayed(function, pure=False)
-        return read(self._parts(low, high), self.key, self.table.text, low, high, *more)
+        return read(self._parts(low, high), self.key, low, high, *more)
 
     def _parts(self, low, high):
         """Parts of the table that have keys in [low, high)."""
@@ -115,8 +115,8 @@ def open_captions(captions, *, key=None, embeddings=None):
     return Captions(open_table(captions, key, embeddings))
 
 
-def _read(parts, key, text, low, high):
-    return one_a_line(*read_lines(parts, key, text, low, high))
+def _read(parts, key, low, high):
+    return one_a_line(*read_lines(parts, key, low, high))
 
 
 class CaptionRows:
@@ -172,9 +172,9 @@ def check_ids(sample_ids, n):
     return ids.astype(np.int64)
 
 
-def _read_rows(parts, key, text, low, high, ids=None, first=0):
+def _read_rows(parts, key, low, high, ids=None, first=0):
     """Captions by row, and how many lines of the table they were."""
-    sample, cells = read_lines(parts, key, text, low, high)
+    sample, cells = read_lines(parts, key, low, high)
     if ids is not None:
         sample, known = rows_of(sample, ids)
         sample, cells = sample[known] + first, cells[known]
@@ -189,11 +189,10 @@ def rows_of(samples, ids):
 
 def _reordered(captions, ids):
     """Captions in memory by row, for rows that are not in the order of their ids."""
-    table = captions.table
     sample, cells = compute(captions._reading(read_lines, captions.first, captions.last + 1))
     order = np.argsort(ids)
     rows, known = rows_of(sample, ids[order])
-    frame = pd.DataFrame({"row": order[rows[known]], table.text: cells[known]})
+    frame = pd.DataFrame({"row": order[rows[known]], "caption": cells[known]})
     return Captions(open_table(frame))
 
 

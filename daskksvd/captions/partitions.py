@@ -12,8 +12,8 @@ import pandas as pd
 from ..constants import COUNT_ROWS
 from ..execution import WORKER_TIMEOUT, make_runner
 from ..machine.files import absolute
-from .files.columns import KEYS
-from .files.keyed import TEXTS, Frame, is_keyed, names_images, read_frame
+from .files.columns import distinct, find_captions, find_key
+from .files.keyed import Frame, frame_of, is_keyed, names_images, read_frame, said_in
 from .files.tables import ENDINGS
 from .files.text import ending_of
 
@@ -33,11 +33,28 @@ class Partition(NamedTuple):
     caption: np.ndarray
 
 
+class Columns(NamedTuple):
+    """Where a table has keys and captions.
+
+    Attributes
+    ----------
+    name, key : str
+        The column of keys, and which of ``row`` and ``sample`` it is.
+    texts : tuple of str
+        Columns of captions.
+    """
+
+    name: str
+    key: str
+    texts: tuple
+
+
 class Piece(NamedTuple):
     """One row group of a parquet file."""
 
     path: str
     group: int
+    columns: Columns
 
 
 class Table(NamedTuple):
@@ -46,19 +63,19 @@ class Table(NamedTuple):
     Attributes
     ----------
     parts : list
-        Of `Piece`, delayed DataFrame or DataFrame.
+        Of `Piece`, delayed DataFrame or DataFrame; frames have the columns ``key`` and ``caption``, which
+        is a text, a list of them or None.
     bounds : list of (int, int)
         Least and greatest key of each; neighbours may share one.
     n_lines : int
-    key, text : str
-        The columns to use.
+    key : str
+        ``"row"`` or ``"sample"``.
     """
 
     parts: list
     bounds: list
     n_lines: int
     key: str
-    text: str
 
 
 def open_table(captions, key=None, embeddings=None):
@@ -111,14 +128,12 @@ def compute_all(values, client=None, worker_timeout=WORKER_TIMEOUT):
     return compute(dask.delayed(list)(values), client, worker_timeout)
 
 
-def read_lines(parts, key, text, low, high):
+def read_lines(parts, key, low, high):
     """Lines of some parts with keys in [low, high), sorted: keys, and cells with text or lists of it."""
-    frames = [_load(part, [key, text]) for part in parts]
-    keys = [_keys(frame[key], key) for frame in frames]
-    picked = [(column >= low) & (column < high) for column in keys]
-    sample = np.concatenate([np.empty(0, np.int64), *(k[p] for k, p in zip(keys, picked, strict=True))])
-    cells = [frame[text].to_numpy(dtype=object)[p] for frame, p in zip(frames, picked, strict=True)]
-    cells = np.concatenate([np.empty(0, object), *cells])
+    frames = [_load(part) for part in parts]
+    frames = [frame[(frame[key] >= low) & (frame[key] < high)] for frame in frames]
+    sample = np.concatenate([np.empty(0, np.int64), *(frame[key].to_numpy() for frame in frames)])
+    cells = np.concatenate([np.empty(0, object), *(frame["caption"].to_numpy(object) for frame in frames)])
     if len(sample) and (np.diff(sample) < 0).any():
         order = np.argsort(sample, kind="stable")
         sample, cells = sample[order], cells[order]
@@ -126,23 +141,12 @@ def read_lines(parts, key, text, low, high):
 
 
 def one_a_line(sample, cells):
-    """A `Partition` in which lists of captions are spread, and missing ones None."""
-    if not set(map(type, cells)) <= {str, type(None)}:
-        lists = [_texts(cell) for cell in cells]
+    """A `Partition` in which lists of captions are spread."""
+    if list in set(map(type, cells)):
+        lists = [cell if isinstance(cell, list) else [cell] for cell in cells]
         sample = np.repeat(sample, [len(texts) for texts in lists])
         cells = np.array([text for texts in lists for text in texts] + [None], object)[:-1]
     return Partition(sample, cells)
-
-
-def _texts(value):
-    """What one cell holds, as a list of text or None."""
-    if value is None or isinstance(value, str):
-        return [value]
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [text for item in value for text in _texts(item)] or [None]
-    if value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
-        return [None]
-    raise TypeError(f"captions have a caption that is a {type(value).__name__} ({value!r}); it must be text")
 
 
 def _keys(column, key):
@@ -155,17 +159,22 @@ def _keys(column, key):
 
 
 def _choose(columns, key):
-    """Names of the key and the text column."""
-    found = [name for name in ((key,) if key else KEYS) if name in columns]
-    texts = [name for name in TEXTS if name in columns]
-    if not found or not texts:
-        missing = f"a column {key or 'sample'!r}" if not found else "a column 'caption'"
+    """The `Columns` of a table."""
+    name, found = find_key(columns, key)
+    texts = find_captions([column for column in columns if column != name])
+    if name is None or not texts:
+        missing = f"a column {key or 'sample'!r}" if name is None else "a column 'caption'"
         raise ValueError(
             f"captions have columns {', '.join(map(repr, columns))}; they must have {missing} "
-            "(sample or row: integers; caption: text, or captions: lists of text), or name images and be "
+            "(sample or row: integers; caption: text or lists of text), or name images and be "
             "given with embeddings"
         )
-    return found[0], texts[0]
+    return Columns(name, found, texts)
+
+
+def _normal(frame, columns):
+    """A frame with the columns ``row`` or ``sample``, and ``caption``, as `Table` has them."""
+    return frame_of(columns.key, _keys(frame[columns.name], columns.name), said_in(frame, columns.texts))
 
 
 def _as_frame(captions):
@@ -187,17 +196,16 @@ def _as_frame(captions):
             f"captions is a {type(captions).__name__}; it must be a path, a DataFrame, or a Series, list "
             "or dict of text"
         )
-    column = np.empty(len(values), object)
-    column[:] = values
-    return pd.DataFrame({"sample": np.array(keys, np.int64), "caption": column})
+    return frame_of("sample", [*keys], values)
 
 
 def _open_frame(frame, key):
-    key, text = _choose(frame.columns, key)
+    frame = frame.set_axis(distinct(frame.columns), axis=1)
+    columns = _choose(frame.columns, key)
     if not len(frame):
         raise ValueError("captions are empty; there must be one at least")
-    keys = _keys(frame[key], key)
-    frame = pd.DataFrame({key: keys, text: frame[text].to_numpy(dtype=object)})
+    frame, key = _normal(frame, columns), columns.key
+    keys = frame[key].to_numpy()
     if (np.diff(keys) < 0).any():
         order = np.argsort(keys, kind="stable")
         frame, keys = frame.iloc[order], keys[order]
@@ -206,7 +214,7 @@ def _open_frame(frame, key):
     edges = [*np.unique(edges).tolist(), len(keys)]
     parts = [frame.iloc[start:stop] for start, stop in pairwise(edges)]
     bounds = [(keys[start], keys[stop - 1]) for start, stop in pairwise(edges)]
-    return Table(parts, bounds, len(frame), key, text)
+    return Table(parts, bounds, len(frame), key)
 
 
 def _open_path(path, key, embeddings):
@@ -248,19 +256,22 @@ def _open_parquet(paths, key):
                 f"be parquet or end in {', '.join(ENDINGS)}"
             ) from error
         with file:
-            names = _choose(file.schema_arrow.names, key)
-            if chosen not in (None, names):
-                raise ValueError(f"captions: {path!r} has columns {names}, files before it {chosen}")
-            chosen = names
+            columns = _choose(distinct(file.schema_arrow.names), key)
+            if chosen not in (None, columns.key):
+                raise ValueError(
+                    f"captions: {path!r} has the column {columns.key}, files before it {chosen}; all must "
+                    "have the same"
+                )
+            chosen = columns.key
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
                 if rows:
-                    pieces.append(Piece(path, group))
-                    bounds.append(_piece_bounds(file, group, names[0]))
+                    pieces.append(Piece(path, group, columns))
+                    bounds.append(_piece_bounds(file, group, columns.name))
                     n_lines += rows
     if not n_lines:
         raise ValueError("captions are empty; there must be one at least")
-    return _sorted_or_in_memory(pieces, bounds, n_lines, *chosen)
+    return _sorted_or_in_memory(pieces, bounds, n_lines, chosen)
 
 
 def _piece_bounds(file, group, key):
@@ -277,50 +288,55 @@ def _piece_bounds(file, group, key):
                 and isinstance(facts.min, int)
             ):
                 return facts.min, facts.max
-    keys = _keys(file.read_row_group(group, columns=[key]).to_pandas()[key], key)
+    keys = _keys(file.read_row_group(group, columns=[key]).to_pandas(ignore_metadata=True)[key], key)
     return keys.min(), keys.max()
 
 
 def _open_dask(frame, key):
     import dask
 
-    key, text = _choose(frame.columns, key)
-    parts = frame[[key, text]].to_delayed()
-    facts = compute([dask.delayed(_part_facts)(part, key) for part in parts])
-    kept = [(part, fact) for part, fact in zip(parts, facts, strict=True) if fact[2]]
+    columns = _choose(frame.columns, key)
+    parts = frame[[columns.name, *columns.texts]].to_delayed()
+    facts = compute([dask.delayed(_part_facts)(part, columns.name) for part in parts])
+    normal = dask.delayed(_normal)
+    kept = [(normal(part, columns), fact) for part, fact in zip(parts, facts, strict=True) if fact[2]]
     if not kept:
         raise ValueError("captions are empty; there must be one at least")
     parts, facts = zip(*kept, strict=True)
     bounds = [fact[:2] for fact in facts]
-    return _sorted_or_in_memory(list(parts), bounds, sum(fact[2] for fact in facts), key, text)
+    return _sorted_or_in_memory(list(parts), bounds, sum(fact[2] for fact in facts), columns.key)
 
 
-def _part_facts(frame, key):
-    keys = _keys(frame[key], key)
+def _part_facts(frame, name):
+    keys = _keys(frame[name], name)
     return (int(keys.min()), int(keys.max()), len(keys)) if len(keys) else (0, 0, 0)
 
 
-def _sorted_or_in_memory(parts, bounds, n_lines, key, text):
+def _sorted_or_in_memory(parts, bounds, n_lines, key):
     """The `Table` of parts in order of their keys, or all in memory where keys are mixed."""
     order = sorted(range(len(parts)), key=lambda number: bounds[number])
     parts, bounds = [parts[number] for number in order], [bounds[number] for number in order]
     if all(high <= low for (_, high), (low, _) in pairwise(bounds)):
-        return Table(parts, bounds, n_lines, key, text)
-    frames = compute([_delayed_load(part, [key, text]) for part in parts])
+        return Table(parts, bounds, n_lines, key)
+    frames = compute([_delayed_load(part) for part in parts])
     return _open_frame(pd.concat(frames, ignore_index=True), key)
 
 
-def _delayed_load(part, columns):
+def _delayed_load(part):
     import dask
 
-    return dask.delayed(_load)(part, columns)
+    return dask.delayed(_load)(part)
 
 
-def _load(part, columns):
+def _load(part):
     """The table of a part."""
     if isinstance(part, Piece):
+        wanted = part.columns.name, *part.columns.texts
         with _import_parquet().ParquetFile(part.path) as file:
-            return file.read_row_group(part.group, columns=columns).to_pandas()
+            stored = file.schema_arrow.names
+            names = [name for name, one in zip(stored, distinct(stored), strict=True) if one in wanted]
+            frame = file.read_row_group(part.group, columns=names).to_pandas(ignore_metadata=True)
+        return _normal(frame.set_axis(distinct(frame.columns), axis=1), part.columns)
     return part
 
 

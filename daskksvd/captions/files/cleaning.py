@@ -16,11 +16,17 @@ _LIST = re.compile(rf"\[\s*{_QUOTED}(?:[\s,]+{_QUOTED})*[\s,]*\]\s*", re.DOTALL)
 
 def is_list(text):
     """Whether a text may be a list of texts that was written into a cell."""
-    return text[:1] == "["
+    first = text[:1]
+    return first == "[" or ((first == "\0" or first.isspace()) and _bare(text)[:1] == "[")
+
+
+def _bare(text):
+    return text.replace("\0", " ").strip()
 
 
 def _listed(text):
     """The texts of a list in a cell, as JSON, Python and NumPy write it, or the text if it is none."""
+    text = _bare(text)
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
@@ -71,7 +77,8 @@ def captions_of(values):
 def _texts(value):
     """All texts in a value, blank ones too."""
     if isinstance(value, str) and is_list(value) and not isinstance(found := _listed(value), str):
-        yield from found
+        for one in found:
+            yield from _texts(one)
     elif isinstance(value, (str, bytes)):
         yield value
     elif isinstance(value, dict):
@@ -111,24 +118,56 @@ def spoken(values, columns):
     reason : str or None
         Why there are none, or what is no text among them.
     """
-    captions = clean_captions(values[0]) if len(values) == 1 else clean_captions(values)
-    if captions and all(value is None or isinstance(value, str) for value in values):
-        return captions, None
-    column = ", ".join(columns)
+    captions = clean_captions(values[0]) if len(values) == 1 else captions_of(values)[0]
+    wrong = _no_text(values)
+    if wrong is not None:
+        return captions, f"has a {wrong} in the column {', '.join(map(str, columns))}; it must be text"
+    return captions, None if captions else f"has no caption in the column {', '.join(map(str, columns))}"
+
+
+def said(values):
+    """What some cells of a line say, as it is kept by row or sample.
+
+    Returns
+    -------
+    cell : str, list of str or None
+        One text is as it is written; None if there is no caption.
+    wrong : str or None
+        What is no text among them, such as ``int (3)``.
+    """
+    if len(values) == 1 and is_plain(values[0]):
+        return values[0] or None, None
+    wrong = _no_text(values)
+    return (None if wrong else list(captions_of(values)[0]) or None), wrong
+
+
+def is_plain(value):
+    """Whether a cell is one text or none, as most are."""
+    return value is None or (type(value) is str and not is_list(value))
+
+
+def _no_text(values):
+    """What is no text in some cells, or None."""
+    if all(value is None or isinstance(value, str) for value in values):
+        return None
     for value in _cells(values):
-        if value is not None and not isinstance(value, (str, bytes, dict)) and not _is_nan(value):
-            what = f"{type(value).__name__} ({value!r})"
-            return captions, f"has a {what} in the column {column}; it must be text"
-    return captions, None if captions else f"has no caption in the column {column}"
+        if not (isinstance(value, (str, bytes, dict)) or _is_missing(value)):
+            return f"{type(value).__name__} ({value!r})"
+    return None
 
 
 def _cells(values):
     for value in values:
+        if hasattr(value, "tolist"):  # a scalar or an array of NumPy
+            value = value.tolist()
         if isinstance(value, (list, tuple)):
             yield from _cells(value)
         else:
             yield value
 
 
-def _is_nan(value):
+def _is_missing(value):
+    """Whether a cell is empty, as files and frames have it."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
     return isinstance(value, float) and math.isnan(value)

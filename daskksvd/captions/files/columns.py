@@ -1,5 +1,6 @@
 """Which columns of a table name images and hold captions."""
 
+import collections
 import re
 
 FILE_NAMES = (
@@ -19,7 +20,8 @@ CAPTION_NAMES = (
 KEYS = ("row", "sample")
 """Columns that say which row of the codes a caption belongs to, best first."""
 
-_NUMBERED = re.compile(r"(caption|sentence|text|comment|raw)s?[_.]?\d+")
+_NUMBERED = re.compile(r"(.*[^\W\d_])[\W_]*\d+[\W_]*")
+"""``caption_0``, ``caption1``, ``Caption (2)``, or as `tables` and pandas number a name that comes again."""
 
 
 def is_url(value):
@@ -36,19 +38,31 @@ def find(columns, names):
 
 
 def find_captions(columns):
-    """The caption column, or the numbered ones (``caption_0``, ``caption_1``, ...)."""
+    """The caption column and those of the same name with a number, or these alone (``caption_0``, ...)."""
     column = find(columns, CAPTION_NAMES)
-    numbered = tuple(column for column in columns if _NUMBERED.fullmatch(plain(column)))
-    if column is None:
-        return numbered
-    # caption, caption_2; or a header that has a name several times, as `tables` and pandas number them
-    same = re.compile(rf"{re.escape(plain(column))}[._]?\d+")
-    return (column, *(other for other in numbered if same.fullmatch(plain(other))))
+    families = {}
+    for other in columns:
+        families.setdefault(_base(other), []).append(other)
+    for name in map(bare, CAPTION_NAMES):
+        if column is not None and bare(column) == name:
+            return (column, *families.get(name, ()))
+        if name in families:
+            return tuple(families[name])
+    return ()
+
+
+def find_key(columns, key=None):
+    """The column that says to which row or sample captions belong, and which of `KEYS` it is; or None twice.
+
+    Only ``key``, if that is given.
+    """
+    column = find(columns, (key,) if key else KEYS)
+    return column, None if column is None else next(one for one in KEYS if bare(one) == bare(column))
 
 
 def is_known(column):
     """Whether a name is one that columns of captions and images have."""
-    return bare(column) in _KNOWN or _NUMBERED.fullmatch(plain(column)) is not None
+    return bare(column) in _KNOWN or _base(column) in _CAPTIONS
 
 
 def named(columns, name, argument, where):
@@ -81,4 +95,23 @@ def bare(name):
     return plain(name).replace("_", "")
 
 
+def distinct(names):
+    """Names of columns, those that come again with a number."""
+    names, seen, found = list(names), collections.Counter(), []
+    for name in names:
+        again = name
+        while again in found or (again != name and again in names):
+            seen[name] += 1
+            again = f"{name}.{seen[name]}"
+        found.append(again)
+    return found
+
+
+def _base(name):
+    """What a name with a number at its end has before that, to compare; or None."""
+    match = _NUMBERED.fullmatch(plain(name))
+    return match and bare(match[1])
+
+
+_CAPTIONS = frozenset(map(bare, CAPTION_NAMES))
 _KNOWN = frozenset(map(bare, (*FILE_NAMES, *URL_NAMES, *CAPTION_NAMES, *KEYS)))

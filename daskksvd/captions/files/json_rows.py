@@ -3,6 +3,7 @@
 import itertools
 import json
 
+from .cleaning import said
 from .columns import FILE_NAMES, URL_NAMES, find, find_captions, is_known
 from .names import has_image_suffix
 from .separated import Broken
@@ -50,12 +51,20 @@ class JsonRows:
 
     def rows(self, names, captions=()):
         """The rows, from the first: where it is, and its values of some columns or `Broken`."""
-        nothing = (None,) * len(names)
+        nothing, known = (None,) * len(names), frozenset(self.columns)
+        others = [column for column in self.columns if column in captions or column not in names]
+        detected = bool(captions) and find_captions(others) == tuple(captions)
         for place, row in self._all(quiet=self._told):
             if isinstance(row, str):
                 yield place, Broken(row, nothing)
-            else:
-                yield place, tuple([row.get(name) for name in names])
+                continue
+            values = [row.get(name) for name in names]
+            if detected and not row.keys() <= known:
+                more = find_captions([*captions, *(key for key in row if key not in known)])
+                if more[: len(captions)] == tuple(captions):
+                    last = list(names).index(captions[-1])
+                    values[last] = [values[last], *(row.get(key) for key in more[len(captions) :])]
+            yield place, tuple(values)
         self._told = True
 
     def _all(self, quiet):
@@ -164,16 +173,17 @@ def _coco(images, notes):
         if not isinstance(note, dict):
             broken.append((place, f"is a {type(note).__name__}; it must be an object"))
             continue
-        column = find_captions(list(note))
-        text = note[column[0]] if column else None
+        columns = find_captions(list(note))
         if _id(note.get("image_id")) not in known:
             broken.append((place, f"is of the image {note.get('image_id')!r}, which is not among the images"))
-        elif not isinstance(text, str) or not text.strip():
+            continue
+        cell, wrong = said([note[column] for column in columns]) if columns else (None, None)
+        texts = cell if isinstance(cell, list) else [cell] if cell and not cell.isspace() else []
+        captions.setdefault(_id(note["image_id"]), []).extend(texts)
+        if not texts:
             broken.append(
-                (place, "has no caption" if text is None or text == "" else f"has the caption {text!r}")
+                (place, f"has a {wrong} as caption; it must be text" if wrong else "has no caption")
             )
-        else:
-            captions.setdefault(_id(note["image_id"]), []).append(text)
     for number, image in enumerate(images):
         place = f"image {number}"
         if isinstance(image, dict):

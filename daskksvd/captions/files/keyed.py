@@ -8,15 +8,12 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from .cleaning import is_list, spoken
-from .columns import FILE_NAMES, KEYS, URL_NAMES, bare, find, find_captions, listing
+from .cleaning import is_list, is_plain, said
+from .columns import FILE_NAMES, URL_NAMES, bare, distinct, find, find_captions, find_key, listing
 from .names import Names
 from .reading import Captions, columns_of, name_of, read_names
 from .separated import Broken
 from .tables import ask_header, open_table, unreadable
-
-TEXTS = ("caption", "captions")
-"""Columns that may hold captions: one text, or a list of texts."""
 
 _INTEGER = re.compile(r"\s*[+-]?\d+\s*")
 _IDS = ("name", "image_id", "id", "key")
@@ -39,8 +36,8 @@ class Frame:
     has_header = True
 
     def __init__(self, frame):
-        self._frame = frame
-        self.columns = list(frame.columns)
+        self.columns = distinct(frame.columns)
+        self._frame = frame.set_axis(self.columns, axis=1)
 
     def rows(self, names, captions=()):
         """The rows, from the first."""
@@ -54,7 +51,33 @@ class Frame:
 
 def is_keyed(columns, key=None):
     """Whether a table says to which row or sample its captions belong."""
-    return find(columns, (key,) if key else KEYS) is not None
+    return find_key(columns, key)[0] is not None
+
+
+def frame_of(key, keys, cells):
+    """Captions by row or sample as a DataFrame; see `read_frame`."""
+    column = np.empty(len(cells), object)
+    column[:] = cells
+    return pd.DataFrame({key: np.asarray(keys, np.int64), "caption": pd.Series(column, dtype=object)})
+
+
+def said_in(frame, columns):
+    """What columns of a DataFrame say, a line each; see `cleaning.said`.
+
+    Raises
+    ------
+    TypeError
+        If one has something that is no text.
+    """
+    cells = [frame[column].to_numpy(dtype=object) for column in columns]
+    if len(cells) == 1 and all(map(is_plain, cells[0])):
+        return cells[0]
+    found = np.empty(len(frame), object)
+    for number, values in enumerate(zip(*cells, strict=True)):
+        found[number], wrong = said(values)
+        if wrong is not None:
+            raise TypeError(f"captions have a caption that is a {wrong}; it must be text")
+    return found
 
 
 def names_images(columns):
@@ -119,9 +142,8 @@ def read_frame(tables, key=None, embeddings=None):
 
 
 def _read_keys(table, where, key):
-    key = find(table.columns, (key,) if key else KEYS)
-    others = [column for column in table.columns if column != key]
-    texts = list(find_captions(others))
+    column, key = find_key(table.columns, key)
+    texts = find_captions([other for other in table.columns if other != column])
     if not texts:
         raise ValueError(
             ask_header(table, where)
@@ -129,7 +151,7 @@ def _read_keys(table, where, key):
             f"columns are {listing(table.columns)}"
         )
     keys, cells, broken = [], [], []
-    rows = table.rows((key, *texts), texts)
+    rows = table.rows((column, *texts), texts)
     while block := list(itertools.islice(rows, _BLOCK)):
         plain = _plain_block(block) if len(texts) == 1 else None
         if plain is not None:
@@ -137,13 +159,13 @@ def _read_keys(table, where, key):
             cells += plain[1]
             continue
         for place, values in block:
-            number, cell, reason = _line(values, key, texts)
+            number, cell, reason = _line(values, column, texts)
             if reason is not None:
                 broken.append((place, reason))
             else:
                 keys.append(number)
                 cells.append(cell)
-    return _as_frame(key if key in KEYS else key.strip().lower(), keys, cells), broken
+    return frame_of(key, keys, cells), broken
 
 
 def _plain_block(block):
@@ -162,27 +184,16 @@ def _plain_block(block):
     return numbers.tolist(), [text or None for text in texts]
 
 
-def _line(values, key, texts):
+def _line(values, column, texts):
     """Key and captions of a line, or why it cannot be used."""
     if isinstance(values, Broken):
         return None, None, values.reason
     number = _whole(values[0])
     if number is None:
-        return None, None, f"has {values[0]!r} in the column {key}; it must be a whole number"
-    cell = values[1]
-    if len(values) > 2 or not (cell is None or (isinstance(cell, str) and not is_list(cell))):
-        cell, reason = _cell(values[1:], texts)
-        if reason is not None:
-            return None, None, reason
-    return number, cell or None, None
-
-
-def _cell(values, columns):
-    """The text in cells, or the list of it, or what is no text."""
-    captions, reason = spoken(values, columns)
-    if reason is not None:
-        return None, None if reason.startswith("has no caption") else reason
-    return list(captions), None
+        return None, None, f"has {values[0]!r} in the column {column}; it must be a whole number"
+    cell, wrong = said(values[1:])
+    reason = None if wrong is None else f"has a {wrong} in the column {listing(texts)}; it must be text"
+    return number, cell, reason
 
 
 def _read_images(table, where, names, rows):
@@ -204,7 +215,7 @@ def _read_images(table, where, names, rows):
             f"{where}: none of its {len(found.by_name):,} names is that of an image of the embeddings: it "
             f"has {next(iter(found.by_name))!r} in the column {image}, the embeddings {names.example()!r}"
         )
-    return _as_frame("row", keys, cells), broken
+    return frame_of("row", keys, cells), broken
 
 
 def _image_column(table, names):
@@ -219,12 +230,6 @@ def _image_column(table, names):
         if not isinstance(values, Broken):
             counts += [names.find(name_of(value))[0] is not None for value in values]
     return columns[int(counts.argmax())]
-
-
-def _as_frame(key, keys, cells):
-    column = np.empty(len(cells), object)
-    column[:] = cells
-    return pd.DataFrame({key: np.array(keys, np.int64), "caption": column})
 
 
 def _whole(value):

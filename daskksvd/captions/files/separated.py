@@ -7,7 +7,7 @@ import operator
 import re
 from typing import NamedTuple
 
-from .columns import is_known, is_url, listing
+from .columns import distinct, is_known, is_url, listing
 from .names import has_image_suffix
 from .text import ending_of, read_lines
 
@@ -87,7 +87,7 @@ class Separated:
             self._spare = len(records[0]) - n
             if others and all(len(fields) == n + 1 and not fields[n] for fields in others):
                 self._spare = max(1, self._spare)  # or every line but the first
-        self.columns = _distinct(columns)
+        self.columns = distinct(columns)
 
     def rows(self, names, captions=()):
         """The rows, from the first; may be called again.
@@ -248,15 +248,6 @@ def _without_number(name):
 
 def _is_prose(fields):
     return any(any(map(str.isalpha, field)) for field in fields)
-
-
-def _distinct(names):
-    """Names of columns, those that come again with a number."""
-    seen, found = collections.Counter(), []
-    for name in names:
-        found.append(f"{name}.{seen[name]}" if seen[name] else name)
-        seen[name] += 1
-    return found
 
 
 def _tail(line, separator, n, spaced):

@@ -3,6 +3,7 @@
 import itertools
 import os
 
+from .columns import distinct
 from .json_rows import JsonRows
 from .separated import Separated
 from .text import PACKED, ending_of, read_lines
@@ -94,18 +95,20 @@ class Parquet:
 
         self._path = path
         with pq.ParquetFile(path) as file:
-            self.columns = list(file.schema_arrow.names)
+            self._names = file.schema_arrow.names
+        self.columns = distinct(self._names)
 
     def rows(self, names, captions=()):
         """The rows, from the first; numbers count from 0."""
         import pyarrow.parquet as pq
 
         numbers = itertools.count()
-        names = list(dict.fromkeys(names)), names
+        stored = dict(zip(self.columns, self._names, strict=True))
         with pq.ParquetFile(self._path) as file:
-            for batch in file.iter_batches(columns=names[0]):
-                columns = {name: batch.column(name).to_pylist() for name in names[0]}
-                for row in zip(*[columns[name] for name in names[1]], strict=True):
+            for batch in file.iter_batches(columns=list(dict.fromkeys(stored[name] for name in names))):
+                found = distinct(batch.schema.names)
+                columns = {name: batch.column(found.index(name)).to_pylist() for name in set(names)}
+                for row in zip(*[columns[name] for name in names], strict=True):
                     yield f"row {next(numbers)}", row
 
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 
 from ...captions.files.cleaning import captions_of
-from ...captions.files.columns import CAPTION_NAMES, URL_NAMES, find, listing
+from ...captions.files.columns import URL_NAMES, find, find_captions, listing
 from ...constants import SOURCE_FAILURES
 from ..errors import one_line
 from .base import Failure, Item, Source, Url, as_image
@@ -112,8 +112,8 @@ def _take_apart(element):
         column = find(element, (*IMAGE_NAMES, *URL_NAMES))
         if column is None:
             return Failure(f"the element is a dict without an image; it has {listing(element)}"), ()
-        caption = find(element, CAPTION_NAMES)
-        return element[column], element[caption] if caption is not None else ()
+        captions = find_captions([name for name in element if name != column])
+        return element[column], [element[name] for name in captions]
     if hasattr(element, "image"):
         captions = getattr(element, "captions", None)
         return element.image, getattr(element, "caption", None) if captions is None else captions
