@@ -62,13 +62,15 @@ def hidden(folder):
 
 
 SCRIPT = """
-import os, sys, time
+import itertools, os, sys, time
 import daskksvd, daskksvd.coding.writing as writing, daskksvd.rows.source as source
 source.MEMORY_CHUNK_BYTES = int(sys.argv[4])
-job = writing._write_job
+job, begun = writing._write_job, itertools.count(1)
 def slow(*arguments):
+    number = next(begun)
     os.write(1, b"chunk\\n")  # whole, from whatever thread
-    time.sleep(0.05)
+    if number >= int(sys.argv[5]):
+        time.sleep(600)  # it is killed now, or soon on a busy machine
     return job(*arguments)
 writing._write_job = slow
 daskksvd.load(sys.argv[1]).write_codes(sys.argv[2], sys.argv[3])
@@ -86,6 +88,7 @@ def start_and_kill(folder, out, samples, chunks):
         folder / samples,
         out,
         str(CHUNK * D * 4),
+        str(chunks),
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     with process:
