@@ -24,8 +24,8 @@ import daskksvd
 from daskksvd.coding import Stopping, code_block, code_blocks, codes_to_coo, iterate_blocks, make_coder
 from daskksvd.coding.coder import correlate_rounded
 from daskksvd.coding.space import Space
-from daskksvd.constants import BATCH_SWEEPS
 from daskksvd.datasets import make_planted
+from daskksvd.fitting.loop import BATCH_SWEEPS
 from daskksvd.fitting.schedule import FULL, WAVE, plan_schedule, statistics
 from daskksvd.fitting.settings import Settings, check_settings
 from daskksvd.fitting.statistics import COUPLED

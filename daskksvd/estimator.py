@@ -21,8 +21,8 @@ except ImportError as error:
     ) from error
 
 from .coding.inputs import plain_codes
-from .constants import CHECKPOINT_EVERY
 from .execution import WORKER_TIMEOUT, make_runner
+from .fitting import CHECKPOINT_EVERY
 from .fitting.fit import begin, check_init, keep_in_memory, make_stopping, need_memory
 from .fitting.fit import fit as learn
 from .fitting.result import Result

@@ -26,9 +26,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import daskksvd
 from daskksvd import KSVD
-from daskksvd.constants import ONLINE_SWEEPS
 from daskksvd.datasets import make_planted
 from daskksvd.datasets.planted import recovered_atoms
+from daskksvd.fitting.updates.online import ONLINE_SWEEPS
 
 N, D, M, K = 600, 12, 20, 3
 QUICK = {"n_components": M, "n_nonzero_coefs": K, "max_passes": 3, "random_state": 0, "n_threads": 2}

@@ -12,12 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daskksvd.constants import FETCH_LONGEST_WAIT
 from daskksvd.embedding import connection
 from daskksvd.embedding import fetch as module
 from daskksvd.embedding.connection import is_public
 from daskksvd.embedding.errors import FetchError
-from daskksvd.embedding.fetch import fetch
+from daskksvd.embedding.fetch import FETCH_LONGEST_WAIT, fetch
 from daskksvd.embedding.loading import load
 from daskksvd.embedding.sources.base import Item, Url
 

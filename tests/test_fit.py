@@ -10,9 +10,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from small import D, K, M, N, assert_same_bits, fit, samples, stop_at_once
 
 import daskksvd
-from daskksvd.constants import BATCH_SWEEPS
 from daskksvd.datasets import make_planted, recovered_atoms
 from daskksvd.fitting import statistics as moments
+from daskksvd.fitting.loop import BATCH_SWEEPS
 from daskksvd.rows import source
 
 

@@ -12,13 +12,19 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from daskksvd.coding import Stopping, make_coder
-from daskksvd.constants import DEAD_USES, IDLE, ONLINE_SWEEPS, REDUNDANT, WINDOW
 from daskksvd.fitting import replacement
-from daskksvd.fitting.replacement import find_mixtures, find_redundant, most_replaced, replace
+from daskksvd.fitting.replacement import (
+    IDLE,
+    REDUNDANT,
+    find_mixtures,
+    find_redundant,
+    most_replaced,
+    replace,
+)
 from daskksvd.fitting.state import State
 from daskksvd.fitting.statistics import COUPLED, MOMENTS, SEPARATE, Moments, Wanted, add_all
 from daskksvd.fitting.updates.descent import error_at_fixed_codes, sweep
-from daskksvd.fitting.updates.online import update_after_wave
+from daskksvd.fitting.updates.online import DEAD_USES, ONLINE_SWEEPS, WINDOW, update_after_wave
 from daskksvd.rows import Preprocessing
 
 N, D, M, K = 240, 10, 25, 3

@@ -15,12 +15,12 @@ import zarr
 from distributed import Client, LocalCluster
 
 import daskksvd
-from daskksvd.constants import PROCESS_BYTES
 from daskksvd.execution import ThreadRunner
 from daskksvd.execution.executor import Runner
 from daskksvd.fitting.fit import memory_needed
 from daskksvd.fitting.initial import sample_size
 from daskksvd.fitting.settings import check_settings
+from daskksvd.machine.memory import PROCESS_BYTES
 from daskksvd.planning.model import (
     Cost,
     Network,

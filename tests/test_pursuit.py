@@ -13,8 +13,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import orthogonal_mp_gram
 
 from daskksvd.coding import Stopping, code_block, codes_to_coo, iterate_blocks, make_coder, reconstruct
+from daskksvd.coding.coder import MP_STEPS_PER_COEF, PIVOT_MIN
 from daskksvd.coding.store import code_rows
-from daskksvd.constants import MP_STEPS_PER_COEF, PIVOT_MIN
 from daskksvd.kernels.symmetric import mirror
 from daskksvd.rows import Preprocessing
 

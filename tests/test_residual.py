@@ -7,7 +7,7 @@ import reference
 from numpy.testing import assert_allclose, assert_array_equal
 
 from daskksvd.coding import Stopping, code_block, make_coder
-from daskksvd.constants import ATOM_PAD
+from daskksvd.coding.coder import ATOM_PAD
 from daskksvd.kernels import residual
 from daskksvd.kernels.jit import magnitude
 

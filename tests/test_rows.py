@@ -19,7 +19,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import daskksvd
 from daskksvd.coding import Stopping, code_block, make_coder
-from daskksvd.constants import EIGENVALUE_FLOOR
 from daskksvd.rows import (
     Preprocessing,
     as_rows,
@@ -32,6 +31,7 @@ from daskksvd.rows import (
     split_holdout,
 )
 from daskksvd.rows.graph import take_apart
+from daskksvd.rows.transform import EIGENVALUE_FLOOR
 
 DTYPES = ["float16", "float32", "float64", "int8", "int32", "int64", "uint8", "uint64", "bool"]
 sizes = st.lists(st.integers(1, 60), min_size=1, max_size=20)

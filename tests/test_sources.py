@@ -27,10 +27,11 @@ from small_sources import (
 )
 
 from daskksvd.captions.files.cleaning import clean_captions
-from daskksvd.constants import SOURCE_FAILURES, STATE_EVERY
 from daskksvd.embedding.errors import Rejected
 from daskksvd.embedding.loading import load
 from daskksvd.embedding.sources import Failure, Item, Source, Url, open_source
+from daskksvd.embedding.sources.base import STATE_EVERY
+from daskksvd.embedding.sources.iterable import SOURCE_FAILURES
 
 # --- base ------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..constants import COUNT_ROWS
+from ..coding.nonzeros import COUNT_ROWS
 from ..execution import WORKER_TIMEOUT, make_runner
 from ..machine.files import absolute
 from .files.columns import distinct, find_captions, find_key

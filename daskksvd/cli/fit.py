@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from ..constants import CHECKPOINT_EVERY
+from ..fitting import CHECKPOINT_EVERY
 from .info import pass_table, records
 from .shared import MISSING_CHUNKS, OVERWRITE, SCHEDULER, WORKER_TIMEOUT, aligned, check_out, connected
 

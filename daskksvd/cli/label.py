@@ -7,7 +7,7 @@ import warnings
 
 import click
 
-from ..constants import ATOM_USES, JOINT_LEAST, SIGNIFICANCE
+from ..naming.thresholds import ATOM_USES, JOINT_LEAST, SIGNIFICANCE
 from .shared import OVERWRITE, SCHEDULER, WORKER_TIMEOUT, aligned, check_out, connected
 
 LABEL_EXAMPLES = """\b
@@ -164,7 +164,7 @@ def label_command(
       q value      false discovery rate
     """
     from ..captions.words.tokens import Tokenizer
-    from ..constants import WORD_SHARE_MOST
+    from ..captions.words.vocabulary import WORD_SHARE_MOST
     from ..fitting.result import load
     from ..machine.files import absolute, exists
     from ..naming.graph import concept_graph, write_graph

@@ -4,7 +4,7 @@ import os
 
 import click
 
-from ..constants import REPORT_ATOMS
+from ..view.page import REPORT_ATOMS
 
 EXAMPLES = """\b
 Examples:

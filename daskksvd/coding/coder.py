@@ -4,30 +4,63 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..constants import (
-    ATOM_PAD,
-    BLOCK_BYTES,
-    BLOCK_ROWS,
-    FLOAT_GRAM_ATOMS,
-    GRAM_BYTES,
-    GRAM_ROWS,
-    GRAM_UNIT,
-    MP_STEPS_PER_COEF,
-    PIVOT_MIN,
-    ROUNDED_DOUBT,
-    ROUNDED_WORK,
-    ROUNDING,
-    THREADED_PRODUCT,
-)
 from ..execution.threads import spread_over
 from ..kernels.precise import correct_explained, pursue
 from ..kernels.pursuit import mp, omp
 from ..kernels.rounded import correlate, pack, pair_shape, round_products, round_rows, supported
 from ..kernels.rows import squared_norms, weighted_norms
 from ..kernels.symmetric import mirror
-from ..machine.blas import single_threaded_blas
+from ..machine.blas import THREADED_PRODUCT, single_threaded_blas
 from ..machine.buffers import aligned
 from .space import Space, kept_space
+
+PIVOT_MIN = 1e-4
+"""Where the squared sine between the next atom and the span of those chosen falls
+under this, inner products are too coarse: atoms are made orthogonal themselves."""
+
+ROUNDING = 8
+"""A residual is nothing when no atom correlates with it by more than this many
+units of rounding of the row's norm: what is left is error of the products."""
+
+ROUNDED_DOUBT = 2.0**-6
+"""Atoms whose rounded correlations with a row differ by less than this, as a part
+of the root of the sum of squared products, are compared in full precision. Each of
+the two factors is wrong by 0.0017 (root mean square, measured), the difference of
+two correlations by 0.0033: this is 4.7 times as much."""
+
+ROUNDED_WORK = 3 * 2**13
+"""Products of features and atoms for each nonzero from which on rounded correlations
+choose atoms: a step costs 0.1 us more with them, a thousand products 0.005 us less."""
+
+ATOM_PAD = 64
+"""Dictionaries are padded with zero atoms to a multiple of this, so that the
+kernels' inner loops run on whole vector registers. A zero atom correlates
+with nothing and is never chosen."""
+
+FLOAT_GRAM_ATOMS = 8192
+"""Atoms up to which the Gram matrix is kept in the dtype of the computation,
+268 MB in float32. That of more is rounded to 16 bits, 537 MB for 16,384."""
+
+GRAM_UNIT = 2.0**-14
+"""Unit of rounded inner products of unit atoms, so the error is 3e-5 at most. It
+can only swap atoms that a row correlates with as closely as that."""
+
+GRAM_ROWS = (64, 256)
+"""Least and most rows of a Gram matrix made by one matrix product."""
+
+GRAM_BYTES = 2**22
+"""Size of such a product, and as many are made at a time as threads."""
+
+BLOCK_BYTES = 6 * 2**20
+"""Size aimed at for one block's correlations (rows x atoms): a compromise
+between long matrix products and staying near the second-level cache."""
+
+BLOCK_ROWS = (64, 1024)
+"""Least and most rows coded by one matrix product."""
+
+MP_STEPS_PER_COEF = 4
+"""Matching pursuit may come back to an atom; it gives up looking for
+``n_nonzero_coefs`` distinct ones after this many steps per coefficient."""
 
 _DISTANCE = 32
 """Units of rounding that an atom must lie off the span of others: nearer, its direction is rounding."""

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from ..constants import COUNT_ROWS
+COUNT_ROWS = 2**16
+"""Rows of one task that joins words with codes. Its counts are words x atoms, so smaller tasks
+would spend their time on making and adding those."""
 
 
 class CodeRows:

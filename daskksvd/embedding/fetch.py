@@ -10,9 +10,24 @@ import urllib.parse
 from time import monotonic, sleep, time
 from typing import NamedTuple
 
-from ..constants import FETCH_BYTES, FETCH_LONGEST_WAIT, FETCH_REDIRECTS, FETCH_TOTAL, FETCH_WAIT
 from .connection import Transient, connect
 from .errors import FetchError, one_line, printable
+
+FETCH_BYTES = 64 * 2**20
+"""Longest answer to a request for an image: photographs have up to about 20 MB."""
+
+FETCH_REDIRECTS = 5
+"""Redirects that are followed: from http to https, to a host of files, and to spare."""
+
+FETCH_TOTAL = 6
+"""All of fetching one URL takes at most as many times the time-out. Four attempts
+that time out, and the waits between them, fit in."""
+
+FETCH_WAIT = 1.0
+"""Seconds before the second attempt; the waits double from there."""
+
+FETCH_LONGEST_WAIT = 30.0
+"""Seconds that a server may ask to wait before another attempt."""
 
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 """Answers that another attempt may turn into a better one."""
@@ -44,7 +59,7 @@ def fetch(url, *, allow_private=False, timeout=10.0, max_bytes=FETCH_BYTES, atte
         machine, of local networks and of clouds' metadata services.
     timeout : float
         Seconds to wait for a connection or for more of the answer. All attempts,
-        the waits between them and redirects take `constants.FETCH_TOTAL`
+        the waits between them and redirects take `FETCH_TOTAL`
         times that at most; only looking up a name is up to the system's resolver.
     max_bytes : int
         Length of the answer at most.

@@ -10,8 +10,33 @@ import stat
 
 import numpy as np
 
-from ..constants import DRAFT_SIDE, IMAGE_BYTES, IMAGE_PIXELS, IMAGE_SIDE, JPEG_SCANS, THUMBNAIL_QUALITY
 from .errors import ImageError, one_line
+
+IMAGE_PIXELS = 89_478_485
+"""Most pixels of an image that is decoded: where Pillow begins to warn. Decoded
+and made RGB it takes 8 to 16 bytes a pixel, as JPEG 2000 24: 2.1 GB at most."""
+
+IMAGE_SIDE = 8
+"""Fewer pixels than this on a side show nothing that a caption names; tracking
+pixels and spacers are 1 x 1."""
+
+IMAGE_BYTES = 256 * 2**20
+"""Longest image file that is read; also the longest member of a shard."""
+
+JPEG_SCANS = 16
+"""Scans of a progressive JPEG of the most pixels; smaller ones may have more. Each
+passes over all pixels, even an empty one, and encoders write about 10."""
+
+DRAFT_SIDE = 4
+"""A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side
+stays this many times what the model needs: averaging comes first anyway."""
+
+THUMBNAIL_QUALITY = 85
+"""JPEG quality of thumbnails: they are looked at, not computed with."""
+
+THUMBNAIL_BYTES = 8192
+"""Most bytes of one stored thumbnail. A JPEG of 128 x 128 takes 3-6 kB; one that
+is larger is compressed further."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 """Raster formats with a signature, read by decoders of Pillow. Not those that run

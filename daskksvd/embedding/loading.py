@@ -1,9 +1,8 @@
 """The image of an item, wherever it is, decoded."""
 
-from ..constants import IMAGE_PIXELS, IMAGE_SIDE
 from .errors import Rejected
 from .fetch import fetch
-from .images import decode
+from .images import IMAGE_PIXELS, IMAGE_SIDE, decode
 from .sources.base import Failure, Url
 
 

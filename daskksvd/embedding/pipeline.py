@@ -13,15 +13,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..constants import CLUSTER_AHEAD, EMBED_AHEAD, FETCH_AHEAD, FETCH_THREADS, THUMBNAIL_BYTES
 from ..execution.threads import usable_cores
 from .errors import Rejected, one_line
 from .fetch import fetch
-from .images import thumbnail
+from .images import THUMBNAIL_BYTES, thumbnail
 from .loading import load
 from .models import cached_encoder
 from .sources import Failure, Url
 from .writer import Outcome
+
+EMBED_AHEAD = 3
+"""Batches that are decoded ahead of the model."""
+
+FETCH_THREADS = 32
+"""Images fetched from URLs side by side: they wait for servers, not for cores."""
+
+FETCH_AHEAD = 1024
+"""Images fetched ahead, compressed as they come: one slow server holds up none of them."""
+
+CLUSTER_AHEAD = 2
+"""Batches sent ahead to each thread of a cluster."""
 
 
 class Options(NamedTuple):

@@ -6,15 +6,21 @@ import shutil
 
 import numpy as np
 
-from ..constants import EMBED_CHUNK_BYTES, EMBED_LEAST_ROWS, IMAGE_PIXELS
 from ..execution import NOTHING, WORKER_TIMEOUT, WorkersLost, make_runner
 from ..fitting.settings import flag, integer, number
 from ..machine.files import absolute, telling_disk_full
+from .images import IMAGE_PIXELS
 from .models import cached_encoder, check_spec, forget_encoder
 from .pipeline import Options, batches_of, run_here, run_on_cluster
 from .sources import open_source
 from .store import open_embeddings, read_rejects
 from .writer import Writer
+
+EMBED_CHUNK_BYTES = 16 * 2**20
+"""Size aimed at for one chunk of embeddings; the store grows by whole chunks."""
+
+EMBED_LEAST_ROWS = 1024
+"""Rows of a chunk at least, as a store of few images may grow."""
 
 
 def embed(

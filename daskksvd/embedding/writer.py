@@ -20,11 +20,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..constants import THUMBNAIL_BYTES, THUMBNAIL_ROWS
 from ..machine.files import replaced
 from ..stores import compressors, seal, unseal
 from .claim import BATCH_NAME, check_free, empty, lock
 from .identity import difference, with_known
+from .images import THUMBNAIL_BYTES
 from .store import (
     ATTRIBUTES,
     CAPTIONS,
@@ -37,6 +37,9 @@ from .store import (
     count,
     read_progress,
 )
+
+THUMBNAIL_ROWS = 64
+"""Thumbnails in one chunk: a few are read at a time."""
 
 
 class Outcome(NamedTuple):

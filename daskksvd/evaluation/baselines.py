@@ -5,8 +5,10 @@ import scipy.sparse as sp
 
 from ..coding import codes_to_coo, make_coder
 from ..coding.store import code_rows
-from ..constants import BASELINE_ROWS
 from .features import Dense
+
+BASELINE_ROWS = 50_000
+"""Rows that the atoms of baselines are learned from at most, in memory."""
 
 METHODS = ("random directions", "samples", "PCA", "FastICA", "k-means", "k-means, one-hot")
 

@@ -3,8 +3,14 @@
 import numpy as np
 import scipy.sparse as sp
 
-from ..constants import READ_ROWS, SUM_ROWS
 from ..rows.blocks import plain
+
+READ_ROWS = 4096
+"""Samples whose words are scored at once: 50 MB with 1,500 words."""
+
+SUM_ROWS = 2**18
+"""Samples of sparse features whose products are added up at once: the product of fewer is as
+large, words x atoms, and would be added more often."""
 
 
 class Sparse:

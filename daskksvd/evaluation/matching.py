@@ -4,7 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..constants import MATCH_CANDIDATES, MATCHED_ATOMS
+MATCHED_ATOMS = 4096
+"""Atoms up to which two dictionaries are matched on all pairs, 268 MB of costs. With more
+each atom may only go to its `MATCH_CANDIDATES` nearest."""
+
+MATCH_CANDIDATES = 32
+"""Nearest atoms considered; true partners are among the first."""
 
 
 class Match(NamedTuple):

@@ -3,12 +3,15 @@
 import numpy as np
 import scipy.sparse as sp
 
-from ..constants import REFITTED_ATOMS
 from ..naming.choosing import count
 from ..naming.inputs import indicator, inner_split, one_side, orient
 from .features import Sparse
 from .ranking import rank_scores, top_words
 from .readout import Linear, added, choose_adding, evidence, fit_pairs, fit_ridge, prior_log_odds
+
+REFITTED_ATOMS = 512
+"""Atoms a word up to which the weights of given pairs are fitted together: each word solves a
+system of that size, and a mapping with more is no list of names."""
 
 FREQUENT = "most frequent words"
 SHUFFLED = "shuffled labels"

@@ -5,8 +5,26 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from ..constants import CENTRINGS, DAMPINGS, EVIDENCE_SMOOTHING, EVIDENCE_Z2, RIDGES
 from .ranking import rank_scores, top_words
+
+RIDGES = tuple(10.0 ** (power / 4) for power in range(-16, 9))
+"""Penalties tried, in units of the mean squared norm of a feature: steps of 1.8 are finer
+than what an inner split can tell apart."""
+
+DAMPINGS = tuple(step / 20 for step in range(31))
+"""Factors tried for added evidence. Zero is among them: evidence of no use is not used."""
+
+CENTRINGS = (0.0, 0.5, 1.0)
+"""Shares of the mean evidence tried to be taken off. On Flickr8k names gain .003-.009 in precision
+at 5 with all of it; naive Bayes, which has evidence against words too, loses .007-.012."""
+
+EVIDENCE_SMOOTHING = 5
+"""Uses of an atom, at its overall rate, added to those with and to those without a word.
+1, 5 and 20 ranked words equally well (Flickr8k, precision at 5 within .004)."""
+
+EVIDENCE_Z2 = 4
+"""Squared standard score at which evidence counts half: two standard errors. From 0 to 4
+naive Bayes gained .004-.011 in precision at 5 on Flickr8k, at 8 nothing more."""
 
 
 class Linear(NamedTuple):

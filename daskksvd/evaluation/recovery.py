@@ -3,10 +3,11 @@
 import numpy as np
 import scipy.sparse as sp
 
-from ..constants import ATOM_USES, RESAMPLES, SCORED_USES
 from ..naming.association import phi
 from ..naming.choosing import auroc, column_sums, count, mid_ranks
 from ..naming.inputs import codes_matrix, indicator, one_side, orient, split_samples
+from ..naming.thresholds import ATOM_USES
+from .scores import RESAMPLES, SCORED_USES
 
 MEANINGS = {
     "f1": "F1 of the side of an atom that tells the concept best, on held-out samples",

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from ..constants import PERMUTATIONS, RESAMPLES, SCORED_USES, SIGNIFICANCE
 from ..naming.association import benjamini_hochberg
 from ..naming.choosing import (
     MEASURES,
@@ -15,7 +14,18 @@ from ..naming.choosing import (
     wilson,
 )
 from ..naming.inputs import codes_matrix, frequent, gather, indicator, one_side, orient, split_samples
+from ..naming.thresholds import SIGNIFICANCE
 from .summary import summarise
+
+SCORED_USES = 10
+"""Held-out samples that must use an atom for its name to be scored: with fewer no
+association but the strongest can be significant."""
+
+PERMUTATIONS = 100
+"""Times that captions are shuffled across samples to see what chance scores."""
+
+RESAMPLES = 200
+"""Bootstrap resamples behind an interval, and behind the stability of a name."""
 
 TOP = 3
 """Words an atom that are told; the first is scored."""

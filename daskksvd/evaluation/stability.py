@@ -2,8 +2,11 @@
 
 import numpy as np
 
-from ..constants import SAME_ATOM
 from .matching import match_atoms
+
+SAME_ATOM = 0.8
+"""Atoms of two fits with a larger ``|cos|`` count as the same. Of such pairs on Flickr8k 53 %
+had the same name, of all 26 %."""
 
 
 def compare_fits(first, second, *, first_names=None, second_names=None):

@@ -5,7 +5,6 @@ import numbers
 import numpy as np
 import scipy.sparse as sp
 
-from ..constants import BOOTSTRAP_GROUPS, RESAMPLES
 from ..naming.inputs import document_counts, frequent, gather, split_samples
 from .features import Dense
 from .mapping import as_mapping, choose_mapping
@@ -21,7 +20,11 @@ from .predictors import (
     score_union,
 )
 from .ranking import MEASURES, group_sums
+from .scores import RESAMPLES
 from .summary import summarise_words
+
+BOOTSTRAP_GROUPS = 10_000
+"""Samples are resampled in at most so many groups: more cost time and change no interval."""
 
 
 def faithfulness(

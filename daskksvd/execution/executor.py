@@ -7,9 +7,15 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..constants import ATTEMPTS, TREE_FAN_IN
 from ..machine.blas import single_threaded_blas
 from ..machine.buffers import lender
+
+TREE_FAN_IN = 8
+"""Partial results added by one task of the reduction tree."""
+
+ATTEMPTS = 4
+"""Times a round is tried when workers die under it. Data sent to workers
+cannot be recomputed by the scheduler, so the driver sends it again."""
 
 _MOST_LOST = 20
 """Times that a round is begun again, but for those in which workers died of it."""

@@ -6,14 +6,16 @@ import numpy as np
 
 from ..coding import Stopping
 from ..coding.coder import block_rows
-from ..constants import CHECKPOINT_EVERY, IN_MEMORY_BYTES, KSVD_GRAM_BYTES, LARGEST_VALUES, ZERO_VARIANCE
+from ..coding.cost import coder_bytes, task_bytes
 from ..execution import WORKER_TIMEOUT, WorkersLost, make_runner
 from ..machine.blas import blas_for
-from ..machine.memory import check_memory, coder_bytes, task_bytes
+from ..machine.memory import check_memory
 from ..rows import as_rows, preprocess, run_survey
 from ..rows.inputs.underlying import clients
+from ..rows.transform import ZERO_VARIANCE
 from ..stores.checkpoint import Checkpointer, load_checkpoint
 from ..tracking import HistoryRecorder, ProgressBar, StopFit
+from . import CHECKPOINT_EVERY
 from .initial import check_init, initial_dictionary, sample_size
 from .loop import Engine
 from .result import Result
@@ -22,6 +24,14 @@ from .schedule import FULL, WAVE, plan_schedule, reading_jobs, statistics
 from .settings import callables, check_settings, check_shape, integer
 from .state import State
 from .statistics import COUPLED
+from .updates.ksvd import KSVD_GRAM_BYTES
+
+IN_MEMORY_BYTES = 256 * 2**20
+"""Arrays up to this size are read once and kept."""
+
+LARGEST_VALUES = {"float32": (1e-15, 1e15), "float64": (1e-150, 1e150)}
+"""Between which the largest absolute value must lie, for squares and their
+sums to be safe in each precision."""
 
 
 class FitInterrupted(KeyboardInterrupt):

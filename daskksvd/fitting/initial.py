@@ -4,7 +4,10 @@ import warnings
 
 import numpy as np
 
-from ..constants import INIT_CANDIDATES
+INIT_CANDIDATES = 4
+"""Rows sampled per atom for the initial dictionary, to have distinct, nonzero
+ones left to choose from."""
+
 
 _NORMS = 1024
 """Rows in double precision at a time: all of them would take new memory, which is slow to get."""

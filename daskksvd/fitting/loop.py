@@ -7,7 +7,6 @@ from dataclasses import replace as succeed
 import numpy as np
 
 from ..coding import make_coder
-from ..constants import BATCH_SWEEPS, QUARTER_ROWS, REPLACE_AFTER, RTOL_PASSES, WAVE_TOL, WORST_ROWS
 from ..execution import Once, given
 from ..machine.blas import blas_for, single_threaded_blas
 from ..tracking import (
@@ -20,13 +19,31 @@ from ..tracking import (
     StopFit,
     WaveFinished,
 )
-from .replacement import find_redundant, most_replaced, replace
+from .replacement import WORST_ROWS, find_redundant, most_replaced, replace
 from .resuming import has_settled
 from .schedule import DONE, FULL, KSVD, WAVE, statistics
 from .statistics import MOMENTS, Wanted, add_all
 from .updates.descent import error_at_fixed_codes, power_of, sweep
 from .updates.ksvd import count_blocks, ksvd_pass
 from .updates.online import may_find, update_after_wave
+
+BATCH_SWEEPS = 3
+"""The same after a full pass, where a sweep is cheap beside the coding."""
+
+WAVE_TOL = 0.005
+"""Waves that gain less than this share of the error a pass give way to full
+passes: what is left to gain then needs all rows at once."""
+
+QUARTER_ROWS = 50_000
+"""Rows in a quarter of a pass from which its error, on rows of its own, tells
+whether waves still gain: chance moves it by about 0.1 %."""
+
+RTOL_PASSES = 5
+"""With ``rtol`` alone, the first passes in waves come down to it by equal factors."""
+
+REPLACE_AFTER = 16
+"""Updates before the first replacement of atoms.
+Sooner, many atoms look alike that still go different ways."""
 
 
 class Engine:

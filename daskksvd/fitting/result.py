@@ -13,7 +13,6 @@ from ..coding.coder import Stopping
 from ..coding.inputs import plain_codes
 from ..coding.store import code_rows
 from ..coding.writing import write_codes
-from ..constants import UNIT_TOLERANCE
 from ..execution import WORKER_TIMEOUT
 from ..machine.blas import single_threaded_blas
 from ..machine.files import absolute, exists, written_whole
@@ -22,6 +21,9 @@ from ..rows.blocks import plain
 from ..rows.features import check_features
 from ..rows.names import check_names
 from ..stores import DamagedStore, open_store, seal, write_dataset
+
+UNIT_TOLERANCE = 1e-3
+"""A stored atom whose norm is further than this from one is not an atom."""
 
 FORMAT = "daskksvd.fitting.result"
 VERSION = 1

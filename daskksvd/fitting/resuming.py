@@ -7,12 +7,15 @@ from dataclasses import replace as succeed
 
 import numpy as np
 
-from ..constants import PROMISED_SHARE
 from ..rows import Preprocessing, cut_pieces
 from ..rows.checksums import run_checksums
 from ..tracking import HistoryRecorder
 from .schedule import DONE, reading_jobs
 from .state import State
+
+PROMISED_SHARE = 0.25
+"""Full passes end, too, when the last update lowers the error at fixed codes by
+less than this share of ``tol``. Coding anew gains more than that, up to a few times."""
 
 EXTENDS = ("max_passes", "tol")
 """Settings that only say how far a fit goes: they may change between a checkpoint and a call."""

@@ -8,27 +8,71 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..constants import (
-    BATCH_PASSES,
-    COUPLED_ATOMS,
-    FULL_PASSES,
-    FULL_SHARE,
-    FULL_TASK,
-    FULL_TASKS,
-    LEAST_TASK_SECONDS,
-    MOST_TASKS,
-    READ_AGAIN,
-    TASK_FLOPS,
-    TASK_ROWS,
-    TASK_SECONDS,
-    USES_PER_WAVE,
-    WAVE_PASSES,
-    WAVE_TASKS,
-    WAVES,
-    WAVES_WANTED,
-)
 from ..rows import count_jobs, cut_jobs, cut_pieces, cut_waves, split_holdout
 from .statistics import COUPLED, SEPARATE
+
+TASK_SECONDS = 0.1
+"""Work aimed at per task, as estimated by `TASK_FLOPS`: well above the 2-4 ms
+that a distributed task costs, small enough to keep many threads busy."""
+
+LEAST_TASK_SECONDS = 1e-3
+"""Least work of a task where rows are shared out among some. Four tasks of .3 ms
+took two threads 1.6 ms: threads wait for each other, and to be woken."""
+
+FULL_TASK = 4
+"""Times as much in a task of a full pass, where no update waits for it: making
+and adding the m x m statistics costs 15 ms a task at 1,536 atoms."""
+
+FULL_TASKS = 16
+"""Tasks that a full pass should have at least."""
+
+TASK_FLOPS = 1e11
+"""Single-precision operations a second assumed of one core. It only sizes
+tasks; it must be a constant or results would differ between machines."""
+
+TASK_ROWS = (256, 8192)
+"""Least and most rows in one task, whatever the estimate says."""
+
+READ_AGAIN = 4
+"""A chunk is shared by at most about this many tasks of a full pass, each of
+which may read it again."""
+
+MOST_TASKS = 512
+"""Tasks of one round at most. The scheduler sends out a few hundred a second, so
+huge arrays get larger tasks, not more."""
+
+WAVE_TASKS = 4
+"""Tasks of a wave, and of a full pass, are a multiple of this while each has rows enough, so
+that threads end together."""
+
+WAVES_WANTED = 32
+"""Waves a pass that are worth smaller tasks or more reading."""
+
+COUPLED_ATOMS = {"wave": 512, "full": 8192}
+"""Most atoms for which waves, and full passes, gather the whole of ``X'X`` to
+update atoms one after the other. With more, waves would wait for the driver
+(63 ms at 1,536 x 768; 5 ms without), and on held-out rows gain nothing:
+Flickr8k features, 1,536 atoms, .498 and .497 with, .498 and .497 without."""
+
+USES_PER_WAVE = 5
+"""An atom should be used about this often in one wave. Under 5 the statistics
+of a wave are noise."""
+
+WAVES = (4, 64)
+"""Least and most dictionary updates a pass."""
+
+WAVE_PASSES = 12
+"""Most passes in waves when the user sets no number. They end sooner when a
+pass improves on the one before by less than `WAVE_TOL`."""
+
+FULL_PASSES = 10
+"""Most full passes to end with; ``tol`` ends them sooner."""
+
+FULL_SHARE = 0.25
+"""Share of ``max_passes``, where the user sets it, kept for full passes."""
+
+BATCH_PASSES = 10
+"""Most passes of the other updates: the number that papers report."""
 
 WAVE, FULL, KSVD = "wave", "full", "ksvd"
 DONE = "done"

@@ -7,19 +7,26 @@ from typing import NamedTuple
 import numpy as np
 
 from ..coding import Stopping, make_coder
-from ..constants import STREAM_BATCHES, STREAM_USES, WINDOW, WORST_ROWS
 from ..execution import Once, given
 from ..rows import Preprocessing, cut_jobs
 from ..tracking import HistoryRecorder
 from .loop import round_event
-from .replacement import most_replaced
+from .replacement import WORST_ROWS, most_replaced
 from .result import Result
 from .schedule import WAVE, plan_schedule, statistics
 from .settings import Settings
 from .state import State
 from .statistics import COUPLED, MOMENTS, Wanted
 from .updates.descent import power_of
-from .updates.online import update_after_wave
+from .updates.online import WINDOW, update_after_wave
+
+STREAM_USES = 128
+"""A stream has no passes of which to forget a share. Its statistics reach back
+over about this many uses of an average atom: 512 left surplus atoms for too
+long, and 32 lost accuracy."""
+
+STREAM_BATCHES = 4
+"""The same for large batches: statistics reach back over as many at least."""
 
 
 class Stream(NamedTuple):

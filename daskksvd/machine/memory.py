@@ -2,40 +2,14 @@
 
 import psutil
 
-from ..constants import BLOCK_BYTES, BLOCK_ROWS, FLOAT_GRAM_ATOMS, MEMORY_SHARE, PROCESS_BYTES
 from .limits import memory_left
 
+MEMORY_SHARE = 0.8
+"""Share of a worker's memory limit that one fit may plan to use; the rest is
+for the interpreter, the libraries and fragmentation."""
 
-def task_bytes(m, width, itemsize, chunk_bytes, block_row_bytes, statistics):
-    """Most memory that one task takes, in bytes.
-
-    A chunk as stored and as read, a block of prepared rows and its
-    correlations, the directions of two rows' supports, and the statistics: one
-    partial result of its own and, in double precision, one sum and the part
-    being added to it.
-
-    Parameters
-    ----------
-    m, width, itemsize : int
-        Atoms, most nonzeros a row, and bytes of a number of the computation.
-    chunk_bytes, block_row_bytes : int
-        Of the largest chunk, and of one block of prepared rows.
-    statistics : int
-        Numbers in one partial result.
-    """
-    block = max(BLOCK_BYTES, BLOCK_ROWS[0] * m * itemsize) + 2 * width * m * itemsize
-    return 2 * chunk_bytes + block + 2 * block_row_bytes + statistics * (2 * itemsize + 8)
-
-
-def coder_bytes(m, d, itemsize):
-    """Memory that a process needs for a dictionary, its Gram matrix and its rounded atoms.
-
-    Products that the matrix is filled from take less in every thread than its task later.
-    """
-    atoms = m * d * (itemsize + 2)
-    if m <= FLOAT_GRAM_ATOMS:
-        return m * m * (itemsize + 2) + atoms
-    return 2 * m * m + atoms
+PROCESS_BYTES = 300 * 2**20
+"""What a Python process with NumPy, Numba and Dask loaded takes by itself."""
 
 
 def check_memory(runner, per_task, per_process, advice):

@@ -6,8 +6,16 @@ Functions take (V, m), (V,) and (m,) arrays of these, and give (V, m) float64.
 
 import numpy as np
 
-from ..constants import SHRINKAGE, SMALL_EXPECTED
 from ..kernels.tails import hypergeometric_tails
+
+SMALL_EXPECTED = 1000
+"""Tables with a cell that chance would fill with fewer samples than this get exact p-values. The
+usual 5 is for tails of a few percent: at 25 expected, five deviations out, chi-square is 60
+times too small, at 1000 twice. On Flickr8k chi-square found 22 false pairs a permutation."""
+
+SHRINKAGE = 10
+"""Joint samples expected by chance that are added to both counts of a shrunk lift: a word and an
+atom must meet a few times more often than that for their lift to count."""
 
 RANKINGS = ("g", "phi", "weighted_correlation", "lift", "shrunk_lift", "pmi", "f1")
 """Measures that words can be ranked by."""

@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..constants import ATOM_USES, JOINT_LEAST, WORD_SAMPLES
+from ..captions.words.vocabulary import WORD_SAMPLES
 from ..kernels.pairs import add_pairs
 from ..kernels.tails import hypergeometric_tails
 from . import association
 from .inputs import indicator
+from .thresholds import ATOM_USES, JOINT_LEAST
 
 MEASURES = {
     "g": association.log_likelihood_ratio,

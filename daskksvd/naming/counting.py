@@ -9,8 +9,12 @@ from dask.base import tokenize
 
 from ..captions.by_sample import find_words
 from ..captions.partitions import compute
-from ..constants import JOIN_ROWS, TREE_FAN_IN
 from ..execution import WORKER_TIMEOUT
+from ..execution.executor import TREE_FAN_IN
+
+JOIN_ROWS = 2**18
+"""Joined rows, of a word and an atom of one sample, that exist at any time in a task: few enough
+for the cache, and for memory to be used again, not returned and taken anew."""
 
 CAPTIONED, BLANK, LINES = range(3)
 """Marks that follow the words of the vocabulary: the sample has a caption (once a sample, and how

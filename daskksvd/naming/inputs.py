@@ -10,9 +10,14 @@ import scipy.sparse as sp
 
 from ..captions.by_sample import occurrence, open_captions
 from ..captions.words.tokens import as_tokenizer
-from ..captions.words.vocabulary import base_form, build_vocabulary
+from ..captions.words.vocabulary import WORD_SAMPLES, WORD_SHARE_MOST, base_form, build_vocabulary
 from ..coding.nonzeros import as_csr
-from ..constants import CHECK_ROWS, CHECK_SHARE, WORD_SAMPLES, WORD_SHARE_MOST
+
+CHECK_SHARE = 1 / 3
+"""Share of the training samples on which penalties and dampings are compared."""
+
+CHECK_ROWS = 5_000
+"""Samples for that at most; the rest goes to learning."""
 
 
 class Samples(NamedTuple):

@@ -12,24 +12,26 @@ import numpy as np
 from ..captions.by_sample import open_captions
 from ..captions.partitions import compute
 from ..captions.words.tokens import Tokenizer, as_tokenizer
-from ..captions.words.vocabulary import check_bounds, choose_words, document_frequencies, given_words
-from ..coding.nonzeros import open_code_rows
-from ..constants import (
-    ATOM_USES,
-    JOINT_LEAST,
-    LABEL_TABLES,
-    MEMORY_SHARE,
-    SIGNIFICANCE,
-    TREE_FAN_IN,
+from ..captions.words.vocabulary import (
     WORD_SHARE_MOST,
+    check_bounds,
+    choose_words,
+    document_frequencies,
+    given_words,
 )
+from ..coding.nonzeros import open_code_rows
 from ..execution import WORKER_TIMEOUT, make_runner
+from ..execution.executor import TREE_FAN_IN
 from ..machine.files import absolute
-from ..machine.memory import available_bytes, check_memory
+from ..machine.memory import MEMORY_SHARE, available_bytes, check_memory
 from . import association
 from .counting import count, table_bytes, tree
 from .measures import name_atoms
 from .resuming import Progress, identity_of, tokenizer_identity
+from .thresholds import ATOM_USES, JOINT_LEAST, SIGNIFICANCE
+
+LABEL_TABLES = 24
+"""Tables of words x atoms in double precision that exist while atoms are named."""
 
 
 def label(

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..captions.words.vocabulary import least_samples
-from ..constants import SMALL_EXPECTED
 from . import association
+from .association import SMALL_EXPECTED
 
 FORMAT = "daskksvd.labels"
 VERSION = 1

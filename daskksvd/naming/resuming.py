@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 
 from ..captions.partitions import compute_all
-from ..constants import TREE_FAN_IN
+from ..execution.executor import TREE_FAN_IN
 from ..machine.files import absolute, replaced
 from ..stores.checkpoint import load_checkpoint
 

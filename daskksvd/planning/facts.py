@@ -6,14 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..constants import PROCESS_BYTES, RTOL_PASSES, TREE_FAN_IN, WORST_ROWS
+from ..execution.executor import TREE_FAN_IN
 from ..execution.threads import usable_cores
 from ..fitting.fit import make_stopping, memory_needed
 from ..fitting.initial import sample_size
-from ..fitting.replacement import most_replaced
+from ..fitting.loop import RTOL_PASSES
+from ..fitting.replacement import WORST_ROWS, most_replaced
 from ..fitting.schedule import KSVD, WAVE, reading_jobs, rows_per_task, statistics
 from ..fitting.statistics import Wanted
 from ..fitting.updates.ksvd import count_blocks
+from ..machine.memory import PROCESS_BYTES
 from ..rows import Job, Rows, cut_pieces
 from ..rows.graph import take_apart
 from ..rows.source import MEMORY_CHUNK_BYTES

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ..coding import make_coder
-from ..constants import BATCH_SWEEPS, TREE_FAN_IN
 from ..execution import Once, ThreadRunner, given
-from ..execution.executor import run_job
+from ..execution.executor import TREE_FAN_IN, run_job
 from ..execution.threads import usable_cores
 from ..fitting.fit import check_data
 from ..fitting.initial import initial_dictionary
+from ..fitting.loop import BATCH_SWEEPS
 from ..fitting.replacement import find_redundant
 from ..fitting.schedule import FULL, WAVE
 from ..fitting.settings import Settings

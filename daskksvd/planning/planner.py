@@ -4,8 +4,8 @@ import math
 
 from dask.utils import format_bytes
 
-from ..constants import IN_MEMORY_BYTES
 from ..execution import make_runner
+from ..fitting.fit import IN_MEMORY_BYTES
 from ..fitting.replacement import checks_per_pass
 from ..fitting.schedule import FULL, KSVD, WAVE, plan_schedule
 from ..fitting.settings import check_settings, check_shape, flag, integer, number

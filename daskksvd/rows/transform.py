@@ -4,9 +4,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..constants import EIGENVALUE_FLOOR, ZERO_VARIANCE
 from ..kernels.jit import read_only
 from ..kernels.rows import widen
+
+ZERO_VARIANCE = 1e-15
+"""Features whose variance is under this share of the mean square are constant:
+rounding noise must not be scaled up. Means and variances are in float64."""
+
+EIGENVALUE_FLOOR = 1e-7
+"""Principal components with less than this share of the largest eigenvalue
+are divided as if they had it: below lies single-precision noise."""
 
 
 class Preprocessing(NamedTuple):

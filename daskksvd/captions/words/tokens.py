@@ -4,10 +4,15 @@ import re
 
 import numpy as np
 
-from ...constants import TEXT_BATCH, WORD_CACHE
 from . import english, languages
 from .plain import START, UNTRACED, Trace, plain_text
 from .segmenting import PACKAGES, check_segment, make_pieces
+
+WORD_CACHE = 2**20
+"""Forms of words of which the base form is kept; captions use few, file names many."""
+
+TEXT_BATCH = 2**22
+"""Characters of captions that are parted into words at once; a list of words takes 20 times that."""
 
 try:
     import regex

@@ -7,10 +7,19 @@ from itertools import pairwise
 
 import numpy as np
 
-from ...constants import PHRASE_NPMI, WORD_SAMPLES, WORD_SHARE_MOST
 from ..by_sample import each_once, open_captions
 from .segmenting import UNSPACED
 from .tokens import as_tokenizer
+
+WORD_SAMPLES = (20, 0.01)
+"""A word must occur in at least so many samples, and in this share of them. On Flickr8k
+names of words with 20-40 samples replicated in 16 % of cases, of 160 and more in 80 %."""
+
+WORD_SHARE_MOST = 0.9
+"""Words in more than this share of the samples hardly tell them apart."""
+
+PHRASE_NPMI = 0.5
+"""Words next to each other are a phrase from this normalised mutual information on."""
 
 SINGULAR_SHARE = 0.01
 """A word in -s that no dictionary knows is a plural if the form without it is in more than this share of

@@ -6,8 +6,15 @@ import math
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-from ...constants import SCENE_OVERSAMPLING, SCENE_OVERSAMPLING_SIZE
 from .shapes import DETAIL, PARTS
+
+SCENE_OVERSAMPLING = 3
+"""Scenes are drawn this many times larger and averaged, so that edges are smooth.
+Twice leaves steps on leaning lines; four times takes 1.5 times as long."""
+
+SCENE_OVERSAMPLING_SIZE = 128
+"""Pixels up to which that holds. In larger images steps show less and pixels
+cost more: they are drawn twice as large."""
 
 _COLOURS = {
     "red": (214, 40, 40),

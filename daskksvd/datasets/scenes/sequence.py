@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...constants import SCENE_SMALLEST
 from .captions import caption
 from .concepts import CONCEPTS, FORMS, GROUPS, WORDS
 from .law import describe
+
+SCENE_SMALLEST = 16
+"""Pixels a side below which nothing in a scene can be recognised."""
 
 _TAG = 0x7363656E
 """Mixed into every seed, so that no scene follows the random numbers of another

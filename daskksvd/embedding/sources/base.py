@@ -8,6 +8,9 @@ from typing import NamedTuple
 from ..errors import one_line
 from .columns import is_url
 
+STATE_EVERY = 256
+"""Elements of a source between two places from which it can go on at once."""
+
 REPEATS_SEEN = 100_000
 """Images whose names are remembered, to tell of those that come again."""
 

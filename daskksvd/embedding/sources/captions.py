@@ -8,7 +8,9 @@ from ...captions.files.cleaning import clean_captions
 from ...captions.files.columns import find_captions
 from ...captions.files.tables import ENDINGS
 from ...captions.files.text import PACKED, Decoder, decode_text, lines_of
-from ...constants import CAPTION_BYTES
+
+CAPTION_BYTES = 2**20
+"""Longest text or JSON member of a shard that is read as captions."""
 
 STEMS = ("captions", "metadata")
 """With `ENDINGS` the names by which a captions file is found in a folder, the first first."""

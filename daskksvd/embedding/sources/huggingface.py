@@ -7,12 +7,16 @@ import pathlib
 from concurrent.futures import ThreadPoolExecutor
 
 from ...captions.files.cleaning import captions_of
-from ...constants import HUB_THREADS, IMAGE_BYTES, STATE_EVERY
 from ..errors import one_line, printable
-from .base import Failure, Item, Source, Url, as_image
+from ..images import IMAGE_BYTES
+from .base import STATE_EVERY, Failure, Item, Source, Url, as_image
 from .columns import choose, is_url
 from .local import local_file
 from .network import is_network, refusal
+
+HUB_THREADS = 16
+"""Image files of a data set of the Hub read at once: each is a request of its own,
+and most of it is waiting."""
 
 _ARCHIVES = ("zip://", "gzip://", "bz2://", "xz://", "lzma://", "zstd://", "lz4://")
 """File systems that read from another one and nowhere else."""

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 
 from ...captions.files.cleaning import captions_of
 from ...captions.files.columns import URL_NAMES, find, find_captions, listing
-from ...constants import SOURCE_FAILURES
 from ..errors import one_line
 from .base import Failure, Item, Source, Url, as_image
 from .columns import IMAGE_NAMES
+
+SOURCE_FAILURES = 100
+"""After as many elements in a row that cannot be read, an iterator is given up."""
 
 
 class IterableSource(Source):

@@ -9,10 +9,10 @@ import tarfile
 from typing import NamedTuple
 
 from ...captions.files.text import Decoder
-from ...constants import CAPTION_BYTES, IMAGE_BYTES, STATE_EVERY
 from ..errors import one_line, printable
-from ..images import looks_like_image
-from .base import Failure, Item, Source, valid_text
+from ..images import IMAGE_BYTES, looks_like_image
+from .base import STATE_EVERY, Failure, Item, Source, valid_text
+from .captions import CAPTION_BYTES
 from .listing import fingerprint
 from .samples import MOST, Group, parse
 

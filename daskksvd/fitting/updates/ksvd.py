@@ -16,12 +16,19 @@ import scipy.linalg
 import scipy.sparse.linalg
 
 from ...coding import Codes, code_blocks, join_codes, make_coder
-from ...constants import KSVD_BLOCKS, KSVD_GRAM_BYTES
 from ...execution.executor import run_job, same
 from ...kernels.moments import subtract_reconstruction
 from ...kernels.update import replace_coefficients
 from ...machine.blas import single_threaded_blas
 from ..statistics import Totals, add_all
+
+KSVD_BLOCKS = 8
+"""Least number of blocks of atoms an iteration works through, one after the
+other, with the codes brought up to date between them."""
+
+KSVD_GRAM_BYTES = 96 * 2**20
+"""Most bytes of per-atom Gram matrices held by one task; more atoms or
+features mean more blocks, not more memory."""
 
 _DENSE_EIGEN = 200
 """Matrices up to this size are solved outright."""

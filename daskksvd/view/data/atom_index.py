@@ -11,10 +11,16 @@ import weakref
 
 import numpy as np
 
-from ...constants import INDEX_CHUNK, INDEX_FINGERPRINT_CHUNKS
 from ...machine.files import absolute, exists, written_whole
 from ...stores import DamagedStore, StoredArray, compressors, open_store, seal
 from .index_parts import build_arrays, read_parts
+
+INDEX_CHUNK = 2**15
+"""Uses in one stored chunk of that index: 256 kB, read in a few milliseconds."""
+
+INDEX_FINGERPRINT_CHUNKS = 8
+"""Chunks of codes that are hashed to tell whether an index is theirs. Codes of another
+dictionary differ in every chunk."""
 
 FORMAT = "daskksvd.atom_index"
 VERSION = 1

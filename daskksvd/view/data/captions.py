@@ -6,7 +6,8 @@ from collections import OrderedDict
 
 import numpy as np
 
-from ...constants import CAPTION_PARTS
+CAPTION_PARTS = 32
+"""Parts of a table of captions kept in memory: a look at an atom touches about 20."""
 
 
 class CaptionsByRow:

@@ -2,8 +2,10 @@
 
 import os
 
-from ...constants import VIEW_IMAGE_SIDE
 from .once import once
+
+VIEW_IMAGE_SIDE = 256
+"""Pixels of the longer side of an image that is shown, at most."""
 
 
 def open_images(images, embeddings, sample_ids, *, fetch=False):

@@ -5,7 +5,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...constants import COMPANION_ROWS, COMPANIONS, INDEX_PART, VALUE_BINS
+INDEX_PART = 2**21
+"""Nonzeros sorted at a time for the index by atom: about 150 MB with the work space."""
+
+COMPANIONS = 20
+"""Atoms used together with an atom that its index keeps."""
+
+COMPANION_ROWS = 200_000
+"""Rows that joint uses are counted on, at most: a correlation of use is then known to .002."""
+
+VALUE_BINS = 512
+"""Bins of the histogram of all coefficients; pictures join some of them."""
 
 
 class Part(NamedTuple):

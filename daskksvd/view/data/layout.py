@@ -2,7 +2,18 @@
 
 import numpy as np
 
-from ...constants import CHARACTER_WIDTH, LABEL_ZOOMS, LAYOUT_PULL, LAYOUT_START, LAYOUT_STEPS, NEAREST_ATOMS
+LAYOUT_STEPS, LAYOUT_START, LAYOUT_PULL = 150, 0.1, 0.05
+"""Steps of a spring layout, how far a node goes in the first (of a disc of radius 1), and the
+pull towards the middle that keeps unconnected parts in the picture."""
+
+NEAREST_ATOMS = 4
+"""Nearest atoms that springs on the map of atoms join; more make one ball of them."""
+
+CHARACTER_WIDTH = 0.56
+"""Mean width of a letter, in units of the font size."""
+
+LABEL_ZOOMS = (0.4, 0.63, 1.0, 1.6, 2.5, 4.0, 6.5, 10.0, 16.0)
+"""Zooms at which labels of a graph are chosen anew; narrow windows have less than 1."""
 
 
 def spring_layout(n, sources, targets, weights, *, start=None, seed=0):

@@ -5,9 +5,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ...constants import VIEW_MATRIX
 from .finding import find_atoms
 from .once import once
+
+VIEW_MATRIX = 2**23
+"""Words times atoms up to which a measure of labels is kept in memory (64 MB); above, each
+look reads what it shows."""
 
 MEASURES = ("phi", "g", "q_value")
 """Measures of a word and an atom that are shown: correlation, strength and false discovery rate."""

@@ -9,7 +9,6 @@ import os
 
 import numpy as np
 
-from ...constants import REPORT_ATOMS, REPORT_IMAGES, REPORT_MEGABYTES, WORD_ATOMS
 from ...machine.files import absolute, replaced, telling_disk_full
 from ..data.galleries import gallery
 from ..data.opening import open_view
@@ -23,6 +22,22 @@ from ..templates.markup import (
     neighbours_html,
     words_html,
 )
+from . import REPORT_ATOMS
+
+REPORT_MEGABYTES = 9.5
+"""Images in a report take at most this; the page then stays under 15 MB, of which Bokeh is 1."""
+
+REPORT_IMAGES = (
+    {"side": 128, "quality": 75, "top": 12, "opposite": 6, "n_quantiles": 4, "per": 3, "controls": 6},
+    {"side": 96, "quality": 70, "top": 9, "opposite": 3, "n_quantiles": 3, "per": 3, "controls": 3},
+    {"side": 80, "quality": 60, "top": 9, "opposite": 3, "n_quantiles": 3, "per": 2, "controls": 3},
+    {"side": 64, "quality": 50, "top": 8, "opposite": 2, "n_quantiles": 2, "per": 2, "controls": 2},
+    {"side": 56, "quality": 45, "top": 4, "opposite": 0, "n_quantiles": 0, "per": 0, "controls": 0},
+)
+"""Galleries of a report, richest first: pixels and quality of images, and how many of each sort."""
+
+WORD_ATOMS = 12
+"""Atoms of a word that the search of a report knows."""
 
 LINK = "#atom=@atom"
 CHECKED = 64

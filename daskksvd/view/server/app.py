@@ -8,11 +8,17 @@ import sys
 import threading
 import time
 
-from ...constants import DASHBOARD_START, DASHBOARD_TURN
 from ..data.once import once
 from ..data.opening import open_view
 from ..data.view import View
 from ..templates.markup import facts_html, neighbours_html, words_html
+
+DASHBOARD_START = 30
+"""Seconds until the server of a dashboard listens, at most; it takes a fraction of one."""
+
+DASHBOARD_TURN = 0.0005
+"""Seconds after which Python lets the thread that answers go on, while another draws: with the
+usual 0.005 each of the hundred small reads of an answer waits as long."""
 
 DEFAULT_PORT = 5006
 

@@ -3,10 +3,9 @@
 import panel as pn
 from markupsafe import Markup
 
-from ...constants import DASHBOARD_LISTED
 from ..templates.markup import figure
 from .atom_page import AtomPage
-from .parts import Html, chosen, columns, listing
+from .parts import DASHBOARD_LISTED, Html, chosen, columns, listing
 
 ORDERS = {
     "best first": ("g", False),

@@ -4,9 +4,12 @@ import numpy as np
 import panel as pn
 from markupsafe import Markup
 
-from ...constants import DASHBOARD_LISTED, DASHBOARD_SAME
 from .atom_page import AtomPage
-from .parts import CARD, Html, chosen, columns, grid, listing
+from .parts import CARD, DASHBOARD_LISTED, Html, chosen, columns, grid, listing
+
+DASHBOARD_SAME = 0.8
+"""|cos| from which on two atoms are said to have the same direction: of such pairs half had
+the same first word in two fits of one set, of the others few."""
 
 SHOWN = {
     "all pairs": lambda pairs: pairs.cosine.notna(),

@@ -8,10 +8,16 @@ from typing import ClassVar
 import panel as pn
 from markupsafe import Markup
 
-from ...constants import DASHBOARD_NARROW
 from ..plots.figures import draw
 from ..plots.theme import BLUE, INK, LINE, MARK, MUTED, PAPER
 from ..templates.markup import GALLERY_STYLE
+
+DASHBOARD_NARROW = 900
+"""Width of a window in pixels under which columns stand one above the other: a list and
+an atom of two cards need about that."""
+
+DASHBOARD_LISTED = 50
+"""Atoms listed at first: more than fill a screen, few enough to be sent at each letter typed."""
 
 LINKS = {"link": "#atom=@atom", "word_link": "#graph=@label"}
 """What clicks on atoms and words in pictures open."""
