@@ -65,8 +65,11 @@ MP_STEPS_PER_COEF = 4
 _DISTANCE = 32
 """Units of rounding that an atom must lie off the span of others: nearer, its direction is rounding."""
 
-_NEARLY_ALL = 2**16
-"""Where less than so many units of rounding of a row's energy are left, they are measured."""
+_NEARLY_ALL = 2**13
+"""Where less than so many units of rounding of a row's energy are left, they are measured.
+
+Of more, the difference of the two energies is right to some 1e-4, and the sum over rows to 1e-5.
+"""
 
 
 class Stopping(NamedTuple):
