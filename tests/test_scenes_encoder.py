@@ -8,10 +8,10 @@ import re
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scenes_encoder.evaluate import Features, by_group, encode, mentioned, probe, retrieval
 
 from daskksvd.datasets import make_scenes
 from daskksvd.datasets.scenes import MODEL_FOLDER
-from daskksvd.datasets.scenes.evaluate import Features, by_group, encode, mentioned, probe, retrieval
 
 torch = pytest.importorskip("torch", reason="the encoder of scenes runs on torch")
 pytest.importorskip("transformers", reason="the encoder of scenes is a transformers model")
@@ -83,7 +83,7 @@ def test_a_linear_read_out_finds_what_is_linear_and_nothing_else():
 
 
 def test_no_scene_of_users_is_a_training_scene():
-    from daskksvd.datasets.scenes.train import training_scenes
+    from scenes_encoder.train import training_scenes
 
     for seed in (0, 1, 12345):
         mine, learned = make_scenes(30, random_state=seed), training_scenes(30, 64, 3, seed)
@@ -96,7 +96,7 @@ def test_no_scene_of_users_is_a_training_scene():
 
 
 def test_loss_is_that_of_the_paper():
-    from daskksvd.datasets.scenes.train import contrastive_loss
+    from scenes_encoder.train import contrastive_loss
 
     features = random_features(12, 5, 1)
     image, texts = features.image[:6], features.text  # two captions for each of six images
@@ -112,7 +112,7 @@ def test_loss_is_that_of_the_paper():
 
 
 def test_any_text_has_tokens():
-    from daskksvd.datasets.scenes.encoder import LONGEST, make_tokenizer
+    from scenes_encoder.encoder import LONGEST, make_tokenizer
 
     scenes = make_scenes(2_000)
     tokenizer = make_tokenizer([scenes.captions(i)[0] for i in range(len(scenes))], 1_000)
@@ -128,8 +128,8 @@ def test_any_text_has_tokens():
 
 
 def test_training_saves_a_model_that_can_be_judged_and_gone_on_from(tmp_path):
-    from daskksvd.datasets.scenes.card import load, read_runs, write_card, write_runs
-    from daskksvd.datasets.scenes.train import train
+    from scenes_encoder.card import load, read_runs, write_card, write_runs
+    from scenes_encoder.train import train
 
     folder = str(tmp_path / "model")
     settings = {"minutes": 5, "batch": 32, "alike": 4, "captions": 2, "learning_rate": 2e-3, "width": 32}
@@ -153,8 +153,8 @@ def test_training_saves_a_model_that_can_be_judged_and_gone_on_from(tmp_path):
 
 
 def test_a_step_lowers_the_loss():
-    from daskksvd.datasets.scenes.encoder import make_model, make_tokenizer
-    from daskksvd.datasets.scenes.train import _Collate, _optimizer, _step, training_scenes
+    from scenes_encoder.encoder import make_model, make_tokenizer
+    from scenes_encoder.train import _Collate, _optimizer, _step, training_scenes
 
     torch.manual_seed(0)
     scenes = training_scenes(24, 64, 2, 0)
@@ -170,7 +170,7 @@ def test_a_step_lowers_the_loss():
 
 @pytest.mark.parametrize("side, width", [(8, 128), (4, 32), (8, 96)])
 def test_positions_tell_where_patches_are(side, width):
-    from daskksvd.datasets.scenes.encoder import grid_positions
+    from scenes_encoder.encoder import grid_positions
 
     places = grid_positions(side, width)
     assert places.shape == (side * side, width)
@@ -183,7 +183,7 @@ def test_positions_tell_where_patches_are(side, width):
 
 
 def test_batches_have_every_scene_once_and_clusters_that_look_alike():
-    from daskksvd.datasets.scenes.train import alike_batches
+    from scenes_encoder.train import alike_batches
 
     scenes = make_scenes(2_000)
     batches = list(alike_batches(scenes, 24, 8))
@@ -223,7 +223,7 @@ def test_shipped_model_is_small_and_says_what_it_is():
     assert {"config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"} <= set(sizes)
     assert sum(sizes.values()) < 5e6
     card = (MODEL_FOLDER / "README.md").read_text()
-    assert "BSD-3-Clause" in card and "daskksvd.datasets.scenes.train" in card and "recall@1" in card
+    assert "BSD-3-Clause" in card and "scenes_encoder.train" in card and "recall@1" in card
 
 
 def test_shipped_model_finds_captions_of_scenes_it_never_saw(held_out):

@@ -7,4 +7,4 @@ from .sequence import Scene, Scenes, make_scenes
 __all__ = ["MODEL_FOLDER", "Scene", "Scenes", "make_scenes"]
 
 MODEL_FOLDER = pathlib.Path(__file__).parent / "model"
-"""A `transformers.CLIPModel` as ``save_pretrained`` stores it, trained by the module `train`."""
+"""A `transformers.CLIPModel` as ``save_pretrained`` stores it, trained by ``benchmarks/scenes_encoder``."""

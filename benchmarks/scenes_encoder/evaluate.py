@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .concepts import CONCEPTS, FORMS, GROUPS
+from daskksvd.datasets.scenes.concepts import CONCEPTS, FORMS, GROUPS
 
 _CONCEPT = {form: concept for concept, forms in FORMS.items() for form in forms}
 

@@ -1,4 +1,4 @@
-"""Train the encoder of scenes: ``python -m daskksvd.datasets.scenes.train --out FOLDER``.
+"""Train the encoder of scenes: ``python -m benchmarks.scenes_encoder.train --out FOLDER``.
 
 Contrastive training as of CLIP (Radford et al. 2021): of all captions in a
 batch, an image is to be closest to its own, and the other way round. Scenes are
@@ -15,9 +15,10 @@ import time
 
 import click
 
+from daskksvd.datasets.scenes.sequence import make_scenes, scenes_of
+
 from .card import load, read_runs, write_card, write_runs
 from .encoder import LONGEST, make_model, make_processor, make_tokenizer
-from .sequence import make_scenes, scenes_of
 
 _TAG = 0x7261696E
 """Mixed into the seed of training scenes, where `make_scenes` has another: no
@@ -333,7 +334,7 @@ def main(out, threads, held_out, **settings):
     os.makedirs(out, exist_ok=True)
     before = read_runs(settings["start"]) if settings["start"] else []
     learned = train(out, **settings)
-    command = shlex.join(["python", "-m", "daskksvd.datasets.scenes.train", *sys.argv[1:]])
+    command = shlex.join(["python", "-m", "benchmarks.scenes_encoder.train", *sys.argv[1:]])
     write_runs(out, [*before, {"command": command, **learned}])
     click.echo(write_card(out, make_scenes(held_out, random_state=1)))
 

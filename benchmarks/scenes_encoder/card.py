@@ -1,6 +1,6 @@
 """The card of a trained model: what it is, and how good on scenes it has not seen.
 
-``python -m daskksvd.datasets.scenes.card FOLDER`` judges a saved model anew.
+``python -m benchmarks.scenes_encoder.card FOLDER`` judges a saved model anew.
 """
 
 import json
@@ -8,8 +8,9 @@ import pathlib
 
 import click
 
+from daskksvd.datasets.scenes.sequence import make_scenes
+
 from .evaluate import by_group, encode, probe, retrieval
-from .sequence import make_scenes
 
 _RUNS = "training.json"
 _PARTS = {"image": "embedding", "cls": "last layer, class token", "mean": "last layer, mean of patches"}
