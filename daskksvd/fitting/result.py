@@ -25,7 +25,7 @@ from ..stores import DamagedStore, open_store, seal, write_dataset
 UNIT_TOLERANCE = 1e-3
 """A stored atom whose norm is further than this from one is not an atom."""
 
-FORMAT = "daskksvd.fitting.result"
+FORMAT = "daskksvd.result"
 VERSION = 1
 
 NAMED, NUMBERED = "names of the features, as the samples have them", "numbers of the features"

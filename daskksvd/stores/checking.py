@@ -16,7 +16,7 @@ from .record import digest_of, digest_of_file
 EMBEDDINGS = "embeddings.zarr"
 
 _FORMATS = {
-    "daskksvd.fitting.result": "result",
+    "daskksvd.result": "result",
     "daskksvd.labels": "labels",
     "daskksvd.codes": "codes",
     "daskksvd.atom_index": "index of atoms",

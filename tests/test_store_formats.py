@@ -1,0 +1,35 @@
+"""What stores say that they are: other programs, and later versions of this one, know them by it."""
+
+import dask.array as da
+import numpy as np
+import zarr
+
+import daskksvd
+from daskksvd.coding.store import FORMAT as CODES
+from daskksvd.embedding.store import FORMAT as EMBEDDINGS
+from daskksvd.fitting.result import FORMAT as RESULT
+from daskksvd.naming.measures import FORMAT as LABELS
+from daskksvd.stores.checking import check
+from daskksvd.view.data.atom_index import FORMAT as ATOM_INDEX
+from daskksvd.view.data.atom_index import build_atom_index
+
+
+def test_names_of_formats_stay():
+    assert RESULT == "daskksvd.result"
+    assert CODES == "daskksvd.codes"
+    assert LABELS == "daskksvd.labels"
+    assert ATOM_INDEX == "daskksvd.atom_index"
+    assert EMBEDDINGS == "daskksvd.embeddings"
+
+
+def test_stores_say_their_kind_and_check_knows_it(tmp_path):
+    samples = np.random.default_rng(0).standard_normal((300, 8)).astype("float32")
+    result = daskksvd.fit(samples, n_components=12, n_nonzero_coefs=2, max_passes=1, random_state=0)
+    result.save(tmp_path / "result.zarr")
+    result.write_codes(da.from_array(samples), tmp_path / "codes.zarr")
+    build_atom_index(tmp_path / "codes.zarr")
+    kinds = {"result.zarr": "result", "codes.zarr": "codes", "codes-atoms.zarr": "index of atoms"}
+    for name, kind in kinds.items():
+        attributes = dict(zarr.open_group(tmp_path / name, mode="r").attrs)
+        assert attributes["format"] == {"index of atoms": "daskksvd.atom_index"}.get(kind, f"daskksvd.{kind}")
+        assert check(tmp_path / name).kind == kind
