@@ -10,7 +10,7 @@ from ..kernels.pursuit import mp, omp
 from ..kernels.rounded import correlate, pack, pair_shape, round_products, round_rows, supported
 from ..kernels.rows import squared_norms, weighted_norms
 from ..kernels.symmetric import mirror
-from ..machine.blas import THREADED_PRODUCT, single_threaded_blas
+from ..machine.blas import PRODUCT_ROWS, THREADED_PRODUCT, product_by_rows, single_threaded_blas
 from ..machine.buffers import aligned
 from .space import Space, kept_space
 
@@ -212,7 +212,8 @@ def freeze(coder):
 def block_rows(n_components, itemsize):
     """Rows coded by one matrix product."""
     least, most = BLOCK_ROWS
-    return int(np.clip(BLOCK_BYTES // (n_components * itemsize), least, most))
+    rows = int(np.clip(BLOCK_BYTES // (n_components * itemsize), least, most))
+    return rows // PRODUCT_ROWS * PRODUCT_ROWS
 
 
 def iterate_blocks(n_rows, coder):
@@ -251,7 +252,7 @@ def code_block(rows, coder, space=None):
     doubts = np.empty(0, dtype)
     with np.errstate(invalid="ignore", over="ignore"):  # the energy tells of bad rows
         if coder.packed is None:
-            np.matmul(rows, coder.dictionary.T, out=correlations)
+            product_by_rows(rows, coder.dictionary.T, correlations)
         else:
             doubts = correlate_rounded(rows, coder, correlations, space)
     energy = np.empty(n)

@@ -139,10 +139,11 @@ class Result:
 
         Notes
         -----
-        The last bits of a row's products depend on how many rows are coded
-        with it, and so on the chunks. Where two atoms fit a row alike but for
-        rounding, as copies do, or atoms and rows of small integers, other
-        chunks may give it the other of the two, and after it other atoms.
+        A row has the same code whatever rows are coded with it, but for one kernel
+        of OpenBLAS: in float32 on processors with AVX2 and without AVX-512 the last
+        bits of a product depend on the place of the row. Where two atoms fit a row
+        alike but for rounding, as copies do, or atoms and rows of small integers,
+        other chunks may there give it the other of the two, and after it other atoms.
         """
         rows = self._rows(array, missing_chunks)
         m = len(self.dictionary)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..kernels.jit import read_only
 from ..kernels.rows import widen
+from ..machine.blas import product_by_rows
 
 ZERO_VARIANCE = 1e-15
 """Features whose variance is under this share of the mean square are constant:
@@ -62,7 +63,7 @@ class Preprocessing(NamedTuple):
             if self.mean is not None:
                 rows -= self.mean.astype(dtype)
         if self.basis is not None:
-            rows = rows @ self.basis
+            rows = product_by_rows(rows, self.basis)
         if self.scale is not None:
             rows /= self.scale
         return rows
