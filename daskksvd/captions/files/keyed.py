@@ -8,11 +8,11 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from .cleaning import is_list, is_plain, said
+from .cleaning import are_plain, said
 from .columns import FILE_NAMES, URL_NAMES, bare, distinct, find, find_captions, find_key, listing
 from .names import Names
 from .reading import Captions, columns_of, name_of, read_names
-from .separated import Broken
+from .separated import Broken, Separated
 from .tables import ask_header, open_table, unreadable
 
 _INTEGER = re.compile(r"\s*[+-]?\d+\s*")
@@ -70,7 +70,8 @@ def said_in(frame, columns):
         If one has something that is no text.
     """
     cells = [frame[column].to_numpy(dtype=object) for column in columns]
-    if len(cells) == 1 and all(map(is_plain, cells[0])):
+    blocks = range(0, len(frame), _BLOCK)
+    if len(cells) == 1 and all(are_plain(cells[0][start : start + _BLOCK]) for start in blocks):
         return cells[0]
     found = np.empty(len(frame), object)
     for number, values in enumerate(zip(*cells, strict=True)):
@@ -151,15 +152,15 @@ def _read_keys(table, where, key):
             f"columns are {listing(table.columns)}"
         )
     keys, cells, broken = [], [], []
-    rows = table.rows((column, *texts), texts)
-    while block := list(itertools.islice(rows, _BLOCK)):
-        plain = _plain_block(block) if len(texts) == 1 else None
+    for places, values, sound in _blocks(table, (column, *texts), texts):
+        values = list(values)
+        plain = _plain_block(values) if sound and len(texts) == 1 else None
         if plain is not None:
             keys += plain[0]
             cells += plain[1]
             continue
-        for place, values in block:
-            number, cell, reason = _line(values, column, texts)
+        for place, line in zip(places, values, strict=False):
+            number, cell, reason = _line(line, column, texts)
             if reason is not None:
                 broken.append((place, reason))
             else:
@@ -168,20 +169,32 @@ def _read_keys(table, where, key):
     return frame_of(key, keys, cells), broken
 
 
-def _plain_block(block):
-    """Keys and texts of lines that are all as they should be, which takes a fourth of the time; or None."""
-    if any(isinstance(values, Broken) for _, values in block):
+def _blocks(table, names, captions):
+    """Rows of a table many at a time, as `Separated.blocks` gives them."""
+    if isinstance(table, Separated):
+        yield from table.blocks(names, captions)
+        return
+    rows = table.rows(names, captions)
+    while block := list(itertools.islice(rows, _BLOCK)):
+        places, values = zip(*block, strict=True)
+        yield places, values, not any(isinstance(one, Broken) for one in values)
+
+
+def _plain_block(values):
+    """Keys and texts of lines that are all as they should be, which takes a tenth of the time; or None."""
+    numbers, texts = zip(*values, strict=True) if values else ((), ())
+    kinds = set(map(type, numbers))
+    if kinds not in ({str}, {int}) or (kinds == {str} and "_" in "".join(numbers)):
         return None
-    numbers, texts = zip(*[values for _, values in block], strict=True)
-    if set(map(type, texts)) != {str} or not set(map(type, numbers)) <= {str, int} or "_" in str(numbers):
-        return None
-    if any(map(is_list, texts)):
+    if set(map(type, texts)) != {str} or not are_plain(texts):
         return None
     try:
-        numbers = np.array([*map(int, numbers)], np.int64)
-    except (ValueError, OverflowError):
+        numbers = [*map(int, numbers)]
+    except ValueError:
         return None
-    return numbers.tolist(), [text or None for text in texts]
+    if min(numbers) < -(2**63) or max(numbers) >= 2**63:
+        return None
+    return numbers, [text or None for text in texts] if "" in texts else texts
 
 
 def _line(values, column, texts):

@@ -106,6 +106,20 @@ class Separated:
             Which line.
         values : tuple of str, or Broken
         """
+        for places, values, _ in self.blocks(names, captions):
+            yield from zip(places, values, strict=False)
+
+    def blocks(self, names, captions=()):
+        """The same rows, many at a time.
+
+        Yields
+        ------
+        places : iterable of str
+            It may go on after the last row.
+        values : iterable of tuple of str, or Broken
+        sound : bool
+            Whether none is broken.
+        """
         n = len(self.columns)
         picked = [self.columns.index(name) for name in names]
         whole = tuple(captions) == (self.columns[-1],)
@@ -114,31 +128,37 @@ class Separated:
         lines = itertools.islice(read_lines(self._path, self._where, quiet=self._told), self._skip, None)
         header = self.has_header
         for first, records, raw in self._records(lines, self._skip):
-            if not header and empty not in raw and set(map(len, records)) == {n}:
-                places = map("line {}".format, itertools.count(first))
-                yield from zip(places, map(pick, records), strict=False)
+            if header:
+                written = [any(map(str.strip, fields)) for fields in records]
+                if True not in written:
+                    continue
+                start, header = written.index(True) + 1, False
+                first, records, raw = first + start, records[start:], raw[start:]
+            if empty not in raw and set(map(len, records)) == {n} and isinstance(records[0], list):
+                yield map("line {}".format, itertools.count(first)), map(pick, records), True
                 continue
+            places, values = [], []
             for number, fields, line in zip(itertools.count(first), records, raw, strict=False):
-                if not any(map(str.strip, fields)):
-                    continue
-                if header:
-                    header = False
-                    continue
-                if isinstance(fields, str):
-                    yield f"line {number}", Broken(fields, (None,) * len(picked))
-                    continue
-                if n < len(fields) <= n + self._spare and not any(map(str.strip, fields[n:])):
-                    fields = fields[:n]
-                elif len(fields) > n and (whole or any(map(str.strip, fields[n:]))):
-                    if not whole or "\n" in line:
-                        yield f"line {number}", self._broken(fields, picked, n)
-                        continue
-                    fields = [*fields[: n - 1], _tail(line, self._separator, n - 1, self._spaced)]
-                elif len(fields) < n:
-                    yield f"line {number}", self._broken(fields, picked, n)
-                    continue
-                yield f"line {number}", pick(fields)
+                if any(map(str.strip, fields)):
+                    places.append(f"line {number}")
+                    values.append(self._values(fields, line, pick, picked, whole))
+            yield places, values, not any(isinstance(one, Broken) for one in values)
         self._told = True
+
+    def _values(self, fields, line, pick, picked, whole):
+        """What a line has in the columns that are picked, or `Broken`."""
+        n = len(self.columns)
+        if isinstance(fields, str):
+            return Broken(fields, (None,) * len(picked))
+        if n < len(fields) <= n + self._spare and not any(map(str.strip, fields[n:])):
+            fields = fields[:n]
+        elif len(fields) > n and (whole or any(map(str.strip, fields[n:]))):
+            if not whole or "\n" in line:
+                return self._broken(fields, picked, n)
+            fields = [*fields[: n - 1], _tail(line, self._separator, n - 1, self._spaced)]
+        elif len(fields) < n:
+            return self._broken(fields, picked, n)
+        return pick(fields)
 
     def _broken(self, fields, picked, n):
         columns = listing(self.columns)
@@ -273,7 +293,7 @@ def _split(lines, separator, number, spaced):
     """
     form = {"delimiter": separator, "skipinitialspace": spaced}
     lines = _Lines(lines)
-    while block := list(itertools.islice(lines, _BLOCK)):
+    while block := lines.take(_BLOCK):
         try:
             records = list(csv.reader(block, strict=True, **form))
         except csv.Error:
@@ -355,6 +375,11 @@ class _Lines:
     def __next__(self):
         return self._again.popleft() if self._again else next(self._lines)
 
+    def take(self, n):
+        """A list of so many, or all that there are."""
+        held = [self._again.popleft() for _ in range(min(n, len(self._again)))]
+        return held + list(itertools.islice(self._lines, n - len(held)))
+
     def put_back(self, lines):
         self._again.extendleft(reversed(lines))
 
@@ -379,7 +404,7 @@ def _swallowed(lines, separator, n):
 def _split_tabs(lines, number):
     """Records of a file with tabs: a quote is a letter, unless one is around a whole field."""
     lines = _Lines(lines)
-    while block := list(itertools.islice(lines, _BLOCK)):
+    while block := lines.take(_BLOCK):
         start = 0
         for at, line in enumerate(block):
             if at < start or not ("\r" in line or ('"' in line and _is_open(line))):

@@ -24,6 +24,9 @@ _MARKS = (
 _PEEK = 1 << 16
 """Bytes that are looked at to tell encoding and line ends."""
 
+_BLOCK = 1024
+"""Lines that are decoded at a time where each is decoded by itself."""
+
 _BINARY = {
     b"\x1f\x8b": "is compressed, and its name must end in .gz",
     b"BZh": "is compressed, and its name must end in .bz2",
@@ -180,6 +183,11 @@ def read_lines(path, where, *, quiet=False):
     ValueError
         Where a compressed file is damaged or cut short.
     """
+    return itertools.chain.from_iterable(_blocks(path, where, quiet))
+
+
+def _blocks(path, where, quiet):
+    """The lines, many at a time, which takes a third of the time."""
     decoder = Decoder(where)
     try:
         with open_bytes(path) as file:
@@ -191,11 +199,11 @@ def read_lines(path, where, *, quiet=False):
             rest = io.BufferedReader(_Joined(head[mark:], file), _PEEK)
             if encoding == "utf-8":
                 if b"\r" in head and b"\n" not in head:
-                    yield from _decoded(_split(rest, b"\r"), decoder, 1)
+                    yield from _many(_decoded(_split(rest, b"\r"), decoder, 1))
                 else:
                     yield from _in_blocks(rest, decoder)
             else:
-                yield from _wide(rest, encoding, head[mark:], decoder)
+                yield from _many(_wide(rest, encoding, head[mark:], decoder))
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise ValueError(f"{where} is cut short or damaged ({error})") from error
     if not quiet:
@@ -207,20 +215,26 @@ def read_whole(path, where):
     return "\n".join(read_lines(path, where))
 
 
+def _many(lines):
+    """Lists of many lines at a time."""
+    while block := list(itertools.islice(lines, _BLOCK)):
+        yield block
+
+
 def _in_blocks(file, decoder):
-    """Lines that end with a line feed; many at a time, which takes a fourth of the time."""
+    """Lists of lines that end with a line feed, decoded at once, which takes a fourth of the time."""
     number = 1
     while lines := file.readlines(_PEEK):
         try:
             text = b"".join(lines).decode()
         except UnicodeDecodeError:
-            yield from _decoded(lines, decoder, number)
+            yield list(_decoded(lines, decoder, number))
         else:
             text = text.replace("\0", " ") if "\0" in text else text
             parts = text.split("\n")
             if not parts[-1]:
                 del parts[-1]
-            yield from parts if "\r" not in text else [part.rstrip("\r") for part in parts]
+            yield parts if "\r" not in text else [part.rstrip("\r") for part in parts]
         number += len(lines)
 
 
