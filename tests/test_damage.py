@@ -15,8 +15,7 @@ import zarr
 
 import daskksvd
 from daskksvd.embedding.writer import Outcome, Writer
-from daskksvd.naming.measures import SCHEMA as LABELS
-from daskksvd.naming.store import open_labels, save_labels
+from daskksvd.naming.store import LABELS, open_labels, save_labels
 from daskksvd.stores import DamagedStore
 from daskksvd.view.data.atom_index import build_atom_index, open_atom_index
 
@@ -277,7 +276,7 @@ def test_stores_of_plain_zarr_stay_readable(stores):
             codecs = [codec["name"] for codec in array.metadata.to_dict()["codecs"]]
             assert codecs[-1] == "crc32c" and array.nchunks_initialized == array.nchunks, name
             array[...]
-    assert set(LABELS) < set(xr.open_zarr(stores["labels"][0], consolidated=False).variables)
+    assert set(LABELS.variables) < set(xr.open_zarr(stores["labels"][0], consolidated=False).variables)
 
 
 def as_before(store):

@@ -18,7 +18,7 @@ from daskksvd.captions.by_sample import occurrence
 from daskksvd.captions.words.tokens import Tokenizer
 from daskksvd.naming import measures as naming
 from daskksvd.naming.counting import counts_of
-from daskksvd.naming.store import open_labels, save_labels
+from daskksvd.naming.store import LABELS, open_labels, save_labels
 from daskksvd.naming.table import atoms_of_word, label_table, words_of_atom, write_table
 
 CONCEPTS = {
@@ -313,9 +313,9 @@ def test_saved_labels_are_read_by_plain_xarray_and_pandas(labels, tmp_path):
     xr.testing.assert_identical(again, labels)
     plain = xr.open_zarr(tmp_path / "labels.zarr", consolidated=False)
     assert plain.top_word.values[0, 0] == "air" and plain.word.values.tolist() == labels.word.values.tolist()
-    assert set(plain.data_vars) == set(naming.SCHEMA)
-    for name, (dims, meaning) in naming.SCHEMA.items():
-        assert plain[name].dims == dims and plain[name].attrs["long_name"] == meaning
+    assert set(plain.data_vars) == set(LABELS.variables)
+    for name, variable in LABELS.variables.items():
+        assert plain[name].dims == variable.dims and plain[name].attrs["long_name"] == variable.meaning
     frame = plain[["phi", "q_value"]].to_dataframe()
     assert frame.loc[("hair", 1), "phi"] == pytest.approx(1)
     with pytest.raises(FileExistsError, match="overwrite=True"):

@@ -5,21 +5,20 @@ import numpy as np
 import zarr
 
 import daskksvd
-from daskksvd.coding.store import FORMAT as CODES
-from daskksvd.embedding.store import FORMAT as EMBEDDINGS
-from daskksvd.fitting.result import FORMAT as RESULT
-from daskksvd.naming.measures import FORMAT as LABELS
-from daskksvd.stores.checking import check
-from daskksvd.view.data.atom_index import FORMAT as ATOM_INDEX
-from daskksvd.view.data.atom_index import build_atom_index
+from daskksvd.cli.checking import check
+from daskksvd.coding.store import CODES
+from daskksvd.embedding.store import EMBEDDINGS
+from daskksvd.fitting.result import RESULT
+from daskksvd.naming.store import LABELS
+from daskksvd.view.data.atom_index import ATOM_INDEX, build_atom_index
 
 
 def test_names_of_formats_stay():
-    assert RESULT == "daskksvd.result"
-    assert CODES == "daskksvd.codes"
-    assert LABELS == "daskksvd.labels"
-    assert ATOM_INDEX == "daskksvd.atom_index"
-    assert EMBEDDINGS == "daskksvd.embeddings"
+    assert RESULT.format == "daskksvd.result"
+    assert CODES.format == "daskksvd.codes"
+    assert LABELS.format == "daskksvd.labels"
+    assert ATOM_INDEX.format == "daskksvd.atom_index"
+    assert EMBEDDINGS.format == "daskksvd.embeddings"
 
 
 def test_stores_say_their_kind_and_check_knows_it(tmp_path):

@@ -27,7 +27,7 @@ def check_command(context, path):
     """
     from tqdm import tqdm
 
-    from ..stores.checking import check
+    from .checking import check
 
     with tqdm(unit=" files", disable=None, leave=False, dynamic_ncols=True) as bar:
 

@@ -50,7 +50,7 @@ def demo_command(out, n, m, k, workers, seed, overwrite):
     from ..fitting.fit import fit
     from ..fitting.result import load
     from ..naming.labels import label
-    from ..naming.store import labels_path, save_labels
+    from ..naming.store import LABELS, save_labels
     from ..naming.table import as_text, label_table
     from ..view.page.report import report
 
@@ -79,7 +79,7 @@ def demo_command(out, n, m, k, workers, seed, overwrite):
             result.write_codes(scenes, codes, client=client, overwrite=overwrite)
         with step("5. Name the atoms with words of the captions"):
             labels = label(codes, scenes, client=client)
-            save_labels(labels, labels_path(dictionary), overwrite=overwrite)
+            save_labels(labels, LABELS.beside(dictionary), overwrite=overwrite)
         with step("6. Load everything from disk again and compare with the truth"):
             result = load(dictionary)
             found = result.evaluate(scenes, client=client)

@@ -75,10 +75,10 @@ def describe(path):
     """What lies at ``path``, as plain values that JSON can hold."""
     import zarr
 
-    from ..coding.store import SCHEMA, open_codes
-    from ..fitting.result import FORMAT, load
+    from ..coding.store import CODES, open_codes
+    from ..fitting.result import RESULT, load
     from ..machine.files import absolute, exists
-    from ..naming.store import open_labels
+    from ..naming.store import LABELS, open_labels
     from ..rows.inputs.opening import EMBEDDINGS
     from ..stores import DamagedStore
     from ..stores.checkpoint import load_checkpoint
@@ -100,12 +100,12 @@ def describe(path):
     except Exception as error:
         raise ValueError(f"{path} is neither a Zarr store nor a .npy file nor a checkpoint") from error
     on_disk = {"path": path, "bytes": disk_bytes(path), "checksums": checksums(store)}
-    if store.attrs.get("format") == FORMAT:
+    if store.attrs.get("format") == RESULT.format:
         return {"kind": "result", **on_disk, **describe_result(load(path))}
-    if store.attrs.get("format") == "daskksvd.labels":
+    if store.attrs.get("format") == LABELS.format:
         open_labels(path)
         return {"kind": "labels", **on_disk, **describe_labels(store)}
-    if isinstance(store, zarr.Group) and set(SCHEMA) <= set(store):
+    if isinstance(store, zarr.Group) and CODES.variables.keys() <= set(store):
         if store.attrs.get("complete"):
             open_codes(path)
         return {"kind": "codes", **on_disk, **describe_codes(store)}

@@ -170,13 +170,13 @@ def label_command(
     from ..naming.graph import concept_graph, write_graph
     from ..naming.labels import label
     from ..naming.resuming import OtherCheckpoint, discard
-    from ..naming.store import check_replaceable, labels_path, save_labels
+    from ..naming.store import LABELS, save_labels
     from ..naming.table import as_text, check_ending, label_table, write_table
 
-    out = out or labels_path(result)
+    out = out or LABELS.beside(result)
     check_out(out, overwrite)
     if exists(out):
-        check_replaceable(out)
+        LABELS.check_replaceable(out)
     for path, endings in ((table, (".csv", ".parquet", ".txt")), (graph, (".graphml", ".json"))):
         if path:
             check_ending(path, endings)
@@ -275,18 +275,17 @@ def checkpoint_path(out):
 
 def find_codes(loaded, result, captions, codes, samples):
     """Codes to label: those named, those beside the result, or samples coded on the way."""
-    from ..machine.files import absolute, exists
+    from ..coding.store import CODES, open_codes
+    from ..machine.files import exists
 
     if codes and samples:
         raise ValueError("--codes and --samples were both given; one of them is enough")
-    beside = absolute(result).rstrip("/").removesuffix(".zarr") + "-codes.zarr"
+    beside = CODES.beside(result)
     embedded = os.path.join(captions, "embeddings.zarr")
     if codes is None and samples is None:
         codes = beside if exists(beside) else None
         samples = embedded if os.path.isdir(embedded) else None
     if codes:
-        from ..coding.store import open_codes
-
         opened = open_codes(codes)
         if opened.shape[1] != len(loaded.dictionary):
             raise ValueError(

@@ -4,17 +4,29 @@ import dask.array as da
 import numpy as np
 import sparse
 
-from ..stores import StoredArray, open_store
+from ..stores import Store, StoredArray, Variable
 from .coder import Codes, code_blocks, join_codes
 from .formats import codes_to_coo
 
-FORMAT = "daskksvd.codes"
-VERSION = 1
-SCHEMA = {
-    "indices": ("sample", "slot", "int32", "atom used in each slot of a row; -1 where unused"),
-    "values": ("sample", "slot", "float", "coefficient of that atom; 0 where unused"),
-}
-"""Arrays of a code store: dimensions, dtype and meaning."""
+CODES = Store(
+    kind="codes",
+    format="daskksvd.codes",
+    version=1,
+    variables={
+        "indices": Variable(
+            ("sample", "slot"), ("int32",), "atom used in each slot of a row; -1 where unused", dense=True
+        ),
+        "values": Variable(
+            ("sample", "slot"),
+            ("float32", "float64"),
+            "coefficient of that atom; 0 where unused",
+            dense=True,
+        ),
+    },
+    refusal="not one of codes (indices and values)",
+    suffix="-codes",
+    marked_last=True,
+)
 
 
 def code_rows(raw, coder, preprocessing, offset=0):
@@ -50,7 +62,7 @@ def open_codes(path):
     DamagedStore
         If a file is missing or is not what was written, now or when codes are computed.
     """
-    opened = open_group(path)
+    opened = CODES.open(path)
     if not opened.attrs.get("complete"):
         raise ValueError(f"path={opened.path!r} is a store of codes that was never finished; write it again")
     opened.verify()
@@ -72,16 +84,3 @@ def open_codes(path):
 
 def _pair_to_coo(indices, values, m):
     return codes_to_coo(Codes(np.asarray(indices), np.asarray(values)), m)
-
-
-def open_group(path):
-    """The store at ``path``, if it holds codes.
-
-    Returns
-    -------
-    Opened
-    """
-    opened = open_store(path, tuple(SCHEMA))
-    if opened.attrs.get("format") != FORMAT and not set(SCHEMA) <= set(opened.arrays()):
-        opened.refuse("not one of codes (indices and values)")
-    return opened

@@ -11,13 +11,13 @@ import numpy as np
 
 from .. import __version__
 from ..execution import WORKER_TIMEOUT, Blueprint, Once, given, make_runner
-from ..machine.files import absolute, exists, telling_disk_full
+from ..machine.files import telling_disk_full
 from ..machine.placing import Place
 from ..rows import as_rows, cut_pieces
-from ..stores import DamagedStore, compressors, seal
+from ..stores import compressors, seal
 from ..stores.keys import chunk_keys, crc32c, missing, read
 from .coder import join_codes, make_coder
-from .store import FORMAT, SCHEMA, VERSION, code_rows, open_group
+from .store import CODES, code_rows
 
 _MIN_ROWS = 1024
 """Rows of a stored chunk at least, where the input's chunks are tiny."""
@@ -86,12 +86,7 @@ def write_codes(
     they lie in are unchanged, or their checksum is the same) and that are whole.
     """
     rows = as_rows(array)
-    path = absolute(path)
-    if exists(path):
-        if not overwrite:
-            raise FileExistsError(f"path={path!r} exists; pass overwrite=True to replace it")
-        with contextlib.suppress(DamagedStore):  # which may go
-            open_group(path)
+    path = CODES.check_free(path, overwrite)
     how = (dictionary, stopping, preprocessing)
     runner_of = functools.partial(make_runner, client, worker_timeout=worker_timeout)
     need = rows.n * stopping.width * (4 + np.dtype(dictionary.dtype).itemsize)
@@ -200,8 +195,8 @@ def _make(path, rows, how):
     }
     group.create_array("indices", dtype="int32", fill_value=-1, **options)
     group.create_array("values", dtype=dictionary.dtype, fill_value=0, **options)
-    for name, (*_, meaning) in SCHEMA.items():
-        group[name].attrs["long_name"] = meaning
+    for name, variable in CODES.variables.items():
+        group[name].attrs["long_name"] = variable.meaning
 
 
 def _targets(path):
@@ -210,7 +205,7 @@ def _targets(path):
 
     with zarr.config.set({"array.write_empty_chunks": True}):
         group = zarr.open_group(path, mode="r+")
-        return [group[name] for name in SCHEMA]
+        return [group[name] for name in CODES.variables]
 
 
 def _write(rows, path, store, done, same_files, how, runner_of):
@@ -239,15 +234,13 @@ def _write(rows, path, store, done, same_files, how, runner_of):
         raise
     finally:
         runner.close()
-    for name in SCHEMA:
+    for name in CODES.variables:
         if written != rows.n or missing(group.store, group[name].path, chunk_keys(group[name])):
             raise OSError(
                 f"path={path!r}: not all codes arrived in the store; workers and client must see the "
                 "same file system, or use a store that all can reach, such as an s3:// URL"
             )
-    group.attrs.update(
-        {"format": FORMAT, "version": VERSION, "n_components": len(dictionary), "complete": True}
-    )
+    group.attrs.update({**CODES.marks, "n_components": len(dictionary), "complete": True})
     seal(store)
 
 

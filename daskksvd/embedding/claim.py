@@ -8,7 +8,7 @@ import re
 import shutil
 
 from ..stores import RECORD
-from .store import CAPTIONS, FORMAT, GROUP, JOURNAL, LOCK, PROGRESS, REJECTS, SCHEMA
+from .store import CAPTIONS, EMBEDDINGS, GROUP, JOURNAL, LOCK, PROGRESS, REJECTS
 
 try:
     import fcntl
@@ -21,7 +21,7 @@ _FOLDERS = {
     CAPTIONS: _ROWS_NAME,
     REJECTS: _ROWS_NAME,
     JOURNAL: re.compile(BATCH_NAME.pattern + r"(\.part)?"),
-    GROUP: re.compile("|".join((*SCHEMA, RECORD, r"zarr\.json(\..*)?"))),
+    GROUP: re.compile("|".join((*EMBEDDINGS.variables, RECORD, r"zarr\.json(\..*)?"))),
 }
 """Folders of a store, and how what is in them is called."""
 
@@ -75,9 +75,9 @@ def _strange(path):
                 return f"{name}/{one}"
     group, progress = _group_format(path), _progress_format(path)
     for name, found in ((GROUP, group), (PROGRESS, progress)):
-        if found not in (FORMAT, None):
+        if found not in (EMBEDDINGS.format, None):
             return name
-    if FORMAT in (group, progress):
+    if EMBEDDINGS.format in (group, progress):
         return None
     if PROGRESS in names:  # it cannot be read; a run has made the journal before
         return None if JOURNAL in names else PROGRESS

@@ -1,6 +1,6 @@
 """The store of embeddings: its schema, and how it is opened.
 
-OUT/embeddings.zarr                        a Zarr group, see `SCHEMA`
+OUT/embeddings.zarr                        a Zarr group, see `EMBEDDINGS`
 OUT/captions/rows-<first>-<end>.parquet    captions, one a line, by rows of the group
 OUT/rejects/rows-<first>-<end>.parquet     what was skipped, and why
 OUT/progress.json, OUT/journal             what a run that was stopped goes on from
@@ -13,28 +13,44 @@ import numpy as np
 
 from ..machine.files import absolute
 from ..rows.inputs.opening import EMBEDDINGS as GROUP
-from ..stores import StoredArray, open_store, read_part
+from ..stores import Store, StoredArray, Variable, read_part
 from ..stores.damage import damaged
 from ..stores.record import digest_of_file
-
-FORMAT = "daskksvd.embeddings"
-VERSION = 1
 
 CAPTIONS, REJECTS = "captions", "rejects"
 PROGRESS, JOURNAL, LOCK = "progress.json", "journal", ".lock"
 
-SCHEMA = {
-    "embeddings": (("sample", "feature"), ("float16", "float32"), "one vector an image"),
-    "sample": (("sample",), ("int64",), "place of the image in its source, from 0; stays the same"),
-    "source": (("sample",), ("string",), "where the image came from: path, URL, or shard and key"),
-    "thumbnail": (("sample", "byte"), ("uint8",), "a small JPEG, filled up with zeros; optional"),
-}
-"""Variables of the group: dimensions, dtypes and meaning."""
-
-OPTIONAL = {"thumbnail"}
+EMBEDDINGS = Store(
+    kind="embeddings",
+    format="daskksvd.embeddings",
+    version=1,
+    variables={
+        "embeddings": Variable(
+            ("sample", "feature"), ("float16", "float32"), "one vector an image", dense=True
+        ),
+        "sample": Variable(
+            ("sample",), ("int64",), "place of the image in its source, from 0; stays the same"
+        ),
+        "source": Variable(
+            ("sample",),
+            ("string",),
+            "where the image came from: path, URL, or shard and key",
+            dense=True,
+        ),
+        "thumbnail": Variable(
+            ("sample", "byte"),
+            ("uint8",),
+            "a small JPEG, filled up with zeros",
+            optional=True,
+            dense=True,
+        ),
+    },
+    refusal="not of embeddings (its format is not 'daskksvd.embeddings')",
+    by_codec=("embeddings",),
+)
 
 ATTRIBUTES = {
-    "format": "always " + FORMAT,
+    "format": "always daskksvd.embeddings",
     "version": "of this schema",
     "complete": "whether the source was read to its end",
     "model": "library, name, revision, architecture, pooling, layer, precision, preprocessing",
@@ -48,12 +64,6 @@ ATTRIBUTES = {
     "scale": "standard deviation of every feature",
 }
 """Attributes of the group and their meaning."""
-
-NEVER_ZERO = ("embeddings", "source", "thumbnail")
-"""Arrays of which every chunk was written even before that was made sure of."""
-
-BY_CODEC = ("embeddings",)
-"""Arrays whose chunks are so large that their checksums are computed once only, by Zarr."""
 
 _READ_BYTES = 2**28
 """Captions and rejects of so many bytes are compared with their digests when a store is opened."""
@@ -186,9 +196,7 @@ def open_embeddings(path):
             else "holds no embeddings"
         )
         raise FileNotFoundError(f"path={path!r} {what}: there is no {GROUP} in it")
-    opened = open_store(where, NEVER_ZERO, BY_CODEC)
-    if opened.attrs.get("format") != FORMAT:
-        opened.refuse(f"not of embeddings (its format is not {FORMAT!r})")
+    opened = EMBEDDINGS.open(where)
     opened.arrays()
     check_group(opened.group, where)
     opened.verify()
@@ -215,23 +223,15 @@ def check_files(opened):
 
 
 def check_group(group, where):
-    """Compare a group with the schema."""
+    """Compare a group with what `EMBEDDINGS` says."""
     attributes = dict(group.attrs)
-    if attributes.get("format") != FORMAT:
-        raise ValueError(
-            f"path={where!r} is a Zarr group, but not of embeddings (its format is not {FORMAT!r})"
-        )
-    if attributes.get("version") != VERSION:
-        raise ValueError(
-            f"path={where!r} has version {attributes.get('version')!r}; this daskksvd reads version {VERSION}"
-        )
     missing = [name for name in ATTRIBUTES if name not in attributes and name not in LATER]
     if missing:
         raise ValueError(f"path={where!r} lacks the attribute {missing[0]!r}")
     n = attributes["n_samples"]
-    for name, (dims, dtypes, _) in SCHEMA.items():
+    for name, (dims, dtypes, _, optional, _) in EMBEDDINGS.variables.items():
         if name not in group:
-            if name in OPTIONAL:
+            if optional:
                 continue
             raise ValueError(f"path={where!r} lacks the array {name!r}")
         array = group[name]

@@ -28,12 +28,11 @@ from .images import THUMBNAIL_BYTES
 from .store import (
     ATTRIBUTES,
     CAPTIONS,
-    FORMAT,
+    EMBEDDINGS,
     GROUP,
     JOURNAL,
     PROGRESS,
     REJECTS,
-    VERSION,
     count,
     read_progress,
 )
@@ -108,19 +107,19 @@ class Writer:
         found = read_progress(self.path)
         if found is None:
             found = {
-                "format": FORMAT, "version": VERSION, "identity": self.identity, "settings": {},
+                **EMBEDDINGS.marks, "identity": self.identity, "settings": {},
                 "rows": 0, "begin": 0, "rejected": 0, "captions": 0, "captions_rejected": 0,
                 "state": None,
                 "sum": None, "squares": None, "complete": False, "before": None, "n_samples": None,
             }  # fmt: skip
-        elif found.get("format") != FORMAT:
+        elif found.get("format") != EMBEDDINGS.format:
             raise FileExistsError(
                 f"out={self.path!r} has a {PROGRESS} that is not of embed; name another folder"
             )
         else:
             self.identity = with_known(self.identity, found.get("identity"))
             before = with_known(found.get("identity"), self.identity)
-            if found.get("version") != VERSION or before != self.identity:
+            if found.get("version") != EMBEDDINGS.version or before != self.identity:
                 raise ValueError(
                     f"out={self.path!r} was begun with {difference(before, self.identity)}; "
                     "name another folder, or pass overwrite=True to begin anew"
@@ -332,8 +331,7 @@ class Writer:
         mean = np.array(progress["sum"]) / n
         variance = np.maximum(np.array(progress["squares"]) / n - mean**2, 0)
         values = {
-            "format": FORMAT,
-            "version": VERSION,
+            **EMBEDDINGS.marks,
             "complete": progress["complete"],
             "model": self.identity["model"],
             "data": self.identity["source"],

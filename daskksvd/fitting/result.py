@@ -1,6 +1,5 @@
 """What a fit leaves: dictionary, history, and the way to codes and back."""
 
-import contextlib
 import json
 
 import dask
@@ -15,32 +14,50 @@ from ..coding.store import code_rows
 from ..coding.writing import write_codes
 from ..execution import WORKER_TIMEOUT
 from ..machine.blas import single_threaded_blas
-from ..machine.files import absolute, exists, written_whole
+from ..machine.files import written_whole
 from ..rows import Preprocessing, as_rows
 from ..rows.blocks import plain
 from ..rows.features import check_features
 from ..rows.names import check_names
-from ..stores import DamagedStore, open_store, seal, write_dataset
+from ..stores import DamagedStore, Store, Variable, seal, write_dataset
 
 UNIT_TOLERANCE = 1e-3
 """A stored atom whose norm is further than this from one is not an atom."""
 
-FORMAT = "daskksvd.result"
-VERSION = 1
+_FLOATS = ("float32", "float64")
 
 NAMED, NUMBERED = "names of the features, as the samples have them", "numbers of the features"
 """What the coordinate ``feature`` says it is."""
 
-SCHEMA = {
-    "dictionary": (("atom", "feature"), "unit-norm atoms, one a row, on the original features"),
-    "preprocessing_mean": (("feature",), "mean subtracted from samples"),
-    "preprocessing_basis": (("feature", "component"), "principal components, one a column"),
-    "preprocessing_scale": (("component",), "divisor of each feature, or component, before coding"),
-}
-"""Stored variables beside the history: dimensions and meaning. All are float."""
-
-_NEVER_ZERO = ("dictionary", "preprocessing_basis", "preprocessing_scale")
-"""Arrays of which every chunk was written even before that was made sure of."""
+RESULT = Store(
+    kind="result",
+    format="daskksvd.result",
+    version=1,
+    variables={
+        "dictionary": Variable(
+            ("atom", "feature"), _FLOATS, "unit-norm atoms, one a row, on the original features", dense=True
+        ),
+        "preprocessing_mean": Variable(
+            ("feature",), ("float64",), "mean subtracted from samples", optional=True
+        ),
+        "preprocessing_basis": Variable(
+            ("feature", "component"),
+            ("float64",),
+            "principal components, one a column",
+            optional=True,
+            dense=True,
+        ),
+        "preprocessing_scale": Variable(
+            ("component",),
+            ("float64",),
+            "divisor of each feature, or component, before coding",
+            optional=True,
+            dense=True,
+        ),
+    },
+    refusal="not a result of daskksvd",
+)
+"""Beside these variables a result has its history."""
 
 _TIMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 """Units of names that are times, as xarray reads them."""
@@ -89,7 +106,7 @@ class Result:
             dims=("atom", "feature"),
             coords={"atom": np.arange(m), "feature": ("feature", names, about)},
             name="dictionary",
-            attrs={"long_name": SCHEMA["dictionary"][1]},
+            attrs={"long_name": RESULT.variables["dictionary"].meaning},
         )
         self.history = history
         self.stop_reason = stop_reason
@@ -293,8 +310,9 @@ class Result:
         variables = {"dictionary": self.dictionary}
         for name, value in self._preprocessing._asdict().items():
             if value is not None:
-                dims, meaning = SCHEMA[f"preprocessing_{name}"]
-                variables[f"preprocessing_{name}"] = (dims, value, {"long_name": meaning})
+                stored = RESULT.variables[f"preprocessing_{name}"]
+                about = {"long_name": stored.meaning}
+                variables[f"preprocessing_{name}"] = (stored.dims, value, about)
         history = self.history.copy()
         kinds = sorted(set(history.kind.values.tolist()))
         codes = np.searchsorted(kinds, history.kind.values) if kinds else history.kind.values
@@ -303,8 +321,7 @@ class Result:
         dataset = xr.Dataset(variables).merge(history)
         dataset["feature"] = _stored_names(self.dictionary.feature)
         dataset.attrs = {
-            "format": FORMAT,
-            "version": VERSION,
+            **RESULT.marks,
             "feature_dtype": str(self.dictionary.feature.dtype),
             "stop_reason": self.stop_reason,
             "stopping": json.dumps(self._stopping._asdict()),
@@ -328,11 +345,7 @@ class Result:
         DiskFull
             If there is no room; a result that was there stays.
         """
-        path = absolute(path)
-        if exists(path):
-            if not overwrite:
-                raise FileExistsError(f"path={path!r} exists; pass overwrite=True to replace it")
-            _check_replaceable(path)
+        path = RESULT.check_free(path, overwrite)
         dataset = self.to_dataset()
         with written_whole(path, dataset.nbytes) as place:
             write_dataset(dataset, place, {"dictionary": dataset["dictionary"].shape})
@@ -380,13 +393,8 @@ def load(path):
     DamagedStore
         If a file of it is missing or is not what was written; the message names it.
     """
-    opened = _open(path)
+    opened = RESULT.open(path)
     path = opened.path
-    if opened.attrs.get("version", 0) > VERSION:
-        raise ValueError(
-            f"path={path!r} was written by a newer daskksvd (version {opened.attrs['version']} of the "
-            f"format; this one reads {VERSION})"
-        )
     opened.verify()
     try:
         return _loaded(opened.dataset(), path)
@@ -397,20 +405,6 @@ def load(path):
         raise DamagedStore(
             f"path={path!r} is a damaged result ({type(error).__name__}: {error}); save it again"
         ) from error
-
-
-def _open(path):
-    """The store of a result, its format looked at."""
-    opened = open_store(path, _NEVER_ZERO)
-    if opened.attrs.get("format") != FORMAT:
-        opened.refuse("not a result of daskksvd")
-    return opened
-
-
-def _check_replaceable(path):
-    """Refuse to replace what is no result; a damaged one may go."""
-    with contextlib.suppress(DamagedStore):
-        _open(path)
 
 
 def _check_atoms_at(path):
@@ -429,7 +423,7 @@ def _loaded(dataset, path):
     for name in ("dictionary", "kind"):
         if name not in dataset:
             raise ValueError(f"path={path!r} is a damaged result: there is no {name} in it")
-    for name, (dims, _) in SCHEMA.items():
+    for name, (dims, *_) in RESULT.variables.items():
         if name in dataset and dataset[name].dims != dims:
             raise ValueError(f"path={path!r}: {name} has dimensions {dataset[name].dims}, not {dims}")
     dictionary = dataset["dictionary"]
@@ -438,7 +432,7 @@ def _loaded(dataset, path):
         name: dataset[f"preprocessing_{name}"].values if f"preprocessing_{name}" in dataset else None
         for name in Preprocessing._fields
     }
-    history = dataset[[name for name in dataset if name not in SCHEMA]]
+    history = dataset[[name for name in dataset if name not in RESULT.variables]]
     history = history.drop_vars(["atom", "feature"], errors="ignore")
     history.attrs = {}
     kinds = np.array(history.kind.attrs.pop("flag_meanings", "").split(), "U8")

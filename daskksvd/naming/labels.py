@@ -115,7 +115,7 @@ def label(
     Returns
     -------
     xarray.Dataset
-        Dimensions (word, atom, rank); variables as in `SCHEMA`.
+        Dimensions (word, atom, rank); variables as in `daskksvd.naming.store.LABELS`.
 
     Raises
     ------

@@ -7,46 +7,9 @@ import numpy as np
 from ..captions.words.vocabulary import least_samples
 from . import association
 from .association import SMALL_EXPECTED
+from .store import LABELS
 
-FORMAT = "daskksvd.labels"
-VERSION = 1
 NO_WORD = "no significant word"
-
-SCHEMA = {
-    "correlation": (
-        ("word", "atom"),
-        "Pearson correlation of the word with the use of the atom, of either sign",
-    ),
-    "phi": (("word", "atom"), "Pearson correlation of the word with the use of the atom's majority side"),
-    "weighted_correlation": (("word", "atom"), "the same with the absolute coefficient in place of use"),
-    "joint": (("word", "atom"), "samples with the word that use the majority side"),
-    "lift": (("word", "atom"), "joint samples over those expected by chance"),
-    "shrunk_lift": (("word", "atom"), "lift with samples added to both counts"),
-    "pmi": (("word", "atom"), "pointwise mutual information, bits"),
-    "f1": (("word", "atom"), "harmonic mean of precision and recall of the word as told by the atom"),
-    "g": (("word", "atom"), "signed root of the likelihood ratio G^2"),
-    "p_value": (("word", "atom"), "chance of as many joint samples or more, one-sided"),
-    "q_value": (("word", "atom"), "false discovery rate (Benjamini-Hochberg) over all pairs tested"),
-    "minority_joint": (("word", "atom"), "samples with the word that use the minority side"),
-    "minority_phi": (("word", "atom"), "phi of the minority side"),
-    "minority_g": (("word", "atom"), "g of the minority side"),
-    "minority_q_value": (("word", "atom"), "q_value of the minority side; NaN where it has too few uses"),
-    "word_count": (("word",), "samples with the word"),
-    "use_count": (("atom",), "samples that use the atom"),
-    "orientation": (("atom",), "sign of most coefficients of the atom, its majority side"),
-    "atom_count": (("atom",), "samples that use the majority side"),
-    "minority_count": (("atom",), "samples that use the minority side"),
-    "atom_q_value": (
-        ("atom",),
-        "false discovery rate of the atom having any word (Simes, Benjamini-Hochberg)",
-    ),
-    "significant": (("atom",), "whether the atom has a significant word"),
-    "top_word": (("atom", "rank"), "significant words of the majority side, best first; empty where fewer"),
-    "specific_word": (("atom",), "of its other significant words the one of largest shrunk lift"),
-    "minority_word": (("atom", "rank"), "significant words of the minority side"),
-}
-"""Variables of labels: dimensions and meaning."""
-
 
 MEASURES = {
     "phi": association.phi,
@@ -137,10 +100,12 @@ def name_atoms(counts, vocabulary, *, rank_by, top, test, alpha, min_uses, min_j
     )
     m = len(orientation)
     coords = {"word": words[:-1], "atom": np.arange(m), "rank": np.arange(1, top + 1)}
-    variables = {name: (dims, values[name], {"long_name": text}) for name, (dims, text) in SCHEMA.items()}
+    variables = {
+        name: (variable.dims, values[name], {"long_name": variable.meaning})
+        for name, variable in LABELS.variables.items()
+    }
     attrs = {
-        "format": FORMAT,
-        "version": VERSION,
+        **LABELS.marks,
         "n": counts.n,
         "n_components": m,
         "n_words": len(vocabulary),

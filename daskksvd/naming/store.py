@@ -1,21 +1,81 @@
 """Labels on disk: a plain Zarr group that xarray reads."""
 
-import contextlib
-
-from ..fitting.result import FORMAT as RESULT
+from ..fitting.result import RESULT
 from ..machine.files import absolute, exists, written_whole
-from ..stores import DamagedStore, open_store, seal, write_dataset
-from .measures import FORMAT, SCHEMA, VERSION
+from ..stores import Store, Variable, seal, write_dataset
 from .resuming import discard
 
 _CHUNK_ATOMS = 512
 """Atoms in one stored chunk: looking one up reads a few megabytes."""
 
-
-def labels_path(result):
-    """Where labels of a result lie: beside it, ``fit.zarr`` and ``fit-labels.zarr``."""
-    path = absolute(result).rstrip("/")
-    return path.removesuffix(".zarr") + "-labels.zarr"
+LABELS = Store(
+    kind="labels",
+    format="daskksvd.labels",
+    version=1,
+    variables={
+        "correlation": Variable(
+            ("word", "atom"),
+            ("float64",),
+            "Pearson correlation of the word with the use of the atom, of either sign",
+        ),
+        "phi": Variable(
+            ("word", "atom"),
+            ("float64",),
+            "Pearson correlation of the word with the use of the atom's majority side",
+        ),
+        "weighted_correlation": Variable(
+            ("word", "atom"), ("float64",), "the same with the absolute coefficient in place of use"
+        ),
+        "joint": Variable(("word", "atom"), ("int64",), "samples with the word that use the majority side"),
+        "lift": Variable(("word", "atom"), ("float64",), "joint samples over those expected by chance"),
+        "shrunk_lift": Variable(("word", "atom"), ("float64",), "lift with samples added to both counts"),
+        "pmi": Variable(("word", "atom"), ("float64",), "pointwise mutual information, bits"),
+        "f1": Variable(
+            ("word", "atom"),
+            ("float64",),
+            "harmonic mean of precision and recall of the word as told by the atom",
+        ),
+        "g": Variable(("word", "atom"), ("float64",), "signed root of the likelihood ratio G^2"),
+        "p_value": Variable(
+            ("word", "atom"), ("float64",), "chance of as many joint samples or more, one-sided"
+        ),
+        "q_value": Variable(
+            ("word", "atom"), ("float64",), "false discovery rate (Benjamini-Hochberg) over all pairs tested"
+        ),
+        "minority_joint": Variable(
+            ("word", "atom"), ("int64",), "samples with the word that use the minority side"
+        ),
+        "minority_phi": Variable(("word", "atom"), ("float64",), "phi of the minority side"),
+        "minority_g": Variable(("word", "atom"), ("float64",), "g of the minority side"),
+        "minority_q_value": Variable(
+            ("word", "atom"), ("float64",), "q_value of the minority side; NaN where it has too few uses"
+        ),
+        "word_count": Variable(("word",), ("int64",), "samples with the word"),
+        "use_count": Variable(("atom",), ("int64",), "samples that use the atom"),
+        "orientation": Variable(
+            ("atom",), ("int64",), "sign of most coefficients of the atom, its majority side"
+        ),
+        "atom_count": Variable(("atom",), ("int64",), "samples that use the majority side"),
+        "minority_count": Variable(("atom",), ("int64",), "samples that use the minority side"),
+        "atom_q_value": Variable(
+            ("atom",),
+            ("float64",),
+            "false discovery rate of the atom having any word (Simes, Benjamini-Hochberg)",
+        ),
+        "significant": Variable(("atom",), ("bool",), "whether the atom has a significant word"),
+        "top_word": Variable(
+            ("atom", "rank"),
+            ("string",),
+            "significant words of the majority side, best first; empty where fewer",
+        ),
+        "specific_word": Variable(
+            ("atom",), ("string",), "of its other significant words the one of largest shrunk lift"
+        ),
+        "minority_word": Variable(("atom", "rank"), ("string",), "significant words of the minority side"),
+    },
+    refusal="not labels of daskksvd",
+    suffix="-labels",
+)
 
 
 def save_labels(labels, path, *, overwrite=False):
@@ -35,13 +95,9 @@ def save_labels(labels, path, *, overwrite=False):
         If something is there that may not be replaced, or ``labels`` are none.
     """
     check_labels(labels)
-    path = absolute(path)
-    if exists(path):
-        if not overwrite:
-            raise FileExistsError(f"path={path!r} exists; pass overwrite=True to replace it")
-        check_replaceable(path)
+    path = LABELS.check_free(path, overwrite)
     sizes = {**labels.sizes, "atom": min(labels.sizes["atom"], _CHUNK_ATOMS)}
-    chunks = {name: tuple(sizes[dim] for dim in labels[name].dims) for name in SCHEMA}
+    chunks = {name: tuple(sizes[dim] for dim in labels[name].dims) for name in LABELS.variables}
     with written_whole(path, labels.nbytes) as place:
         write_dataset(labels, place, chunks)
         seal(place)
@@ -69,38 +125,19 @@ def open_labels(path):
         If a file is missing or is not what was written, now or when values are read.
     """
     path = absolute(path)
-    if exists(path) and open_store(path).attrs.get("format") == RESULT:
-        beside = labels_path(path)
+    if RESULT.is_at(path):
+        beside = LABELS.beside(path)
         if not exists(beside):
             raise FileNotFoundError(f"path={path!r} is a result without labels: there is no {beside!r}")
         path = beside
-    opened = _open(path)
-    if opened.attrs.get("version", 0) > VERSION:
-        raise ValueError(
-            f"path={opened.path!r} was written by a newer daskksvd (version {opened.attrs['version']} of the "
-            f"format; this one reads {VERSION})"
-        )
+    opened = LABELS.open(path)
     opened.verify()
     return opened.dataset(lazy=True)
 
 
-def check_replaceable(path):
-    """Refuse to replace what are no labels; damaged ones may go."""
-    with contextlib.suppress(DamagedStore):
-        _open(path)
-
-
-def _open(path):
-    """The store of labels at exactly this path, its format looked at."""
-    opened = open_store(path)
-    if opened.attrs.get("format") != FORMAT:
-        opened.refuse("not labels of daskksvd")
-    return opened
-
-
 def check_labels(labels):
     """Refuse what `label` did not make."""
-    missing = [name for name in SCHEMA if name not in getattr(labels, "data_vars", ())]
+    missing = [name for name in LABELS.variables if name not in getattr(labels, "data_vars", ())]
     if missing:
         raise TypeError(
             f"labels is a {type(labels).__name__} without {', '.join(missing[:3])}; it must be what "

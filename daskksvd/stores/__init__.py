@@ -5,6 +5,7 @@ from .damage import DamagedStore
 from .opening import Opened, open_store
 from .reading import StoredArray, read_part
 from .record import RECORD, seal, unseal
+from .store import Store, Variable
 from .writing import compressors, write_dataset
 
 __all__ = [
@@ -12,7 +13,9 @@ __all__ = [
     "CheckedStore",
     "DamagedStore",
     "Opened",
+    "Store",
     "StoredArray",
+    "Variable",
     "compressors",
     "open_store",
     "read_part",

@@ -41,6 +41,11 @@ class CheckedStore(WrapperStore):
         self.prefix, self.digest, self.required, self.by_codec = prefix, digest, required, by_codec
         self.record = None
 
+    @property
+    def inner(self):
+        """The store itself, whose content is not compared with anything."""
+        return self._store
+
     def _with_store(self, store):
         return type(self)(store, *self._settings())
 

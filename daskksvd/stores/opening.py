@@ -52,7 +52,7 @@ class Opened(NamedTuple):
         DamagedStore
             Naming the first file that is not right.
         """
-        store, prefix, record = self.store._store, self.group.path, self.record
+        store, prefix, record = self.store.inner, self.group.path, self.record
         if record is None:
             found = self.arrays()
             for name in self.store.required:
@@ -73,7 +73,7 @@ class Opened(NamedTuple):
 
     def refuse(self, what):
         """Raise the error for a store that says it is something else."""
-        content = read(self.store._store, joined(self.group.path, "zarr.json"))
+        content = read(self.store.inner, joined(self.group.path, "zarr.json"))
         changed = self.record is not None and digest_of(content or b"") != self.record.metadata
         raise (DamagedStore if changed else ValueError)(
             f"path={self.path!r} is a Zarr group, but {what}"

@@ -1,6 +1,5 @@
 """Codes turned around: for every atom the samples that use it, strongest first."""
 
-import contextlib
 import errno
 import hashlib
 import os
@@ -11,8 +10,9 @@ import weakref
 
 import numpy as np
 
-from ...machine.files import absolute, exists, written_whole
-from ...stores import DamagedStore, StoredArray, compressors, open_store, seal
+from ...coding.store import CODES
+from ...machine.files import absolute, written_whole
+from ...stores import DamagedStore, Store, StoredArray, Variable, compressors, seal
 from .index_parts import build_arrays, read_parts
 
 INDEX_CHUNK = 2**15
@@ -22,22 +22,27 @@ INDEX_FINGERPRINT_CHUNKS = 8
 """Chunks of codes that are hashed to tell whether an index is theirs. Codes of another
 dictionary differ in every chunk."""
 
-FORMAT = "daskksvd.atom_index"
-VERSION = 1
-
-SCHEMA = {
-    "start": (("bound",), "int64", "where the samples of an atom start, m + 1 bounds"),
-    "positive": (("atom",), "int64", "samples that use the atom with a positive coefficient"),
-    "magnitude": (("atom",), "float64", "sum of absolute coefficients"),
-    "row": (("use",), "int64", "sample; by atom, then by coefficient, largest first"),
-    "value": (("use",), "float32", "coefficient of the atom in that sample"),
-    "companion": (("atom", "place"), "int32", "atoms used together with it more than by chance, -1 if none"),
-    "together": (("atom", "place"), "float32", "correlation of the use of both"),
-    "nonzeros": (("count",), "int64", "samples with that many nonzero coefficients"),
-    "value_count": (("bin",), "int64", "coefficients of all atoms, a histogram"),
-    "value_edge": (("edge",), "float64", "its bounds"),
-}
-"""Arrays of an index: dimensions, dtype and meaning."""
+ATOM_INDEX = Store(
+    kind="index of atoms",
+    format="daskksvd.atom_index",
+    version=1,
+    variables={
+        "start": Variable(("bound",), ("int64",), "where the samples of an atom start, m + 1 bounds"),
+        "positive": Variable(("atom",), ("int64",), "samples that use the atom with a positive coefficient"),
+        "magnitude": Variable(("atom",), ("float64",), "sum of absolute coefficients"),
+        "row": Variable(("use",), ("int64",), "sample; by atom, then by coefficient, largest first"),
+        "value": Variable(("use",), ("float32",), "coefficient of the atom in that sample"),
+        "companion": Variable(
+            ("atom", "place"), ("int32",), "atoms used together with it more than by chance, -1 if none"
+        ),
+        "together": Variable(("atom", "place"), ("float32",), "correlation of the use of both"),
+        "nonzeros": Variable(("count",), ("int64",), "samples with that many nonzero coefficients"),
+        "value_count": Variable(("bin",), ("int64",), "coefficients of all atoms, a histogram"),
+        "value_edge": Variable(("edge",), ("float64",), "its bounds"),
+    },
+    refusal="no index of atoms",
+    suffix="-atoms",
+)
 
 
 class AtomIndex:
@@ -82,11 +87,6 @@ class AtomIndex:
         return found[found >= 0], np.asarray(self._arrays["together"][atom])[found >= 0]
 
 
-def index_path(codes):
-    """Where the index of a store of codes lies: beside it, ``codes.zarr`` and ``codes-atoms.zarr``."""
-    return absolute(codes).rstrip("/").removesuffix(".zarr") + "-atoms.zarr"
-
-
 def build_atom_index(codes, path=None, *, n_components=None):
     """List, for every atom, the samples that use it.
 
@@ -120,15 +120,12 @@ def build_atom_index(codes, path=None, *, n_components=None):
         raise ValueError(f"codes are of {m} atoms; the dictionary has {n_components}")
     named = isinstance(codes, (str, os.PathLike))
     if path is None and named:
-        path = index_path(codes)
+        path = ATOM_INDEX.beside(codes)
     if path is None:
         memory = {}
         build_arrays(parts, n, m, lambda name, value, size: memory.update({name: value}), memory, None)
         return AtomIndex(memory, n)
-    path = absolute(path)
-    if exists(path):
-        with contextlib.suppress(DamagedStore):
-            _check(path)  # only an index may be replaced
+    path = ATOM_INDEX.check_free(path, overwrite=True)
     fingerprint = codes_fingerprint(codes) if named else None
     try:
         _write(path, parts, n, m, fingerprint)
@@ -147,7 +144,7 @@ def _write(path, parts, n, m, fingerprint):
         group = zarr.open_group(place, mode="w", zarr_format=3)
 
         def keep(name, value, size):
-            dims, dtype, meaning = SCHEMA[name]
+            dims, (dtype,), meaning, *_ = ATOM_INDEX.variables[name]
             shape = (size, *np.shape(value)[1:])
             array = group.create_array(
                 name,
@@ -164,7 +161,7 @@ def _write(path, parts, n, m, fingerprint):
 
         with zarr.config.set({"array.write_empty_chunks": True}):
             build_arrays(parts, n, m, keep, group, runs)
-        group.attrs.update({"format": FORMAT, "version": VERSION, "n": n, "m": m, "codes": fingerprint})
+        group.attrs.update({**ATOM_INDEX.marks, "n": n, "m": m, "codes": fingerprint})
         seal(place)
 
 
@@ -204,7 +201,7 @@ def open_atom_index(path, codes=None):
         Without ``codes``, if it is damaged.
     """
     try:
-        opened = _check(path)
+        opened = ATOM_INDEX.open(path)
         if codes is not None:
             made_from = codes_fingerprint(codes)
             if made_from is None or made_from != opened.attrs["codes"]:
@@ -228,10 +225,8 @@ def codes_fingerprint(codes):
     The digest of their closing record, or of an earlier version's store, that of its shape, of some
     of its chunks, spread evenly, and of sizes and times of all files.
     """
-    from ...coding.store import open_group
-
     try:
-        opened = open_group(codes)
+        opened = CODES.open(codes)
         if not opened.attrs.get("complete"):
             return None
         if opened.record is not None:
@@ -251,16 +246,3 @@ def codes_fingerprint(codes):
             found = os.stat(os.path.join(folder, name))
             digest.update(f"{name} {found.st_size} {found.st_mtime_ns}".encode())
     return digest.hexdigest()[:32]
-
-
-def _check(path):
-    """The store of an index, its format looked at."""
-    opened = open_store(path)
-    if opened.attrs.get("format") != FORMAT:
-        opened.refuse("no index of atoms")
-    if opened.attrs.get("version") != VERSION:
-        raise ValueError(
-            f"path={opened.path!r} has version {opened.attrs.get('version')}; this daskksvd reads {VERSION}; "
-            "remove it"
-        )
-    return opened

@@ -42,10 +42,10 @@ def read_parts(codes):
 
 
 def _parts_of_store(path):
-    from ...coding.store import open_group
+    from ...coding.store import CODES
     from ...stores import StoredArray
 
-    arrays = open_group(path).arrays()
+    arrays = CODES.open(path).arrays()
     indices, values = StoredArray(arrays["indices"]), StoredArray(arrays["values"])
     (n, k), step = indices.shape, indices.chunks[0]
     step *= max(1, INDEX_PART // (k * step))

@@ -3,7 +3,7 @@
 import os
 
 from ...machine.files import absolute, exists
-from .atom_index import build_atom_index, index_path, open_atom_index
+from .atom_index import ATOM_INDEX, build_atom_index, open_atom_index
 from .images import open_images
 from .view import View
 
@@ -96,7 +96,7 @@ def _index(codes, m):
     """The index of codes by atom: that beside them, or a new one."""
     if not isinstance(codes, (str, os.PathLike)):
         return build_atom_index(codes, n_components=m)
-    path = index_path(codes)
+    path = ATOM_INDEX.beside(codes)
     index = open_atom_index(path, codes) if exists(path) else None
     if index is not None and index.m == m:
         return index

@@ -6,32 +6,20 @@ from typing import NamedTuple
 
 import zarr
 
+from ..coding.store import CODES
+from ..embedding.store import EMBEDDINGS, GROUP
+from ..fitting.result import RESULT
 from ..machine.files import absolute, exists
-from .checked import wrong_chunk
-from .damage import DamagedStore
-from .keys import chunk_keys, grid, joined, missing, place_of, read
-from .opening import open_store
-from .record import digest_of, digest_of_file
+from ..naming.store import LABELS
+from ..rows.inputs.npy import open_npy
+from ..stores import DamagedStore, open_store
+from ..stores.checked import wrong_chunk
+from ..stores.checkpoint import load_checkpoint
+from ..stores.keys import chunk_keys, grid, joined, missing, place_of, read
+from ..stores.record import digest_of, digest_of_file
+from ..view.data.atom_index import ATOM_INDEX
 
-EMBEDDINGS = "embeddings.zarr"
-
-_FORMATS = {
-    "daskksvd.result": "result",
-    "daskksvd.labels": "labels",
-    "daskksvd.codes": "codes",
-    "daskksvd.atom_index": "index of atoms",
-    "daskksvd.embeddings": "embeddings",
-}
-"""What kinds of stores say that they are."""
-
-_ALL_WRITTEN = {
-    "result": ("dictionary", "preprocessing_basis", "preprocessing_scale"),
-    "codes": ("indices", "values"),
-    "embeddings": ("embeddings", "source", "thumbnail"),
-    "labels": (),
-    "index of atoms": (),
-}
-"""Arrays of which an earlier version wrote every chunk, by kind of store; of samples, all are wanted."""
+_KINDS = {store.format: store for store in (RESULT, LABELS, CODES, EMBEDDINGS, ATOM_INDEX)}
 
 
 class Checked(NamedTuple):
@@ -82,8 +70,8 @@ def check(path, told=None):
         raise FileNotFoundError(f"path={path!r}: there is no such path")
     if os.path.isfile(path):
         return _check_file(path)
-    if os.path.isdir(os.path.join(path, EMBEDDINGS)):
-        path = os.path.join(path, EMBEDDINGS)
+    if os.path.isdir(os.path.join(path, GROUP)):
+        path = os.path.join(path, GROUP)
     try:
         opened = open_store(path)
     except DamagedStore as error:
@@ -91,12 +79,13 @@ def check(path, told=None):
     except ValueError:
         return _check_array(path, told)
     attributes = opened.attrs
-    kind = _FORMATS.get(attributes.get("format"), "samples")
+    store = _KINDS.get(attributes.get("format"))
+    kind = "samples" if store is None else store.kind
     complete = attributes.get("complete") is not False
     if opened.record is not None:
         tasks = list(_recorded(opened))
     else:
-        tasks = list(_unrecorded(opened, kind, complete))
+        tasks = list(_unrecorded(opened, store, complete))
     damaged = _damaged(tasks, told)
     return Checked(kind, len(tasks), opened.record is not None, complete, damaged)
 
@@ -115,7 +104,7 @@ def _damaged(tasks, told):
 
 def _recorded(opened):
     """Files of a store with a record: each with a function that looks at it."""
-    store, prefix, record = opened.store._store, opened.group.path, opened.record
+    store, prefix, record = opened.store.inner, opened.group.path, opened.record
     metadata = {"": record.metadata} | {name: entry.metadata for name, entry in record.arrays.items()}
     for name, digest in metadata.items():
         key = joined(prefix, name, "zarr.json")
@@ -153,8 +142,11 @@ def _places(shape):
 
 
 def _unrecorded(opened, kind, complete):
-    """The same for a store without a record: an earlier version's, one that lost it, or plain Zarr."""
-    store = opened.store._store
+    """The same for a store without a record: an earlier version's, one that lost it, or plain Zarr.
+
+    Of samples all chunks are wanted, of a `Store` those that every version wrote.
+    """
+    store = opened.store.inner
     try:
         arrays = opened.arrays()
     except DamagedStore as error:
@@ -162,11 +154,11 @@ def _unrecorded(opened, kind, complete):
         yield opened.path, lambda: text
         return
     checksums = [array for array in arrays.values() if _codecs(array)[-1:] == ["crc32c"]]
-    if kind in _ALL_WRITTEN and complete and arrays and len(checksums) == len(arrays):
+    if kind is not None and complete and arrays and len(checksums) == len(arrays):
         key = joined(opened.group.path, "closing_record", "zarr.json")
         yield place_of(store, key), lambda: "missing, or the store was copied by another program"
     for name, array in arrays.items():
-        yield from _chunks_of(store, array, kind not in _ALL_WRITTEN or name in _ALL_WRITTEN[kind])
+        yield from _chunks_of(store, array, kind is None or name in kind.dense)
 
 
 def _chunks_of(store, array, all_written):
@@ -212,15 +204,11 @@ def _check_array(path, told):
 def _check_file(path):
     """A .npy file, or a checkpoint."""
     if path.endswith(".npy"):
-        from ..rows.inputs.npy import open_npy
-
         try:
             open_npy(path, "path")[:1]
         except ValueError as error:
             return Checked("samples", 1, False, True, [(path, str(error))])
         return Checked("samples", 1, False, True, [])
-    from .checkpoint import load_checkpoint
-
     if not zipfile.is_zipfile(path):
         with open(path, "rb") as file:
             if file.read(2) != b"PK":

@@ -1,0 +1,128 @@
+"""A kind of store: its name on disk, what is in it, where it lies, how it is opened and replaced."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..machine.files import absolute, exists
+from .damage import DamagedStore
+from .opening import Opened, open_store
+
+
+class Variable(NamedTuple):
+    """An array of a store.
+
+    Attributes
+    ----------
+    dims : tuple of str
+        Names of its dimensions.
+    dtypes : tuple of str
+        Those that it may have.
+    meaning : str
+    optional : bool
+        Whether there are stores without it.
+    dense : bool
+        Whether every chunk of it was written by earlier versions, too, which left out chunks of zeros.
+    """
+
+    dims: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    meaning: str
+    optional: bool = False
+    dense: bool = False
+
+
+@dataclass(frozen=True)
+class Store:
+    """One kind of store. Each is declared once, beside the code that fills it.
+
+    Attributes
+    ----------
+    kind : str
+        What people call it: ``"labels"``.
+    format : str
+        What its attribute ``format`` says.
+    version : int
+        Of the format; stores of earlier versions are read, later ones are refused.
+    variables : dict of str to Variable
+    suffix : str
+        Ends its name where it lies beside another store: ``fit.zarr``, ``fit-labels.zarr``.
+    refusal : str
+        How a message goes on about another Zarr group: ``"path= is a Zarr group, but ..."``.
+    by_codec : tuple of str
+        Arrays of large chunks, whose checksums Zarr compares by itself; see `CheckedStore`.
+    marked_last : bool
+        Whether a store has its format only when it is whole; until then its arrays tell.
+    """
+
+    kind: str
+    format: str
+    version: int
+    variables: dict[str, Variable]
+    refusal: str
+    suffix: str = ""
+    by_codec: tuple[str, ...] = ()
+    marked_last: bool = False
+
+    @property
+    def dense(self) -> tuple[str, ...]:
+        """Variables of which every chunk was always written."""
+        return tuple(name for name, variable in self.variables.items() if variable.dense)
+
+    @property
+    def marks(self) -> dict:
+        """The attributes by which a store of this kind is known."""
+        return {"format": self.format, "version": self.version}
+
+    def beside(self, path) -> str:
+        """Where a store of this kind lies that belongs to another."""
+        return absolute(path).rstrip("/").removesuffix(".zarr") + f"{self.suffix}.zarr"
+
+    def is_at(self, path) -> bool:
+        """Whether there is a store of this kind."""
+        return exists(path) and open_store(path).attrs.get("format") == self.format
+
+    def open(self, path) -> Opened:
+        """Open a store and look at its format; nothing else is verified yet.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is none of this kind, or it is of a later version.
+        DamagedStore
+            If its record is damaged.
+        """
+        opened = open_store(path, self.dense, self.by_codec)
+        by_content = self.marked_last and "format" not in opened.attrs
+        if opened.attrs.get("format") != self.format and not (
+            by_content and self.variables.keys() <= opened.arrays().keys()
+        ):
+            opened.refuse(self.refusal)
+        if opened.attrs.get("version", 0) > self.version:
+            raise ValueError(
+                f"path={opened.path!r} was written by a newer daskksvd (version {opened.attrs['version']} of "
+                f"the format; this one reads {self.version})"
+            )
+        return opened
+
+    def check_free(self, path, overwrite) -> str:
+        """The absolute path, if a store may be written there.
+
+        Raises
+        ------
+        FileExistsError
+            If something is there, and ``overwrite`` is not set.
+        ValueError
+            If what is there is no store of this kind; a damaged one may go.
+        """
+        path = absolute(path)
+        if exists(path):
+            if not overwrite:
+                raise FileExistsError(f"path={path!r} exists; pass overwrite=True to replace it")
+            self.check_replaceable(path)
+        return path
+
+    def check_replaceable(self, path) -> None:
+        """Refuse to replace what is no store of this kind; a damaged one may go."""
+        with contextlib.suppress(DamagedStore):
+            self.open(path)
