@@ -201,9 +201,13 @@ class ClusterRunner(Runner):
         for key in self._lost:
             _release(Future(key, self.client))
 
+    def everywhere(self, function, *arguments, **named):
+        """What a function returns on every worker, by address; see `Client.run`."""
+        return self._facts(self.client.run, function, *arguments, **named)
+
     def check_path(self, path, name):
         # Zarr reads what it does not find as zeros, so look before.
-        for worker, found in self._facts(self.client.run, os.path.exists, path, on_error="return").items():
+        for worker, found in self.everywhere(os.path.exists, path, on_error="return").items():
             if found is False:
                 raise FileNotFoundError(
                     f"{name} is at {path!r}, which worker {worker} cannot see; all workers need the "
@@ -223,9 +227,10 @@ class ClusterRunner(Runner):
         farewell = self._token, self._farewells
         say_farewell(*farewell)  # workers may be threads of this process, and gone
         if self.client.status == "running":
-            goodbye = Watch(self.client, _GOODBYE, self._ours, quiet=True)
-            with contextlib.suppress(Exception):  # those that are gone keep nothing
-                goodbye.call(self.client.run, say_farewell, *farewell, on_error="ignore")
+            goodbye = self._watch.begin(self.client.run, say_farewell, *farewell, on_error="ignore")
+            if not self._watch.waiting:  # else they are told when they return, if they do
+                with contextlib.suppress(Exception):  # those that are gone keep nothing
+                    Watch(self.client, _GOODBYE, self._ours, quiet=True).until(goodbye)
         if self._left_thread:
             from distributed import rejoin
 

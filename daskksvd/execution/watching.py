@@ -20,6 +20,9 @@ _LOOK = 1.0
 _LOOK_SHARE = 50
 """Looks take this share of the time at most: facts of thousands of workers are many."""
 
+_LONGEST_LOOK = 10.0
+"""But they are no further apart: on a busy machine an answer takes long without being much work."""
+
 _ANSWER = 10.0
 """Seconds in which a scheduler answers, however busy it is."""
 
@@ -71,7 +74,13 @@ class Watch:
 
     def call(self, function, *arguments, **named):
         """Make a blocking call on a thread of its own; see `until`."""
+        return self.until(self.begin(function, *arguments, **named))
+
+    @staticmethod
+    def begin(function, *arguments, **named):
+        """Begin a blocking call on a thread of its own; returns its future."""
         future = concurrent.futures.Future()
+        future.set_running_or_notify_cancel()  # else the call's own end finds it cancelled, and says so
 
         def call():
             try:
@@ -80,7 +89,12 @@ class Watch:
                 future.set_exception(error)
 
         threading.Thread(target=call, name="daskksvd-call", daemon=True).start()
-        return self.until(future)
+        return future
+
+    @property
+    def waiting(self):
+        """Whether something was amiss when it was last looked."""
+        return self._since is not None
 
     def until(self, future, keys=()):
         """Wait until a `concurrent.futures.Future` is done, for ``keys`` on the cluster; returns it.
@@ -102,7 +116,9 @@ class Watch:
                     return future
                 began = time.monotonic()
                 self.look(keys, future)
-                pause = max(_LOOK, _LOOK_SHARE * (time.monotonic() - began))
+                pause = max(
+                    _LOOK, min(_LOOK_SHARE * (time.monotonic() - began), _LONGEST_LOOK, self.timeout / 4)
+                )
                 if self._since is not None:
                     pause = min(_LOOK, self._left() + 0.1)
         except BaseException:

@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 
 from ..captions.partitions import compute_all
+from ..execution import make_runner
 from ..execution.executor import TREE_FAN_IN
 from ..machine.files import absolute, replaced
 from ..stores.checkpoint import load_checkpoint
@@ -82,8 +83,8 @@ class Progress:
         """
         combine, pack, unpack = blueprint
         begun, done = self._begun(name, token, len(parts), unpack)
-        threads = sum(client.nthreads().values()) if client is not None else os.cpu_count() or 1
         try:
+            threads = n_threads(client, worker_timeout)
             while done < len(parts):
                 level, stops, units = next_units(parts, done, 2 * threads, combine)
                 for stop, value in zip(stops, compute_all(units, client, worker_timeout), strict=True):
@@ -171,6 +172,14 @@ def discard(path):
     for name in (path, partial(path)):
         with contextlib.suppress(FileNotFoundError):
             os.remove(name)
+
+
+def n_threads(client, worker_timeout):
+    """Threads that count: the workers' of a client, or of this machine."""
+    if client is None:
+        return os.cpu_count() or 1
+    with contextlib.closing(make_runner(client, worker_timeout=worker_timeout)) as runner:
+        return sum(threads for _, threads, _ in runner.memory()) or 1
 
 
 def n_levels(n_parts):

@@ -3,8 +3,12 @@
 To import this module mends that in this process: such arrays are left to pickle.
 """
 
+import contextlib
+
 import numpy as np
 from distributed.protocol import dask_serialize
+
+from ...execution import ClusterRunner
 
 
 def _leave_to_pickle(array):
@@ -18,7 +22,8 @@ dask_serialize.register(np.ma.MaskedArray, _leave_to_pickle)
 def keep_masks(client):
     """Mend all workers of a `distributed.Client` that may hold masked arrays."""
     if client.status == "running" and not client.asynchronous:
-        client.run(_mended)
+        with contextlib.closing(ClusterRunner(client)) as runner:
+            runner.everywhere(_mended)
 
 
 def _mended():
