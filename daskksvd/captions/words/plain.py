@@ -195,10 +195,11 @@ def plain_text(caption, language="en", cased=False, pieces=None, edit=UNTRACED):
     str
     """
     text = caption
-    for _ in range(MOST_ESCAPES if "&" in text else 0):
-        before, text = text, edit.sub(ENTITY, _character, text)
-        if before == text:
-            break
+    if "&" in text:
+        for _ in range(MOST_ESCAPES):
+            before, text = text, edit.sub(ENTITY, _character, text)
+            if before == text:
+                break
     if "<" in text:
         text = edit.sub(MARKUP if len(text) < LONG else MARKUP_OF_LONG, " ", text)
     if "://" in text or "www." in text:

@@ -20,8 +20,9 @@ except ImportError as error:
     raise ImportError('words need the regex package; install it: pip install "daskksvd[label]"') from error
 
 _MORE = r"[\p{L}\p{M}\p{N}\u200c\u200d]*"
-_QUOTE = r"""(?<=\p{Script=Hebrew})["״](?=\p{Script=Hebrew})"""
-_WORD = rf"[\p{{L}}\p{{N}}]{_MORE}(?:(?:['’‘ʼ׳]|{_QUOTE})\p{{L}}{_MORE})*"
+# a quotation mark between Hebrew letters, too; what is most often not there is looked at last
+_APOSTROPHE = r"""['’‘ʼ׳"״](?:(?<!["״])|(?<=\p{Script=Hebrew}.)(?=\p{Script=Hebrew}))"""
+_WORD = rf"[\p{{L}}\p{{N}}]{_MORE}(?:{_APOSTROPHE}\p{{L}}{_MORE})*"
 _ASCII_WORD = r"[a-z0-9]+(?:'[a-z][a-z0-9]*)*"
 WORD = regex.compile(_WORD)
 """A word is of letters and digits, with their marks and joiners, and goes on over an apostrophe
