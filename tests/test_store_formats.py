@@ -2,6 +2,8 @@
 
 import dask.array as da
 import numpy as np
+import stores_page
+import xarray as xr
 import zarr
 
 import daskksvd
@@ -32,3 +34,30 @@ def test_stores_say_their_kind_and_check_knows_it(tmp_path):
         attributes = dict(zarr.open_group(tmp_path / name, mode="r").attrs)
         assert attributes["format"] == {"index of atoms": "daskksvd.atom_index"}.get(kind, f"daskksvd.{kind}")
         assert check(tmp_path / name).kind == kind
+
+
+def test_the_page_of_stores_says_what_is_declared():
+    assert stores_page.PAGE.read_text() == stores_page.page()
+
+
+def test_what_is_written_is_what_is_declared(tmp_path):
+    samples = np.random.default_rng(0).standard_normal((300, 8)).astype("float32")
+    options = {"n_components": 12, "n_nonzero_coefs": 2, "max_passes": 1, "random_state": 0}
+    result = daskksvd.fit(samples, whiten=0.25, **options)
+    result.save(tmp_path / "result.zarr")
+    result.write_codes(samples, tmp_path / "codes.zarr")
+    build_atom_index(tmp_path / "codes.zarr")
+    captions = ["a red dog", "a cat on the grass", "a red cat"] * 100
+    daskksvd.naming.save_labels(
+        daskksvd.label(result.encode(samples), captions), tmp_path / "result-labels.zarr"
+    )
+    for store, path in (
+        (RESULT, tmp_path / "result.zarr"),
+        (CODES, tmp_path / "codes.zarr"),
+        (LABELS, LABELS.beside(tmp_path / "result.zarr")),
+        (ATOM_INDEX, ATOM_INDEX.beside(tmp_path / "codes.zarr")),
+    ):
+        found = xr.open_zarr(path, consolidated=False, decode_times=False)
+        for name, variable in store.variables.items():
+            kind = "string" if found[name].dtype.kind in "TUO" else str(found[name].dtype)
+            assert found[name].dims == variable.dims and kind in variable.dtypes, name
