@@ -13,12 +13,12 @@ Every store is a Zarr group of format 3, plain: Zarr, xarray and other programs 
 made from the declarations in the code (`python ci/stores_page.py`).
 
 All have the attributes `format` and `version`, and name the dimensions of their arrays. The last codec of
-every chunk is a CRC-32C, and every chunk is written, whatever its values. What is written last is the
-empty group `closing_record`: its attribute `closing record` has a SHA-256 of every `zarr.json`
-(`metadata`), for each array its grid of chunks and the CRC-32C of each, in the order of that grid, eight
-hexadecimal digits a chunk (`arrays`), digests of other files that belong to the store (`files`), and a
-digest of itself. A store without it is of an earlier version, or was not written to its end;
-`daskksvd check` compares all of it.
+every chunk is a CRC-32C, and every chunk is written, whatever its values. What is written last is the empty
+group `closing_record`: its attribute `closing record` has the first 32 digits of the SHA-256 of every
+`zarr.json` (`metadata`), for each array its grid of chunks and the CRC-32C of each, in the order of that
+grid, eight hexadecimal digits a chunk (`arrays`), digests of other files that belong to the store
+(`files`), and a digest of itself. A store without it is of an earlier version, or was not written to its
+end; `daskksvd check` compares all of it.
 """
 
 NOTES = {
