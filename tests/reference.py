@@ -5,8 +5,11 @@ from collections import Counter
 
 import dask.array as da
 import numpy as np
+import scipy.sparse as sp
 
+from daskksvd.coding.nonzeros import as_csr
 from daskksvd.execution import ThreadRunner
+from daskksvd.naming.counting import Counts
 from daskksvd.rows import as_rows, cut_jobs, cut_pieces
 
 
@@ -110,3 +113,44 @@ def prepared(array, n_threads=2, most=None, **split):
     pieces = cut_pieces(rows.chunk_rows, most or max(rows.chunk_rows), **split)
     jobs = [rows.job(job) for job in cut_jobs(pieces, most or max(rows.chunk_rows))]
     return runner, rows, jobs
+
+
+def counts_of(codes, words):
+    """Words and atoms of matrices in memory, counted by sparse products.
+
+    Parameters
+    ----------
+    codes : (n, m) scipy.sparse matrix or array
+        Signed coefficients.
+    words : (n, V) scipy.sparse matrix or array
+        1 where a sample has a word, or a share of its captions.
+
+    Returns
+    -------
+    Counts
+    """
+    codes, shares = as_csr(codes).astype(np.float64), as_csr(words).astype(np.float64)
+    occurs = sp.csr_matrix((np.ones(len(shares.data)), shares.indices, shares.indptr), shape=shares.shape)
+    sides = [codes.maximum(0), (-codes).maximum(0)]
+    used = [(side > 0).astype(np.float64) for side in sides]
+    for side in sides:
+        side.eliminate_zeros()
+
+    def products(left, rights):
+        return np.stack([(left.T @ right).toarray() for right in rights])
+
+    def totals(matrices):
+        return np.stack([np.asarray(matrix.sum(axis=0)).ravel() for matrix in matrices])
+
+    return Counts(
+        n=codes.shape[0],
+        joint=products(occurs, used).astype(np.int64),
+        weight=products(occurs, sides),
+        share=products(shares, used),
+        words=totals([occurs])[0].astype(np.int64),
+        share_sums=totals([shares])[0],
+        share_squares=totals([shares.multiply(shares)])[0],
+        uses=totals(used).astype(np.int64),
+        weights=totals(sides),
+        squares=totals([side.multiply(side) for side in sides]),
+    )

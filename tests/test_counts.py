@@ -12,6 +12,7 @@ from distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from reference import counts_of
 
 from daskksvd.captions.by_sample import occurrence, open_captions
 from daskksvd.captions.words.tokens import Tokenizer
@@ -112,37 +113,15 @@ def test_numpy_equals_one_chunk_equals_many(seed, heights, kind, missing, size):
     assert_counts(found, slow_counts(codes, captions, missing))
 
 
-@pytest.mark.parametrize("most", [1, 30, 10**6])
-def test_join_is_cut_without_changing_anything(most, monkeypatch):
-    codes, captions = world(1)
-    expected = slow_counts(codes, captions, "exclude")
-    monkeypatch.setattr(counting, "JOIN_ROWS", most)
-    assert_counts(count(codes, captions), expected)
-
-
-def test_blocks_of_a_join_stay_small(monkeypatch):
-    monkeypatch.setattr(counting, "JOIN_ROWS", 50)
-    rng = np.random.default_rng(0)
-    left = np.sort(rng.integers(0, 40, 300))
-    right = np.sort(rng.integers(5, 45, 200))
-    joined = 0
-    for one, other in counting.blocks_of(left, right):
-        rows = len(pd.merge(pd.DataFrame({"row": left[one]}), pd.DataFrame({"row": right[other]}), on="row"))
-        most = max(np.bincount(left)) * max(np.bincount(right))
-        assert rows <= 50 + most
-        joined += rows
-    assert joined == len(pd.merge(pd.DataFrame({"row": left}), pd.DataFrame({"row": right}), on="row"))
-
-
 def test_sparse_products_count_the_same():
     codes, captions = world(2)
     captions = [texts or ["nothing"] for texts in captions]  # all samples count there
     captions = [[text if text.strip() else "nothing" for text in texts] for texts in captions]
     words = occurrence(captions, TOKENIZER, WORDS, len(codes), share=True)
     joined = count(codes, captions)
-    found = counting.counts_of(sp.csr_matrix(codes), words)
+    found = counts_of(sp.csr_matrix(codes), words)
     assert_same(found._replace(n_captions=joined.n_captions, n_lines=joined.n_lines), joined)
-    assert_same(counting.counts_of(codes, words), found)
+    assert_same(counts_of(codes, words), found)
 
 
 def test_the_join_moves_no_rows_between_partitions():

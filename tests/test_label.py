@@ -12,12 +12,12 @@ import sparse
 import xarray as xr
 from distributed import Client, LocalCluster
 from numpy.testing import assert_allclose, assert_array_equal
+from reference import counts_of
 
 import daskksvd
 from daskksvd.captions.by_sample import occurrence
 from daskksvd.captions.words.tokens import Tokenizer
 from daskksvd.naming import measures as naming
-from daskksvd.naming.counting import counts_of
 from daskksvd.naming.store import LABELS, open_labels, save_labels
 from daskksvd.naming.table import atoms_of_word, label_table, words_of_atom, write_table
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from ..naming.choosing import Counts, best_words, rank
+from ..naming.association import Tables
+from ..naming.choosing import best_words, rank
 
 
 class Mapping(NamedTuple):
@@ -81,7 +82,7 @@ def as_mapping(mapping, m, vocabulary, top):
 
 def choose_mapping(counts, top, rank_by="g"):
     """The ``top`` best words of every atom by the counts of some samples; a `Mapping`."""
-    chosen = best_words(rank(counts, rank_by), top)
+    chosen = best_words(rank(counts, rank_by), min(top, len(counts.joint)))
     atoms = np.repeat(np.arange(len(chosen)), chosen.shape[1])
     kept = chosen.ravel() >= 0
     pairs = (atoms[kept], chosen.ravel()[kept])
@@ -99,7 +100,7 @@ def _from_labels(labels, m, vocabulary, top):
         )
     if labels.sizes["atom"] != m:
         raise ValueError(f"mapping has {labels.sizes['atom']} atoms; codes has {m}")
-    counts = Counts(
+    counts = Tables(
         labels["joint"].transpose("word", "atom").values.astype(float),
         labels["word_count"].values.astype(float)[:, None],
         labels["atom_count"].values.astype(float),
@@ -110,7 +111,7 @@ def _from_labels(labels, m, vocabulary, top):
     if order in labels:
         given = labels[order].transpose("word", "atom").values
         scores = np.where(np.isfinite(scores) & np.isfinite(given), given, -np.inf)
-    chosen = best_words(scores, top)
+    chosen = best_words(scores, min(top, len(scores)))
     kept = chosen.ravel() >= 0
     atoms = np.repeat(np.arange(m), chosen.shape[1])[kept]
     words = labels["word"].values[chosen.ravel()[kept]]

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from ..naming.association import benjamini_hochberg
+from ..naming.association import MEASURES, benjamini_hochberg
 from ..naming.choosing import (
-    MEASURES,
     best_words,
     count,
     count_pairs,

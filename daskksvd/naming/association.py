@@ -4,6 +4,8 @@ Of ``n`` samples ``n_w`` have a word, ``n_a`` use an atom and ``n_wa`` do both.
 Functions take (V, m), (V,) and (m,) arrays of these, and give (V, m) float64.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..kernels.tails import hypergeometric_tails
@@ -16,6 +18,24 @@ times too small, at 1000 twice. On Flickr8k chi-square found 22 false pairs a pe
 SHRINKAGE = 10
 """Joint samples expected by chance that are added to both counts of a shrunk lift: a word and an
 atom must meet a few times more often than that for their lift to count."""
+
+
+class Tables(NamedTuple):
+    """How often words and atoms occur, and meet.
+
+    Attributes
+    ----------
+    joint : (V, m) float array
+    word : (V, 1) float array
+    atom : (m,) float array
+    n : float
+    """
+
+    joint: np.ndarray
+    word: np.ndarray
+    atom: np.ndarray
+    n: float
+
 
 RANKINGS = ("g", "phi", "weighted_correlation", "lift", "shrunk_lift", "pmi", "f1")
 """Measures that words can be ranked by."""
@@ -105,6 +125,17 @@ def log_likelihood_ratio(n_wa, n_w, n_a, n):
         with np.errstate(divide="ignore", invalid="ignore"):
             total += np.where(observed > 0, observed * np.log(observed * n / products), 0)
     return np.sign(n * n_wa - n_w * n_a) * np.sqrt(2 * np.maximum(total, 0))
+
+
+MEASURES = {
+    "g": log_likelihood_ratio,
+    "phi": phi,
+    "lift": lift,
+    "shrunk_lift": shrunk_lift,
+    "pmi": pmi,
+    "f1": f1,
+}
+"""Functions of the counts of both, word, atom and samples."""
 
 
 def p_values(n_wa, n_w, n_a, n, *, test="auto", small=SMALL_EXPECTED):

@@ -11,33 +11,6 @@ from . import association
 from .inputs import indicator
 from .thresholds import ATOM_USES, JOINT_LEAST
 
-MEASURES = {
-    "g": association.log_likelihood_ratio,
-    "phi": association.phi,
-    "lift": association.lift,
-    "shrunk_lift": association.shrunk_lift,
-    "pmi": association.pmi,
-    "f1": association.f1,
-}
-"""By what words can be ranked."""
-
-
-class Counts(NamedTuple):
-    """How often words and atoms occur, and meet.
-
-    Attributes
-    ----------
-    joint : (V, m) float array
-    word : (V, 1) float array
-    atom : (m,) float array
-    n : float
-    """
-
-    joint: np.ndarray
-    word: np.ndarray
-    atom: np.ndarray
-    n: float
-
 
 def count(words, active, rows=None, weights=None, word_rows=None):
     """Counts of some samples.
@@ -57,7 +30,7 @@ def count(words, active, rows=None, weights=None, word_rows=None):
 
     Returns
     -------
-    Counts
+    Tables
     """
     rows = np.arange(words.shape[0]) if rows is None else np.asarray(rows, np.int64)
     word_rows = rows if word_rows is None else np.asarray(word_rows, np.int64)
@@ -66,7 +39,7 @@ def count(words, active, rows=None, weights=None, word_rows=None):
     add_pairs(words.indptr, words.indices, word_rows, active.indptr, active.indices, rows, weights, joint)
     totals = (_weighted(matrix, given, weights) for matrix, given in ((words, word_rows), (active, rows)))
     word, atom = totals
-    return Counts(joint, word[:, None], atom, float(weights.sum()))
+    return association.Tables(joint, word[:, None], atom, float(weights.sum()))
 
 
 def _weighted(matrix, rows, weights):
@@ -85,14 +58,19 @@ def rank(counts, rank_by="g"):
     fit = (counts.word >= max(least, share * counts.n)) & (counts.atom >= ATOM_USES)
     fit = fit & (counts.joint >= JOINT_LEAST) & (counts.joint * counts.n > counts.word * counts.atom)
     with np.errstate(divide="ignore", invalid="ignore"):
-        scores = MEASURES[rank_by](counts.joint, counts.word, counts.atom, counts.n)
+        scores = association.MEASURES[rank_by](counts.joint, counts.word, counts.atom, counts.n)
     return np.where(fit, scores, -np.inf)
 
 
 def best_words(scores, top=1):
-    """The ``top`` best words of every atom, best first; (m, top) int, -1 where there are fewer."""
-    order = np.argsort(-scores, axis=0, kind="stable")[:top].T
-    return np.where(np.isfinite(np.take_along_axis(scores, order.T, axis=0).T), order, -1)
+    """The ``top`` best words of every atom, best first; (m, top) int, -1 where there are fewer.
+
+    What scores -inf or NaN is no word of the atom. Of equals the first is chosen.
+    """
+    best = np.full((top, scores.shape[1]), -1)
+    order = np.argsort(-scores, axis=0, kind="stable")[:top]
+    best[: len(order)] = np.where(np.take_along_axis(scores, order, axis=0) > -np.inf, order, -1)
+    return best.T
 
 
 class Pairs(NamedTuple):

@@ -4,17 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from dask.base import tokenize
 
 from ..captions.by_sample import find_words
 from ..captions.partitions import compute
 from ..execution import WORKER_TIMEOUT
 from ..execution.executor import TREE_FAN_IN
-
-JOIN_ROWS = 2**18
-"""Joined rows, of a word and an atom of one sample, that exist at any time in a task: few enough
-for the cache, and for memory to be used again, not returned and taken anew."""
+from ..kernels.jit import read_only
+from ..kernels.pairs import add_pairs
 
 CAPTIONED, BLANK, LINES = range(3)
 """Marks that follow the words of the vocabulary: the sample has a caption (once a sample, and how
@@ -212,64 +209,53 @@ def word_frame(read, tokenizer, index, low, high, share, missing):
 
 
 def count_joined(words, nonzeros, v, m):
-    """Join the words and the codes of some samples, and count.
-
-    The join is made of blocks of at most about `JOIN_ROWS` joined rows, one
-    for each word and atom of a sample.
-    """
+    """Join the words and the codes of some samples, and count; the joined lines are never made."""
     marks = words["word"].to_numpy()
     n_blank, n_lines = (int(words["times"].to_numpy()[marks == v + mark].sum()) for mark in (BLANK, LINES))
     words = words[marks <= v + CAPTIONED]
     word, times = words["word"].to_numpy(), words["times"].to_numpy()
-    names = ["weight", "share"] if "share" in words else ["weight"]
-    sums = {name: np.zeros((v + 1) * 2 * m) for name in names}
-    joint = np.zeros((v + 1) * 2 * m, np.int64)
-    squares = np.zeros(2 * m)
-    for left, right in blocks_of(words.index.to_numpy(), nonzeros.index.to_numpy()):
-        joined = words.iloc[left].join(nonzeros.iloc[right], how="inner")
-        cell = joined["word"].to_numpy() * (2 * m) + joined["side"].to_numpy()
-        np.add.at(joint, cell, 1)
-        for name, sum_ in sums.items():
-            np.add.at(sum_, cell, joined[name].to_numpy())
-        marked = joined[joined["word"].to_numpy() == v]
-        np.add.at(squares, marked["side"].to_numpy(), marked["weight"].to_numpy() ** 2)
-    joint = joint.reshape(v + 1, 2, m).swapaxes(0, 1)
-    sums = {name: sum_.reshape(v + 1, 2, m).swapaxes(0, 1) for name, sum_ in sums.items()}
+    side, weight = nonzeros["side"].to_numpy(), nonzeros["weight"].to_numpy()
+    row, code_row = words.index.to_numpy(), nonzeros.index.to_numpy()
+    low = row[0] if len(row) else 0
+    edges = np.arange(low, row[-1] + 2) if len(row) else np.zeros(1, np.int64)
+    of_words, of_codes = np.searchsorted(row, edges), np.searchsorted(code_row, edges)
+    used = slice(of_codes[0], of_codes[-1])  # codes of the rows that have words
+    of_codes, side, weight, code_row = of_codes - of_codes[0], side[used], weight[used], code_row[used] - low
+
+    def add(*arguments):
+        total = np.zeros((v + 1, 2 * m))
+        add_pairs(*map(read_only, arguments), total)
+        return total.reshape(v + 1, 2, m).swapaxes(0, 1)
+
+    rows = np.arange(len(edges) - 1)
+    joint = add(of_words, word, rows, of_codes, side, rows, np.ones(len(rows))).astype(np.int64)
+    # every nonzero, and then every word, is a sample by itself, which has a weight
+    one = np.arange(len(side) + 1)
+    weights = add(of_words, word, code_row, one, side, one[:-1], weight)
+    captioned = np.isin(code_row, row[word == v] - low)
     in_samples = np.bincount(word, minlength=v + 1)
-    shares = [None, None]
+    squares = np.bincount(side[captioned], weight[captioned] ** 2, minlength=2 * m).astype(float)
+    share, shares = None, [None, None]
     if "share" in words:
-        share = words["share"].to_numpy()
+        one, share = np.arange(len(word) + 1), words["share"].to_numpy()
         # of no words at all bincount makes integers
         shares = [np.bincount(word, share**power, minlength=v + 1)[:v].astype(float) for power in (1, 2)]
+        share = add(one, word, one[:-1], of_codes, side, row - low, share)[:, :v]
     return Counts(
         n=int(in_samples[v]),
         joint=joint[:, :v],
-        weight=sums["weight"][:, :v],
-        share=sums["share"][:, :v] if "share" in sums else None,
+        weight=weights[:, :v],
+        share=share,
         words=in_samples[:v],
         share_sums=shares[0],
         share_squares=shares[1],
         uses=joint[:, v].copy(),
-        weights=sums["weight"][:, v].copy(),
+        weights=weights[:, v].copy(),
         squares=squares.reshape(2, m),
         n_captions=int(times[word == v].sum()),
         n_blank=n_blank,
         n_lines=n_lines,
     )
-
-
-def blocks_of(left, right):
-    """Cut two sorted lists of rows into slices whose join has about `JOIN_ROWS` lines."""
-    if not len(left):
-        return
-    rows, starts, n_left = np.unique(left, return_index=True, return_counts=True)
-    n_right = np.searchsorted(right, rows, side="right") - np.searchsorted(right, rows)
-    block = np.cumsum(n_left * n_right) // JOIN_ROWS
-    firsts = np.flatnonzero(np.diff(block, prepend=-1))
-    for first, last in zip(firsts, [*firsts[1:], len(rows)], strict=True):
-        stop = starts[last] if last < len(rows) else len(left)
-        bounds = np.searchsorted(right, [rows[first], rows[last - 1] + 1])
-        yield slice(starts[first], stop), slice(*bounds)
 
 
 def tree(combine, parts):
@@ -281,50 +267,3 @@ def tree(combine, parts):
     while len(parts) > TREE_FAN_IN:
         parts = [combine(parts[start : start + TREE_FAN_IN]) for start in range(0, len(parts), TREE_FAN_IN)]
     return combine(parts)
-
-
-def counts_of(codes, words):
-    """The same counts of matrices in memory, by sparse products.
-
-    Parameters
-    ----------
-    codes : (n, m) scipy.sparse matrix or array
-        Signed coefficients.
-    words : (n, V) scipy.sparse matrix or array
-        1 where a sample has a word, or a share of its captions.
-
-    Returns
-    -------
-    Counts
-    """
-    from ..coding.nonzeros import as_csr
-
-    codes, shares = as_csr(codes).astype(np.float64), as_csr(words).astype(np.float64)
-    if codes.shape[0] != shares.shape[0]:
-        raise ValueError(
-            f"codes has {codes.shape[0]} rows and words {shares.shape[0]}; they must have as many"
-        )
-    occurs = sp.csr_matrix((np.ones(len(shares.data)), shares.indices, shares.indptr), shape=shares.shape)
-    sides = [codes.maximum(0), (-codes).maximum(0)]
-    used = [(side > 0).astype(np.float64) for side in sides]
-    for side in sides:
-        side.eliminate_zeros()
-
-    def products(left, rights):
-        return np.stack([(left.T @ right).toarray() for right in rights])
-
-    def totals(matrices):
-        return np.stack([np.asarray(matrix.sum(axis=0)).ravel() for matrix in matrices])
-
-    return Counts(
-        n=codes.shape[0],
-        joint=products(occurs, used).astype(np.int64),
-        weight=products(occurs, sides),
-        share=products(shares, used),
-        words=totals([occurs])[0].astype(np.int64),
-        share_sums=totals([shares])[0],
-        share_squares=totals([shares.multiply(shares)])[0],
-        uses=totals(used).astype(np.int64),
-        weights=totals(sides),
-        squares=totals([side.multiply(side) for side in sides]),
-    )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from ..captions.by_sample import occurrence, open_captions
+from ..captions.by_sample import check_ids, occurrence, open_captions
 from ..captions.words.tokens import as_tokenizer
 from ..captions.words.vocabulary import WORD_SAMPLES, WORD_SHARE_MOST, base_form, build_vocabulary
 from ..coding.nonzeros import as_csr
@@ -115,12 +115,7 @@ def _known(captions, n, sample_ids):
     part = captions.in_memory()
     row = part.sample
     if sample_ids is not None and captions.key != "row":
-        ids = np.asarray(sample_ids)
-        if ids.shape != (n,) or ids.dtype.kind not in "iu":
-            raise ValueError(
-                f"sample_ids has shape {ids.shape} and dtype {ids.dtype}; "
-                f"it must be {n} integers, one a row of the codes"
-            )
+        ids = check_ids(sample_ids, n)
         order = np.argsort(ids, kind="stable")
         place = np.minimum(np.searchsorted(ids[order], row), n - 1)
         row = np.where(ids[order][place] == row, order[place], -1)

@@ -6,20 +6,11 @@ import numpy as np
 
 from ..captions.words.vocabulary import least_samples
 from . import association
-from .association import SMALL_EXPECTED
+from .association import MEASURES, SMALL_EXPECTED
+from .choosing import best_words
 from .store import LABELS
 
 NO_WORD = "no significant word"
-
-MEASURES = {
-    "phi": association.phi,
-    "lift": association.lift,
-    "shrunk_lift": association.shrunk_lift,
-    "pmi": association.pmi,
-    "f1": association.f1,
-    "g": association.log_likelihood_ratio,
-}
-"""Functions of the counts of word, atom and both."""
 
 MAJORITY = (*MEASURES, "weighted_correlation", "joint", "p_value")
 MINORITY = ("joint", "phi", "g", "p_value")
@@ -34,7 +25,7 @@ class Side(NamedTuple):
     joint, weight : (V, m) arrays
     share : (V, m) array or None
     uses, weights, squares : (m,) arrays
-        As in `counts.Counts`.
+        As in `counting.Counts`.
     """
 
     joint: np.ndarray
@@ -75,19 +66,19 @@ def name_atoms(counts, vocabulary, *, rank_by, top, test, alpha, min_uses, min_j
         with np.errstate(invalid="ignore"):
             able = (found["q_value"] <= alpha) & (atom_q_value <= alpha) & (side.joint >= min_joint)
         able &= found["g"] > 0
-        best = best_words(found[rank_by], able, top)
+        best = best_words(np.where(able, found[rank_by], -np.inf), top)
         if prefix:
             values.update({prefix + name: found[name] for name in ("joint", "phi", "g", "q_value")})
-            values.update(minority_count=side.uses, minority_word=words[best].T)
+            values.update(minority_count=side.uses, minority_word=words[best])
             continue
         values.update(found)
-        able[best[0], np.arange(len(signs))] = False  # the specific name is another one
-        specific = best_words(found["shrunk_lift"], able, 1)[0]
+        able[best[:, 0], np.arange(len(signs))] = False  # the specific name is another one
+        specific = best_words(np.where(able, found["shrunk_lift"], -np.inf))[:, 0]
         values.update(
             atom_count=side.uses,
             atom_q_value=atom_q_value,
-            significant=best[0] >= 0,
-            top_word=words[best].T,
+            significant=best[:, 0] >= 0,
+            top_word=words[best],
             specific_word=words[specific],
             tested=int((~np.isnan(tested)).sum()),
         )
@@ -159,19 +150,6 @@ def use_correlation(counts):
 def share_correlation(products, uses, counts):
     """The same of shares of captions."""
     return association.pearson(counts.n, products, counts.share_sums, counts.share_squares, uses, uses)
-
-
-def best_words(scores, able, top):
-    """Words of the highest scores of every atom among those able, (top, m); -1 where there are fewer.
-
-    Ties go to the more frequent word.
-    """
-    scores = np.where(able, scores, -np.inf)
-    best = np.full((top, scores.shape[1]), -1)
-    order = np.argsort(-scores, axis=0, kind="stable")[:top]
-    found = np.take_along_axis(scores, order, axis=0) > -np.inf
-    best[: len(order)] = np.where(found, order, -1)
-    return best
 
 
 def told(test, n_tested):

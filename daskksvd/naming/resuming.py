@@ -64,7 +64,7 @@ class Progress:
             self._done[name] = [token, done, levels, kept]
 
     def reduce(self, name, blueprint, parts, client, worker_timeout=None, token=""):
-        """What `counts.tree` makes of delayed parts, saved on the way.
+        """What `counting.tree` makes of delayed parts, saved on the way.
 
         Every node of that tree is the sum of its parts from left to right, so
         the sums begun on each of its levels are all that has to be kept.
@@ -183,7 +183,7 @@ def n_threads(client, worker_timeout):
 
 
 def n_levels(n_parts):
-    """Levels of the tree that `counts.tree` makes of so many parts."""
+    """Levels of the tree that `counting.tree` makes of so many parts."""
     levels = 1
     while n_parts > TREE_FAN_IN:
         n_parts, levels = -(-n_parts // TREE_FAN_IN), levels + 1
