@@ -20,9 +20,9 @@ from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_sco
 from worlds import as_captions, named_world
 
 from daskksvd.captions.words.tokens import Tokenizer
-from daskksvd.evaluation.scores import score_labels
+from daskksvd.evaluation.scores import score_labels, wilson
 from daskksvd.evaluation.summary import atom_table, method_table
-from daskksvd.naming.choosing import count, count_pairs, name_auroc, wilson
+from daskksvd.naming.choosing import count, count_pairs, name_auroc
 from daskksvd.naming.inputs import indicator, one_side, orient
 
 FAST = {"n_permutations": 5, "n_resamples": 5, "random_state": 0}
@@ -80,9 +80,11 @@ def test_auroc_counts_ties_half():
 
 
 @pytest.mark.parametrize("successes, trials", [(0, 10), (7, 10), (128, 128), (83, 128)])
-def test_wilson_is_that_of_scipy(successes, trials):
-    interval = scipy.stats.binomtest(successes, trials).proportion_ci(method="wilson")
-    assert_allclose(wilson(successes, trials), interval, atol=1e-12)
+def test_wilson_is_the_share_whose_test_is_just_not_rejected(successes, trials):
+    z, share = scipy.stats.norm.ppf(0.975), successes / trials
+    for limit in wilson(successes, trials):
+        assert (share - limit) ** 2 == pytest.approx(z**2 * limit * (1 - limit) / trials, abs=1e-12)
+    assert np.isnan(wilson(0, 0)).all()
 
 
 def test_planted_names_are_found_and_scored():

@@ -10,7 +10,6 @@ from ..naming.choosing import (
     joint_samples,
     name_auroc,
     rank,
-    wilson,
 )
 from ..naming.inputs import codes_matrix, frequent, gather, indicator, one_side, orient, split_samples
 from ..naming.thresholds import SIGNIFICANCE
@@ -310,6 +309,15 @@ def _chance(trial, atoms, level, n_permutations, rng):
     share = n_better / n_scored if n_permutations and n_scored else np.nan
     found |= {"share_above_chance": share, "share_above_chance_low": low, "share_above_chance_high": high}
     return found, q_values
+
+
+def wilson(successes, trials):
+    """Wilson's 95 % interval of a share; NaN without trials."""
+    if not trials:
+        return np.nan, np.nan
+    from scipy.stats import binomtest
+
+    return tuple(map(float, binomtest(successes, trials).proportion_ci(method="wilson")))
 
 
 def _without_name(p_values, scored):

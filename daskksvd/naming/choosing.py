@@ -227,18 +227,5 @@ def name_auroc(choice, words, magnitudes):
     return np.where(choice >= 0, area, np.nan)
 
 
-def wilson(successes, trials, level=0.95):
-    """Wilson's score interval of a share (Wilson 1927); NaN without trials."""
-    if not trials:
-        return np.nan, np.nan
-    from scipy.special import ndtri
-
-    z = ndtri((1 + level) / 2)
-    share = successes / trials
-    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
-    half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    return float(max(0, centre - half)), float(min(1, centre + half))
-
-
 def column_sums(matrix):
     return np.asarray(matrix.sum(axis=0), float).ravel()
