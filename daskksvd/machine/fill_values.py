@@ -19,6 +19,8 @@ import sparse
 from dask.array.dispatch import concatenate_lookup
 from distributed.protocol import dask_serialize
 
+from .pickling import leave_to_pickle
+
 
 def _new():
     """A `sparse.COO` before pickle gives it its parts."""
@@ -27,10 +29,6 @@ def _new():
 
 def _reduce(array):
     return _new, (), array.__getstate__()
-
-
-def _leave_to_pickle(array):
-    raise NotImplementedError("the next way to serialise is taken, which is pickle")
 
 
 def _concatenate(arrays, axis=0):
@@ -49,7 +47,7 @@ def _filled(array, fill_value):
     return sparse.COO.from_numpy(array.todense(), fill_value=fill_value)
 
 
-for _lookup, _function in ((dask_serialize, _leave_to_pickle), (concatenate_lookup, _concatenate)):
+for _lookup, _function in ((dask_serialize, leave_to_pickle), (concatenate_lookup, _concatenate)):
     _lookup.dispatch(sparse.COO)  # registers theirs, which would take the place of ours later
     _lookup.register(sparse.COO, _function)
 copyreg.pickle(sparse.COO, _reduce)
