@@ -85,7 +85,7 @@ def decode(image, *, max_pixels=IMAGE_PIXELS, min_side=IMAGE_SIDE, target=None):
             return _decode_file(data, max_pixels, min_side, target)
         _check_size(*opened.size, max_pixels, min_side)
         opened.load()
-        return _upright(_to_rgb(opened), opened)
+        return _to_rgb(_upright(opened, in_place=False))
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise anything on damaged data
@@ -107,7 +107,7 @@ def _decode_file(data, max_pixels, min_side, target):
         if bare is None:
             raise
         return _decode_file(bare, max_pixels, min_side, target)
-    return _upright(_to_rgb(opened), opened)
+    return _to_rgb(_upright(opened, in_place=True))
 
 
 def without_notes(data):
@@ -237,24 +237,14 @@ def _prepare(image, data, max_pixels, target):
             image.draft(mode, tuple(-int(-length * scale // 1) for length in image.size))
 
 
-def _upright(rgb, image):
+def _upright(image, in_place):
     """Turn as the EXIF orientation says; a damaged one says nothing."""
-    from PIL.Image import Transpose
+    from PIL import ImageOps
 
-    turns = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
     try:
-        turn = turns.get(image.getexif().get(0x0112))
-    except Exception:  # anything can be in there, and it is not the image
-        turn = None
-    return rgb if turn is None else rgb.transpose(turn)
+        return ImageOps.exif_transpose(image, in_place=in_place) or image
+    except Exception:  # anything can be in there, and it is not the image; what is turned in place stays so
+        return image
 
 
 def _to_rgb(image):
