@@ -1,4 +1,8 @@
-"""Fetch a URL from the public internet, within bounds of size and time."""
+"""Fetch a URL from the public internet, within bounds of size and time.
+
+By `http.client`, not urllib3: that bounds no answer that comes byte by byte, and its retries know
+of no deadline. Sockets, waits and checks would stay; only the import would change.
+"""
 
 import datetime
 import email.utils

@@ -1,4 +1,8 @@
-"""What control groups, of containers and of batch systems, leave to this process."""
+"""What control groups, of containers and of batch systems, leave to this process.
+
+`dask.system` and `distributed.system` ask one group each: not those around it, as batch systems
+make them, nor paths of version 1 and of containers, and for a limit of memory, not what is left.
+"""
 
 import math
 import os
