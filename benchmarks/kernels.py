@@ -21,8 +21,16 @@ import common
 import numpy as np
 
 import daskksvd
-from daskksvd.coding import Stopping, code_block, code_blocks, codes_to_coo, iterate_blocks, make_coder
-from daskksvd.coding.coder import correlate_rounded
+from daskksvd.coding import (
+    SparseCoder,
+    SparsityTarget,
+    code_block,
+    code_blocks,
+    codes_to_coo,
+    iterate_blocks,
+    make_products,
+)
+from daskksvd.coding.products import correlate_rounded
 from daskksvd.coding.space import Space
 from daskksvd.datasets import make_planted
 from daskksvd.fitting.loop import BATCH_SWEEPS
@@ -32,7 +40,7 @@ from daskksvd.fitting.statistics import COUPLED
 from daskksvd.kernels.moments import add_moments, add_residual_moments, subtract_reconstruction
 from daskksvd.machine.blas import blas_for
 from daskksvd.machine.buffers import aligned
-from daskksvd.rows import Preprocessing
+from daskksvd.rows import Transform
 
 SHAPES = ("768,1536,10", "768,1536,5", "768,6144,10", "128,256,5")
 BLOCKS = 8
@@ -87,11 +95,10 @@ def learning_step(rows, coder, kind):
     coupled = statistics(kind, m) == COUPLED
     dtype = coder.dictionary.dtype
     XX, XY, uses = np.zeros((m, m) if coupled else m, dtype), np.zeros((m, d), dtype), np.zeros(m, int)
-    plain = Preprocessing(None, None, None)
 
     def step():
         seconds = 0.0
-        for block in code_blocks(rows, coder, plain):
+        for block in code_blocks(rows, coder):
             began = time.perf_counter()
             if coupled:
                 add_moments(block.rows, *block.codes, XX, XY, uses)
@@ -140,10 +147,9 @@ def full_update_step(atoms, XX, XY):
 
 def coding_step(rows, coder):
     """A call that prepares and codes rows as a task does."""
-    plain = Preprocessing(None, None, None)
 
     def step():
-        for _ in code_blocks(rows, coder, plain):
+        for _ in code_blocks(rows, coder):
             pass
 
     return step
@@ -209,7 +215,10 @@ def measure(d, m, k, dtype, rounds, large):
     """
     # a first, single row only for the dictionary: the seed fixes it, whatever n
     atoms = make_planted(1, d, m, k, random_state=0).dictionary.astype(dtype)
-    coders = {pursuit: make_coder(atoms, Stopping(k, 0.0, pursuit)) for pursuit in ("omp", "mp")}
+    coders = {
+        pursuit: make_products(SparseCoder(atoms, Transform(), SparsityTarget(k, pursuit=pursuit)))
+        for pursuit in ("omp", "mp")
+    }
     n_block = next(iterate_blocks(2**20, coders["omp"])).stop
     n = BLOCKS * n_block
     planted = make_planted(2 * n, d, m, k, chunks=n_block, dtype=dtype, random_state=0)
@@ -218,8 +227,8 @@ def measure(d, m, k, dtype, rounds, large):
     padded = coders["omp"].dictionary
     correlations = aligned((n_block, len(padded)), dtype)
     half, other_half = rows.astype(np.float16), others.astype(np.float16)
-    plain = Preprocessing(None, None, None)
-    centred = Preprocessing(rows.mean(axis=0, dtype=np.float64), None, None)
+    plain = Transform()
+    centred = Transform(rows.mean(axis=0, dtype=np.float64))
     codes, _, _ = code_block(rows, coders["omp"])
     learning, full_learning = (learning_step(half, coders["omp"], kind) for kind in (WAVE, FULL))
     for step, _, _ in (learning, full_learning):

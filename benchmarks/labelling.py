@@ -24,7 +24,7 @@ import zarr
 from distributed import Client, LocalCluster
 
 import daskksvd
-from daskksvd.coding.store import FORMAT, VERSION
+from daskksvd.coding.store import CODES
 
 CHUNK = 8192
 LETTERS = np.array(list("bcdfghjklmnp"))
@@ -75,7 +75,7 @@ def make_data(folder, n, n_words, options):
         captions = [f"A {' '.join(row[:half])} and the {' '.join(row[half:])}, too." for row in said]
         table = pd.DataFrame({"sample": rows, "row": rows, "caption": captions})
         table.to_parquet(folder / "captions" / f"rows-{start:012d}.parquet", index=False)
-    attributes = {"format": FORMAT, "version": VERSION, "n_components": m, "complete": True}
+    attributes = {**CODES.marks, "n_components": m, "complete": True}
     group.attrs.update(attributes)
 
 

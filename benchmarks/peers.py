@@ -26,8 +26,12 @@ import numpy as np
 import peer_report
 from peer_worker import METHODS, Task
 
-from daskksvd.coding import Stopping, code_block, codes_to_coo, iterate_blocks, make_coder, reconstruct
+from daskksvd.coding import SparseCoder, SparsityTarget
 from daskksvd.datasets import make_planted, recovered_atoms
+from daskksvd.rows import Transform
+
+BLOCK = 1024
+"""Rows that are judged at once."""
 
 SHORT = 5.0
 """Fits of fewer seconds are repeated, and their median counts."""
@@ -99,12 +103,11 @@ def judged_error(rows, dictionary, n_nonzero_coefs):
     atoms = np.asarray(dictionary, np.float64)
     norms = np.linalg.norm(atoms, axis=1, keepdims=True)
     atoms = atoms / np.where(norms > 0, norms, 1)
-    coder = make_coder(atoms, Stopping(n_nonzero_coefs, 0.0, "omp"))
+    coder = SparseCoder(atoms, Transform(), SparsityTarget(n_nonzero_coefs))
     left = energy = 0.0
-    for block in iterate_blocks(len(rows), coder):
-        some = rows[block].astype(np.float64)
-        codes, _, _ = code_block(some, coder)
-        residual = some - reconstruct(codes_to_coo(codes, len(atoms)), atoms)
+    for start in range(0, len(rows), BLOCK):
+        some = rows[start : start + BLOCK].astype(np.float64)
+        residual = coder.residual(some)
         left += np.vdot(residual, residual)
         energy += np.vdot(some, some)
     return float(np.sqrt(left / energy))

@@ -42,7 +42,7 @@ def page():
     """The text of the page."""
     from daskksvd.coding.store import CODES
     from daskksvd.embedding.store import ATTRIBUTES, EMBEDDINGS
-    from daskksvd.fitting.result import RESULT
+    from daskksvd.fitting.saving import RESULT
     from daskksvd.naming.store import LABELS
     from daskksvd.view.data.atom_index import ATOM_INDEX
 

@@ -3,6 +3,7 @@ from . import datasets as datasets
 from . import evaluation as evaluation
 from . import naming as naming
 from . import view as view
+from .coding import SparseCoder as SparseCoder
 from .coding.store import open_codes as open_codes
 from .embedding import Embeddings as Embeddings
 from .embedding import embed as embed
@@ -28,6 +29,7 @@ __all__ = [
     "Embeddings",
     "FitInterrupted",
     "Result",
+    "SparseCoder",
     "StopFit",
     "WorkersLost",
     "captions",

@@ -23,7 +23,7 @@ except ImportError as error:
 from .coding.inputs import plain_codes
 from .execution import WORKER_TIMEOUT, make_runner
 from .fitting import CHECKPOINT_EVERY
-from .fitting.fit import begin, check_init, keep_in_memory, make_stopping, need_memory
+from .fitting.fit import begin, check_init, keep_in_memory, need_memory
 from .fitting.fit import fit as learn
 from .fitting.result import Result
 from .fitting.schedule import plan_schedule, rows_per_task
@@ -299,8 +299,8 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         finally:
             runner.close()
         self._learned = stream
-        self.components_ = stream.dictionary
-        self.mean_ = stream.preprocessing.mean
+        self.components_ = stream.coder.atoms
+        self.mean_ = stream.coder.transform.mean
         self.n_iter_ = 0 if first else self.n_iter_
         self.n_steps_ = 1 if first else self.n_steps_ + 1
         return self
@@ -335,7 +335,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 )
             return result.encode(rows)
         m, d = self.components_.shape
-        height = rows_per_task(m, d, result._stopping.width)
+        height = rows_per_task(m, d, result.coder.target.n_nonzero_coefs)
         codes = result.encode(Rows(rows.array.rechunk({0: height})))
         codes = codes.compute(scheduler="threads", num_workers=self.n_threads)
         if self.sparse_output:
@@ -465,11 +465,10 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             settings = settings._replace(init=check_init(settings.init, settings.n_components, rows.d))
         if settings.random_state is None:
             settings = settings._replace(random_state=int(np.random.SeedSequence().generate_state(1)[0]))
-        stopping = make_stopping(settings, rows.d)
         need_memory(runner, rows, settings)
         schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
-        preprocessing, variance, state, _ = begin(runner, rows, settings, schedule, settings.random_state)
-        return Stream(settings, stopping, preprocessing, variance, state, HistoryRecorder())
+        coder, variance, state, _ = begin(runner, rows, settings, schedule, settings.random_state)
+        return Stream(settings, coder, variance, state, HistoryRecorder())
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -7,10 +7,11 @@ import dask.array as da
 import numpy as np
 import scipy.sparse as sp
 
+from daskksvd.coding import SparseCoder, SparsityTarget, make_products
 from daskksvd.coding.nonzeros import as_csr
 from daskksvd.execution import ThreadRunner
 from daskksvd.naming.counting import Counts
-from daskksvd.rows import as_rows, cut_jobs, cut_pieces
+from daskksvd.rows import Transform, as_rows, cut_jobs, cut_pieces
 
 
 def unit_atoms(rng, m, d, common=0.0):
@@ -154,3 +155,9 @@ def counts_of(codes, words):
         weights=totals(sides),
         squares=totals([side.multiply(side) for side in sides]),
     )
+
+
+def products_of(atoms, n_nonzero_coefs, rtol=0.0, pursuit="omp", transform=None, n_threads=1):
+    """Atoms ready to code rows with, as they are by default."""
+    target = SparsityTarget(n_nonzero_coefs, rtol, pursuit)
+    return make_products(SparseCoder(atoms, transform or Transform(), target), n_threads)

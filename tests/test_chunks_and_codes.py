@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reference import products_of
 from routes import dense
 
 import daskksvd
-from daskksvd.coding.coder import Stopping, code_block, make_coder
+from daskksvd.coding import code_block
 from daskksvd.machine.blas import PRODUCT_ROWS, product_by_rows, single_threaded_blas
 
 
@@ -44,10 +45,10 @@ def with_ties(dtype, n=400, d=24, m=48):
 @pytest.mark.parametrize("height", [1, 3, 7, 33, 100])
 def test_ties_in_chunks_of_any_height(dtype, pursuit, height):
     rows, atoms = with_ties(dtype)
-    coder = make_coder(atoms, Stopping(5, 0.0, pursuit))
+    products = products_of(atoms, 5, 0.0, pursuit)
     with single_threaded_blas():
-        whole = code_block(rows, coder)[0]
-        parts = [code_block(rows[n : n + height].copy(), coder)[0] for n in range(0, len(rows), height)]
+        whole = code_block(rows, products)[0]
+        parts = [code_block(rows[n : n + height].copy(), products)[0] for n in range(0, len(rows), height)]
     for found, expected in zip(map(np.concatenate, zip(*parts, strict=True)), whole, strict=True):
         np.testing.assert_array_equal(found, expected)
 

@@ -461,7 +461,7 @@ def test_large_dictionaries_need_no_matrix_of_atoms_by_atoms(monkeypatch):
     small = daskksvd.fit(planted.array, **arguments)
     kinds = {"wave": 0, "full": 0}
     monkeypatch.setattr("daskksvd.fitting.schedule.COUPLED_ATOMS", kinds)
-    monkeypatch.setattr("daskksvd.coding.coder.FLOAT_GRAM_ATOMS", 0)
+    monkeypatch.setattr("daskksvd.coding.products.FLOAT_GRAM_ATOMS", 0)
     monkeypatch.setattr("daskksvd.fitting.replacement.FLOAT_GRAM_ATOMS", 0)
     sizes = []
     add_all = moments.add_all

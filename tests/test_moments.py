@@ -10,8 +10,8 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from reference import products_of
 
-from daskksvd.coding import Stopping, make_coder
 from daskksvd.fitting import replacement
 from daskksvd.fitting.replacement import (
     IDLE,
@@ -25,10 +25,10 @@ from daskksvd.fitting.state import State
 from daskksvd.fitting.statistics import COUPLED, MOMENTS, SEPARATE, Moments, Wanted, add_all
 from daskksvd.fitting.updates.descent import error_at_fixed_codes, sweep
 from daskksvd.fitting.updates.online import DEAD_USES, ONLINE_SWEEPS, WINDOW, update_after_wave
-from daskksvd.rows import Preprocessing
+from daskksvd.rows import Transform
 
 N, D, M, K = 240, 10, 25, 3
-AS_THEY_ARE = Preprocessing(None, None, None)
+AS_THEY_ARE = Transform()
 
 
 @pytest.fixture(scope="module")
@@ -38,25 +38,24 @@ def problem():
     return rng.standard_normal((N, D)) * spread + 2, reference.unit_atoms(rng, M, D)
 
 
-def moments_of(Y, atoms, preprocessing, chunks, wanted, most=None, rtol=0.0):
+def moments_of(Y, atoms, transform, chunks, wanted, most=None, rtol=0.0):
     """What the blueprint makes of all rows, added up in two levels."""
-    coder = make_coder(atoms, Stopping(K, rtol, "omp"))
-    preprocessing = preprocessing.cast(atoms.dtype)
+    products = products_of(atoms, K, rtol, transform=transform)
     runner, rows, jobs = reference.prepared(da.from_array(Y, chunks=(chunks, Y.shape[1])), most=most)
-    parts = [MOMENTS.chunk(job, rows.inputs(job), coder, preprocessing, wanted) for job in jobs]
+    parts = [MOMENTS.chunk(job, rows.inputs(job), products, wanted) for job in jobs]
     runner.close()
     return MOMENTS.combine([MOMENTS.combine(parts[i : i + 3]) for i in range(0, len(parts), 3)])
 
 
-def preprocessings(Y):
+def transforms(Y):
     mean = Y.mean(axis=0)
     values, basis = np.linalg.eigh(np.cov(Y.T, bias=True))
     return {
         "none": AS_THEY_ARE,
-        "center": Preprocessing(mean, None, None),
-        "scale": Preprocessing(None, None, Y.std(axis=0)),
-        "center and scale": Preprocessing(mean, None, Y.std(axis=0)),
-        "whiten": Preprocessing(mean, basis, values**0.25),
+        "center": Transform(mean, None, None),
+        "scale": Transform(None, None, Y.std(axis=0)),
+        "center and scale": Transform(mean, None, Y.std(axis=0)),
+        "whiten": Transform(mean, basis, values**0.25),
     }
 
 
@@ -67,12 +66,12 @@ def preprocessings(Y):
 @pytest.mark.parametrize("rtol", [0.0, 0.5])
 def test_moments_are_those_of_dense_algebra(problem, kind, rtol):
     Y, atoms = problem
-    preprocessing = preprocessings(Y)[kind]
-    found = moments_of(Y, atoms, preprocessing, 50, Wanted(COUPLED, 6), rtol=rtol)
+    transform = transforms(Y)[kind]
+    found = moments_of(Y, atoms, transform, 50, Wanted(COUPLED, 6), rtol=rtol)
 
-    mean = 0 if preprocessing.mean is None else preprocessing.mean
-    basis = np.eye(D) if preprocessing.basis is None else preprocessing.basis
-    scale = np.ones(D) if preprocessing.scale is None else preprocessing.scale
+    mean = 0 if transform.mean is None else transform.mean
+    basis = np.eye(D) if transform.basis is None else transform.basis
+    scale = np.ones(D) if transform.scale is None else transform.scale
     rows = (Y - mean) @ basis / scale
     X = reference.code_all(rows, atoms, K, rtol)
     R = rows - X @ atoms
@@ -82,7 +81,7 @@ def test_moments_are_those_of_dense_algebra(problem, kind, rtol):
     assert_array_equal(found.uses, (X != 0).sum(axis=0))
     assert_allclose(found.XX, X.T @ X, atol=1e-9)
     assert_allclose(found.XY, X.T @ rows, atol=1e-9)
-    separate = moments_of(Y, atoms, preprocessing, 50, Wanted(SEPARATE, 6), rtol=rtol)
+    separate = moments_of(Y, atoms, transform, 50, Wanted(SEPARATE, 6), rtol=rtol)
     assert_allclose(separate.XX, (X**2).sum(axis=0), atol=1e-9)
     for atom in range(len(atoms)):  # what all other atoms leave of the rows
         E = R + np.outer(X[:, atom], atoms[atom])
@@ -123,10 +122,10 @@ def test_moments_do_not_depend_on_how_rows_are_cut(sizes, most, kind):
     rng = np.random.default_rng(sum(sizes))
     Y = rng.standard_normal((sum(sizes), 6))
     atoms = reference.unit_atoms(rng, 9, 6)
-    preprocessing = preprocessings(Y)[kind] if len(Y) > 20 else AS_THEY_ARE
+    transform = transforms(Y)[kind] if len(Y) > 20 else AS_THEY_ARE
     wanted = Wanted(COUPLED, 5)
-    once = moments_of(Y, atoms, preprocessing, len(Y), wanted)
-    cut = moments_of(Y, atoms, preprocessing, tuple(sizes), wanted, most=most)
+    once = moments_of(Y, atoms, transform, len(Y), wanted)
+    cut = moments_of(Y, atoms, transform, tuple(sizes), wanted, most=most)
     for name, expected in once._asdict().items():
         assert_allclose(getattr(cut, name), expected, rtol=1e-9, atol=1e-9, err_msg=name)
     assert cut.n_worst == 5 and len(cut.worst) == min(5, len(Y))

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
+from reference import products_of
 from sklearn.linear_model import orthogonal_mp
 
-from daskksvd.coding import Stopping, code_block, make_coder
+from daskksvd.coding import code_block
 
 ANGLES = [1, 0.57, 0.5, 0.1, 0.01, 1e-3]  # degrees
 
@@ -35,7 +36,7 @@ def test_nothing_is_left_that_a_reference_takes(dtype, angle, m, d, k):
     # what tells the two of a pair apart is no smaller than the pair
     rows = rng.standard_normal((40, m)) * (rng.random((40, m)) < 2 / m) @ atoms[:m].astype(np.float64)
     rows = np.concatenate([rows, rng.standard_normal((40, d))]).astype(dtype)
-    codes, energy, explained = code_block(rows, make_coder(atoms, Stopping(k, 0.0, "omp")))
+    codes, energy, explained = code_block(rows, products_of(atoms, k))
     assert np.isfinite(codes.values).all()
     found, size = left(rows, atoms, codes), np.linalg.norm(rows.astype(np.float64), axis=1)
     assert_allclose(energy - explained, found**2, rtol=2e-2, atol=1e-13 * size.max() ** 2)
@@ -62,7 +63,7 @@ def test_as_many_atoms_as_scikit_learn_takes(angle):
     rng = np.random.default_rng(8)
     atoms = near(rng, 12, 9, angle, "float64")
     rows = rng.standard_normal((50, 9))
-    codes, _, _ = code_block(rows, make_coder(atoms, Stopping(5, 0.0, "omp")))
+    codes, _, _ = code_block(rows, products_of(atoms, 5))
     expected = orthogonal_mp(atoms.T, rows.T, n_nonzero_coefs=5).T
     theirs = np.linalg.norm(rows - expected @ atoms, axis=1)
     assert (left(rows, atoms, codes) <= theirs + 1e-7).all()
@@ -77,7 +78,7 @@ def test_copies_of_atoms_and_their_rounding_are_not_used(pursuit, dtype):
     copies = atoms * (1 + np.finfo(dtype).eps * rng.integers(-1, 2, atoms.shape)).astype(dtype)
     rows = rng.standard_normal((60, 16)).astype(dtype)
     codes, energy, explained = code_block(
-        rows, make_coder(np.concatenate([atoms, copies, -atoms]), Stopping(10, 0.0, pursuit))
+        rows, products_of(np.concatenate([atoms, copies, -atoms]), 10, 0.0, pursuit)
     )
     assert np.isfinite(codes.values).all() and np.abs(codes.values).max() < 100 * np.abs(rows).max()
     assert_allclose(
@@ -91,7 +92,7 @@ def test_the_refit_of_mp_among_near_atoms_is_least_squares(angle, dtype):
     rng = np.random.default_rng(4)
     atoms = near(rng, 12, 9, angle, dtype)
     rows = rng.standard_normal((50, 9)).astype(dtype)
-    codes, energy, explained = code_block(rows, make_coder(atoms, Stopping(4, 0.0, "mp")))
+    codes, energy, explained = code_block(rows, products_of(atoms, 4, 0.0, "mp"))
     found, exact = left(rows, atoms, codes), atoms.astype(np.float64)
     assert_allclose(energy - explained, found**2, rtol=1e-3)
     for row, y in enumerate(rows.astype(np.float64)):
@@ -109,12 +110,12 @@ def test_the_number_alone_decides(dtype):
     rows = np.zeros((30, 8), dtype)
     for row in rows:
         row[rng.permutation(8)] = [1, 0.7, 3e-3, 4e-4, 2e-4, 90 * eps, 40 * eps, 0]
-    codes, energy, explained = code_block(rows, make_coder(atoms, Stopping(8, 0.0, "omp")))
+    codes, energy, explained = code_block(rows, products_of(atoms, 8))
     assert_array_equal((codes.indices >= 0).sum(axis=1), 7)
     assert_array_equal(reference.dense(codes, 8), rows)
     assert (energy - explained <= 1e-15).all()
     expected = orthogonal_mp(atoms.T.astype(float), rows.T.astype(float), n_nonzero_coefs=5).T
-    codes, _, _ = code_block(rows, make_coder(atoms, Stopping(5, 0.0, "omp")))
+    codes, _, _ = code_block(rows, products_of(atoms, 5))
     assert_array_equal(reference.dense(codes, 8), expected)
 
 
@@ -124,8 +125,8 @@ def test_a_small_rtol_is_met_and_not_more(dtype, rtol):
     rng = np.random.default_rng(7)
     atoms = reference.unit_atoms(rng, 40, 12).astype(dtype)
     rows = rng.standard_normal((40, 12)).astype(dtype)
-    coder = make_coder(atoms, Stopping(12, rtol, "omp"))
-    codes, energy, explained = code_block(rows, coder)
+    products = products_of(atoms, 12, rtol)
+    codes, energy, explained = code_block(rows, products)
     sizes = (codes.indices >= 0).sum(axis=1)
     norms, relative = np.sqrt(energy), left(rows, atoms, codes) / np.sqrt(energy)
     assert_allclose(np.sqrt(energy - explained) / norms, relative, rtol=1e-3, atol=2e-8)

@@ -10,19 +10,17 @@ import sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from reference import products_of
 from sklearn.linear_model import orthogonal_mp_gram
 
-from daskksvd.coding import Stopping, code_block, codes_to_coo, iterate_blocks, make_coder, reconstruct
-from daskksvd.coding.coder import MP_STEPS_PER_COEF, PIVOT_MIN
-from daskksvd.coding.store import code_rows
+from daskksvd.coding import code_block, code_rows, codes_to_coo, iterate_blocks, reconstruct
+from daskksvd.coding.products import MP_STEPS_PER_COEF, PIVOT_MIN
 from daskksvd.kernels.symmetric import mirror
-from daskksvd.rows import Preprocessing
-
-AS_THEY_ARE = Preprocessing(None, None, None)
+from daskksvd.rows import Transform
 
 
 def code(rows, atoms, k, rtol=0.0, pursuit="omp"):
-    return code_block(rows, make_coder(atoms, Stopping(k, rtol, pursuit)))
+    return code_block(rows, products_of(atoms, k, rtol, pursuit))
 
 
 def supports(codes):
@@ -270,9 +268,9 @@ def test_mp_gives_up_after_a_number_of_steps():
 def test_the_padding_is_never_used(m):
     rng = np.random.default_rng(m)
     atoms = reference.unit_atoms(rng, m, 70).astype(np.float32)
-    coder = make_coder(atoms, Stopping(min(m, 20), 0.0, "omp"))
-    assert len(coder.dictionary) % 64 == 0 and coder.n_components == m
-    codes, _, _ = code_block(rng.standard_normal((20, 70)).astype(np.float32), coder)
+    products = products_of(atoms, min(m, 20))
+    assert len(products.dictionary) % 64 == 0 and products.n_components == m
+    codes, _, _ = code_block(rng.standard_normal((20, 70)).astype(np.float32), products)
     assert codes.indices.max() < m and codes.indices.min() >= 0
 
 
@@ -293,15 +291,15 @@ def test_values_that_are_not_finite_are_seen(pursuit, dtype, bad):
     assert_array_equal(np.flatnonzero(~np.isfinite(energy)), [217])
     others = np.arange(300) != 217
     assert_array_equal(codes.indices[others], clean.indices[others])
-    coder = make_coder(atoms, Stopping(3, 0.0, pursuit))
+    products = products_of(atoms, 3, 0.0, pursuit)
     with np.errstate(invalid="ignore"), pytest.raises(ValueError, match=r"row 1217\).*must be finite"):
-        code_rows(rows, coder, AS_THEY_ARE, offset=1000)
+        code_rows(rows, products, offset=1000)
 
 
 def test_values_that_overflow_single_precision_are_refused():
-    coder = make_coder(np.eye(4, dtype=np.float32), Stopping(2, 0.0, "omp"))
+    products = products_of(np.eye(4, dtype=np.float32), 2)
     with np.errstate(all="ignore"), pytest.raises(ValueError, match="too large"):
-        code_rows(np.full((2, 4), 1e300), coder, AS_THEY_ARE)
+        code_rows(np.full((2, 4), 1e300), products)
 
 
 # ------------------------------------------------------------ blocks and formats
@@ -309,8 +307,8 @@ def test_values_that_overflow_single_precision_are_refused():
 
 @given(st.integers(1, 5000), st.integers(1, 3000))
 def test_blocks_cover_all_rows_once(n, m):
-    coder = make_coder(np.zeros((m, 1), np.float32), Stopping(1, 0.0, "omp"))
-    blocks = list(iterate_blocks(n, coder))
+    products = products_of(np.zeros((m, 1), np.float32), 1)
+    blocks = list(iterate_blocks(n, products))
     assert_array_equal(np.concatenate([np.arange(n)[block] for block in blocks]), np.arange(n))
     assert max(block.stop - block.start for block in blocks) <= 1024
 
@@ -351,15 +349,14 @@ def test_rounded_inner_products_only_choose_atoms(monkeypatch, dtype, rtol):
     atoms = reference.unit_atoms(rng, 150, 24).astype(dtype)
     X = np.where(rng.random((400, 150)) < 0.03, rng.standard_normal((400, 150)), 0)
     Y = (X @ atoms + 0.02 * rng.standard_normal((400, 24))).astype(dtype)
-    stopping = Stopping(6, rtol, "omp")
-    exact, _, explained = code_block(Y, make_coder(atoms, stopping))
-    monkeypatch.setattr("daskksvd.coding.coder.FLOAT_GRAM_ATOMS", 100)
-    monkeypatch.setattr("daskksvd.coding.coder.GRAM_ROWS", (64, 64))
-    monkeypatch.setattr("daskksvd.coding.coder.THREADED_PRODUCT", 0)  # cut into three, the last of 64 rows
-    coder = make_coder(atoms, stopping)
-    assert coder.gram.dtype == np.int16
-    assert_allclose(coder.gram[:150, :150] * coder.scale, atoms @ atoms.T, atol=2.0**-15 + 1e-6)
-    found, _, explained_by_rounded = code_block(Y, coder)
+    exact, _, explained = code_block(Y, products_of(atoms, 6, rtol))
+    monkeypatch.setattr("daskksvd.coding.products.FLOAT_GRAM_ATOMS", 100)
+    monkeypatch.setattr("daskksvd.coding.products.GRAM_ROWS", (64, 64))
+    monkeypatch.setattr("daskksvd.coding.products.THREADED_PRODUCT", 0)  # cut into three, the last of 64 rows
+    products = products_of(atoms, 6, rtol)
+    assert products.gram.dtype == np.int16
+    assert_allclose(products.gram[:150, :150] * products.scale, atoms @ atoms.T, atol=2.0**-15 + 1e-6)
+    found, _, explained_by_rounded = code_block(Y, products)
     same = (found.indices == exact.indices).all(axis=1)
     assert same.mean() > 0.98
     tolerance = 1e-4 if dtype == "f4" else 1e-9
@@ -371,15 +368,15 @@ def test_rounded_inner_products_only_choose_atoms(monkeypatch, dtype, rtol):
         expected = np.linalg.lstsq(atoms[used].T.astype("f8"), y.astype("f8"), rcond=None)[0]
         assert_allclose(values[: len(used)], expected, atol=20 * tolerance)
     # matching pursuit moves along inner products, so it keeps them exact
-    assert make_coder(atoms, stopping._replace(pursuit="mp")).gram.dtype == dtype
+    assert products_of(atoms, 6, rtol, "mp").gram.dtype == dtype
 
 
 @pytest.mark.parametrize("most_in_full", [0, 2048])
 @pytest.mark.parametrize("pursuit", ["omp", "mp"])
 def test_threads_share_a_gram_matrix_and_change_no_bit_of_it(monkeypatch, most_in_full, pursuit):
-    monkeypatch.setattr("daskksvd.coding.coder.FLOAT_GRAM_ATOMS", most_in_full)
+    monkeypatch.setattr("daskksvd.coding.products.FLOAT_GRAM_ATOMS", most_in_full)
     atoms = reference.unit_atoms(np.random.default_rng(4), 1000, 300).astype(np.float32)
-    one, three = (make_coder(atoms, Stopping(5, 0.0, pursuit), n_threads) for n_threads in (1, 3))
+    one, three = (products_of(atoms, 5, 0.0, pursuit, n_threads=n_threads) for n_threads in (1, 3))
     assert_array_equal(one.gram, three.gram)
     assert_array_equal(one.inner, three.inner)
     products = np.zeros((1024, 1024))
@@ -401,9 +398,9 @@ def test_what_is_below_the_diagonal_is_mirrored(bounds):
 
 def test_half_precision_is_widened_exactly():
     every = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(64, -1)
-    found = AS_THEY_ARE.apply(every, np.dtype("f4"))
+    found = Transform().apply(every, np.dtype("f4"))
     assert found.dtype == np.float32
     assert_array_equal(found, every.astype("f4"))  # NaN where NaN, infinite where infinite
-    assert_array_equal(AS_THEY_ARE.apply(every.T, np.dtype("f4")), every.T.astype("f4"))
+    assert_array_equal(Transform().apply(every.T, np.dtype("f4")), every.T.astype("f4"))
     swapped = every.astype(">f2")
-    assert_array_equal(AS_THEY_ARE.apply(swapped, np.dtype("f4")), every.astype("f4"))
+    assert_array_equal(Transform().apply(swapped, np.dtype("f4")), every.astype("f4"))

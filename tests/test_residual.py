@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
+from reference import products_of
 
-from daskksvd.coding import Stopping, code_block, make_coder
-from daskksvd.coding.coder import ATOM_PAD
+from daskksvd.coding import code_block
+from daskksvd.coding.products import ATOM_PAD
 from daskksvd.kernels import residual
 from daskksvd.kernels.jit import magnitude
 
@@ -119,14 +120,14 @@ def test_a_row_is_coded_whatever_is_beside_it(dtype, m, d, n):
     rows = (X @ atoms + 1e-3 * rng.standard_normal((n, d))).astype(dtype)
     rows[::7] = 0
     for rtol in (0.0, 0.3):
-        coder = make_coder(atoms, Stopping(7, rtol, "omp"))
-        codes, energy, explained = code_block(rows, coder)
+        products = products_of(atoms, 7, rtol)
+        codes, energy, explained = code_block(rows, products)
         used = (codes.indices >= 0).sum(axis=1)
         assert n < 40 or len(set(used)) > 1
         for row in range(n):
             others = np.zeros_like(rows)
             others[row] = rows[row]
-            alone, energy_alone, explained_alone = code_block(others, coder)
+            alone, energy_alone, explained_alone = code_block(others, products)
             assert_array_equal(alone.indices[row], codes.indices[row])
             assert_array_equal(alone.values[row], codes.values[row])
             assert energy_alone[row] == energy[row]

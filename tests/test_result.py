@@ -225,9 +225,10 @@ def same(one, other):
     xr.testing.assert_identical(one.history, other.history)
     assert one.dictionary.dtype == other.dictionary.dtype
     assert (one.stop_reason, one.settings) == (other.stop_reason, other.settings)
-    for name, part in one._preprocessing._asdict().items():
-        assert_array_equal(part, getattr(other._preprocessing, name))
-    assert one._stopping == other._stopping
+    assert_array_equal(one.coder.dictionary, other.coder.dictionary)
+    for part, same in zip(one.coder.transform, other.coder.transform, strict=True):
+        assert_array_equal(part, same)
+    assert one.coder.target == other.coder.target
     assert repr(one) == repr(other)
 
 

@@ -1,6 +1,7 @@
 """What a killed run left: the next one goes on with it, or removes it; nothing is lost on the way."""
 
 import contextlib
+import dataclasses
 import errno
 import multiprocessing
 import os
@@ -151,23 +152,24 @@ def test_only_what_is_missing_is_coded_again(folder, result, kind, tmp_path):
     assert contents(out) == contents(folder / "whole.zarr")
 
 
-@pytest.mark.parametrize("what", ["samples", "one sample", "dictionary", "stopping", "damaged", "identity"])
+@pytest.mark.parametrize("what", ["samples", "one sample", "transform", "target", "damaged", "identity"])
 def test_of_something_else_nothing_is_taken_over(folder, result, what, tmp_path):
     values = zarr.open_array(folder / "samples.zarr")[:]
     path, out = tmp_path / "samples.zarr", tmp_path / "codes.zarr"
     store = zarr.create_array(path, shape=(N, D), chunks=(CHUNK, D), dtype="float32")
     store[:] = values
     interrupted(result, path, out)
+    coder = result.coder
     place = tmp_path / ".daskksvd-codes.zarr.partial"
     if what == "samples":
         store[:] = values = values[::-1]
     elif what == "one sample":
         values[5] += 1
         store[:] = values
-    elif what == "dictionary":
-        result._preprocessing = result._preprocessing._replace(mean=np.ones(D))
-    elif what == "stopping":
-        result._stopping = result._stopping._replace(rtol=0.5)
+    elif what == "transform":
+        result.coder = dataclasses.replace(coder, transform=coder.transform._replace(mean=np.ones(D)))
+    elif what == "target":
+        result.coder = dataclasses.replace(coder, target=coder.target._replace(rtol=0.5))
     elif what == "damaged":
         for chunk in (place / "store" / "values" / "c").glob("*/0"):
             chunk.write_bytes(chunk.read_bytes()[:-1] + b"?")

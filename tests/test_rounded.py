@@ -8,9 +8,10 @@ import plain_rounded
 import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
+from reference import products_of
 
-from daskksvd.coding import Stopping, code_block, make_coder
-from daskksvd.coding import coder as coding
+from daskksvd.coding import code_block
+from daskksvd.coding import products as coding
 from daskksvd.kernels import rounded
 
 torch = pytest.importorskip("torch", reason="its bfloat16 is compared with")
@@ -46,12 +47,12 @@ def as_bfloat16(array):
     return torch.from_numpy(array).bfloat16()
 
 
-def both(atoms, stopping):
-    """A coder with rounded correlations, and one without."""
-    coder = make_coder(atoms, stopping)
-    assert coder.packed is not None
-    full = coder._replace(packed=None, doubt=None)
-    return coder, full._replace(gram=coder.inner, scale=1.0) if coder.inner.size else full
+def both(atoms, *target):
+    """Products with rounded correlations, and without."""
+    products = products_of(atoms, *target)
+    assert products.packed is not None
+    full = products._replace(packed=None, doubt=None)
+    return products, full._replace(gram=products.inner, scale=1.0) if products.inner.size else full
 
 
 def sparse_rows(rng, atoms, n, k, noise):
@@ -90,8 +91,8 @@ def test_the_same_codes_as_with_full_products(monkeypatch, noise, rtol, large_gr
     rng = np.random.default_rng(7)
     atoms = reference.unit_atoms(rng, 900, 300).astype(np.float32)
     rows = sparse_rows(rng, atoms, 1_000, 6, noise)
-    coder, full = both(atoms, Stopping(6, rtol, "omp"))
-    found, energy, explained = code_block(rows, coder)
+    products, full = both(atoms, 6, rtol)
+    found, energy, explained = code_block(rows, products)
     expected, same_energy, same_explained = code_block(rows, full)
     assert_array_equal(energy, same_energy)
     alike = (np.sort(found.indices, 1) == np.sort(expected.indices, 1)).all(axis=1)
@@ -108,11 +109,11 @@ def test_atoms_that_rounding_cannot_tell_apart():
     atoms = np.concatenate([base, close]).astype(np.float32)
     atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
     rows = atoms[rng.permutation(600)] + 1e-3 * rng.standard_normal((600, 200)).astype(np.float32)
-    coder, full = both(atoms, Stopping(1, 0.0, "omp"))
-    found, expected = (code_block(rows, which)[0].indices[:, 0] for which in (coder, full))
+    products, full = both(atoms, 1)
+    found, expected = (code_block(rows, which)[0].indices[:, 0] for which in (products, full))
     assert np.mean(found == expected) > 0.995
     # without a second look many of them would be taken for one another
-    blind = coder._replace(doubt=np.zeros_like(coder.doubt))
+    blind = products._replace(doubt=np.zeros_like(products.doubt))
     assert np.mean(code_block(rows, blind)[0].indices[:, 0] == expected) < 0.97
 
 
@@ -124,8 +125,8 @@ def test_atoms_that_are_all_alike(monkeypatch, k):
     atoms = (atoms / np.linalg.norm(atoms, axis=1, keepdims=True)).astype(np.float32)
     rows = (rng.standard_normal((500, 256)) + 50 * atoms.mean(axis=0)).astype(np.float32)
     monkeypatch.setattr(coding, "ROUNDED_WORK", 0)
-    coder, full = both(atoms, Stopping(k, 0.0, "omp"))
-    found, energy, explained = code_block(rows, coder)
+    products, full = both(atoms, k)
+    found, energy, explained = code_block(rows, products)
     expected, _, same = code_block(rows, full)
     assert np.mean((np.sort(found.indices, 1) == np.sort(expected.indices, 1)).all(axis=1)) > 0.98
     assert abs(np.mean((explained - same) / energy)) < 5e-6  # no worse on average
@@ -141,8 +142,8 @@ def test_features_that_outshine_the_rest():
     atoms = rng.standard_normal((600, 256)) * size
     atoms = (atoms / np.linalg.norm(atoms, axis=1, keepdims=True)).astype(np.float32)
     rows = (rng.standard_normal((1_000, 256)) * size).astype(np.float32)
-    coder, full = both(atoms, Stopping(4, 0.0, "omp"))
-    found, _, explained = code_block(rows, coder)
+    products, full = both(atoms, 4)
+    found, _, explained = code_block(rows, products)
     expected, _, same = code_block(rows, full)
     assert np.mean((found.indices == expected.indices).all(axis=1)) > 0.99
     assert_allclose(explained.sum(), same.sum(), rtol=1e-6)
@@ -153,8 +154,8 @@ def test_rows_with_nothing_left_stop():
     atoms = reference.unit_atoms(rng, 700, 400).astype(np.float32)
     rows = sparse_rows(rng, atoms, 200, 2, 0.0)
     rows[5] = 0
-    coder, _ = both(atoms, Stopping(8, 0.0, "omp"))
-    codes, energy, explained = code_block(rows, coder)
+    products, _ = both(atoms, 8)
+    codes, energy, explained = code_block(rows, products)
     used = (codes.indices >= 0).sum(axis=1)
     assert used[5] == 0 and np.median(used) == 2
     large = np.where(codes.indices[:, 2:] >= 0, np.abs(codes.values[:, 2:]), 0)
@@ -167,8 +168,8 @@ def test_rows_that_no_atom_has_anything_in_common_with():
     atoms = np.pad(reference.unit_atoms(rng, 600, 300), ((0, 0), (0, 20))).astype(np.float32)
     rows = np.zeros((3, 320), np.float32)
     rows[0, 300:], rows[1, :300] = 1, atoms[7, :300]
-    coder, _ = both(atoms, Stopping(4, 0.0, "omp"))
-    codes, _, explained = code_block(rows, coder)
+    products, _ = both(atoms, 4)
+    codes, _, explained = code_block(rows, products)
     assert_array_equal(codes.indices[:, 0], [-1, 7, -1])
     assert_allclose(explained, [0, 1, 0], atol=1e-6)
 
@@ -177,9 +178,9 @@ def test_bad_rows_are_told_by_their_energy():
     rng = np.random.default_rng(4)
     atoms = reference.unit_atoms(rng, 600, 300).astype(np.float32)
     rows = rng.standard_normal((9, 300)).astype(np.float32)
-    clean = code_block(rows, both(atoms, Stopping(4, 0.0, "omp"))[0])
+    clean = code_block(rows, both(atoms, 4)[0])
     rows[2, 7], rows[6, 0] = np.nan, np.inf
-    codes, energy, _ = code_block(rows, both(atoms, Stopping(4, 0.0, "omp"))[0])
+    codes, energy, _ = code_block(rows, both(atoms, 4)[0])
     good = np.isfinite(energy)
     assert good.tolist() == [row not in (2, 6) for row in range(9)]
     assert_array_equal(codes.indices[good], clean[0].indices[good])
@@ -190,13 +191,13 @@ def test_bad_rows_are_told_by_their_energy():
 )
 def test_where_full_products_stay(dtype, width, pursuit):
     atoms = reference.unit_atoms(np.random.default_rng(5), 600, 300).astype(dtype)
-    assert make_coder(atoms, Stopping(width, 0.0, pursuit)).packed is None
+    assert products_of(atoms, width, 0.0, pursuit).packed is None
 
 
 def test_processors_without_them(monkeypatch):
     atoms = reference.unit_atoms(np.random.default_rng(6), 600, 300).astype("f4")
     monkeypatch.setattr(coding, "supported", lambda: False)
-    assert make_coder(atoms, Stopping(4, 0.0, "omp")).packed is None
+    assert products_of(atoms, 4).packed is None
     monkeypatch.setattr(rounded.numba.config, "CPU_NAME", "generic")
     assert not rounded.supported()
 

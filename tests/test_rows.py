@@ -16,16 +16,17 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from reference import products_of
 
 import daskksvd
-from daskksvd.coding import Stopping, code_block, make_coder
+from daskksvd.coding import code_block
 from daskksvd.rows import (
-    Preprocessing,
+    Transform,
     as_rows,
     cut_jobs,
     cut_pieces,
     cut_waves,
-    preprocess,
+    make_transform,
     run_survey,
     source,
     split_holdout,
@@ -111,7 +112,7 @@ def test_every_real_dtype_is_kept_and_coded(dtype, tmp_path):
     for array in (X, da.from_array(X, chunks=(11, 2)), store_array(tmp_path, X, chunks=(9, 6))):
         assert as_rows(array).dtype == X.dtype
         assert_array_equal(read(array), X)
-        prepared = Preprocessing(None, None, None).apply(read(array), np.float32)
+        prepared = Transform().apply(read(array), np.float32)
         assert prepared.dtype == np.float32 and prepared.flags.c_contiguous
 
 
@@ -464,7 +465,7 @@ def mixed(n=3000, d=8):
 @pytest.mark.parametrize(("center", "scale", "whiten"), KINDS)
 def test_undo_is_the_inverse_of_apply(center, scale, whiten):
     Y = mixed()
-    mapping = preprocess(survey_of(Y, with_covariance=whiten is not None), center, scale, whiten)
+    mapping = make_transform(survey_of(Y, with_covariance=whiten is not None), center, scale, whiten)
     rows = mapping.apply(Y, np.float64)
     assert_allclose(mapping.undo(rows), Y, atol=1e-8)
     single = mapping.cast(np.dtype("f4"))
@@ -482,7 +483,7 @@ def test_undo_is_the_inverse_of_apply(center, scale, whiten):
 def test_what_single_precision_cannot_hold_is_centred_first(offset, dtype):
     Y = (mixed(200) * 100 + offset).astype(dtype)
     exact = Y.astype(np.float64)
-    mapping = Preprocessing(exact.mean(axis=0), None, exact.std(axis=0)).cast(np.dtype("f4"))
+    mapping = Transform(exact.mean(axis=0), None, exact.std(axis=0)).cast(np.dtype("f4"))
     expected = (exact - exact.mean(axis=0)) / exact.std(axis=0)
     for array in (Y, np.asfortranarray(Y), Y[::2]):
         rows = mapping.apply(array, np.float32)
@@ -494,7 +495,7 @@ def test_what_single_precision_cannot_hold_is_centred_first(offset, dtype):
 @pytest.mark.parametrize("power", [0.25, 0.5, 1.0])
 def test_whitening_leaves_powers_of_the_eigenvalues(power):
     Y = mixed()
-    mapping = preprocess(survey_of(Y, with_covariance=True), False, False, power)
+    mapping = make_transform(survey_of(Y, with_covariance=True), False, False, power)
     eigenvalues = np.linalg.eigvalsh(np.cov(Y.T, bias=True))[::-1]
     covariance = np.cov(mapping.apply(Y, np.float64).T, bias=True)
     assert_allclose(covariance, np.diag(eigenvalues ** (1 - 2 * power)), atol=1e-8 * max(1, covariance.max()))
@@ -505,7 +506,7 @@ def test_whitening_leaves_powers_of_the_eigenvalues(power):
 def test_directions_without_variance_are_not_blown_up():
     Y = mixed(400, 6)
     Y = np.concatenate([Y, Y[:, :2] + Y[:, 2:4]], axis=1)  # rank 6 of 8
-    mapping = preprocess(survey_of(Y, with_covariance=True), False, False, 0.5)
+    mapping = make_transform(survey_of(Y, with_covariance=True), False, False, 0.5)
     assert mapping.scale.min() >= np.sqrt(EIGENVALUE_FLOOR) * mapping.scale.max() * 0.999
     rows = mapping.apply(Y, np.float64)
     assert np.abs(rows[:, 6:]).max() < 1e-3
@@ -515,7 +516,7 @@ def test_directions_without_variance_are_not_blown_up():
 def test_scaling_divides_by_deviations_and_leaves_constant_features_alone():
     Y = mixed()
     Y[:, 3], Y[:, 5] = 7.3, 0
-    mapping = preprocess(survey_of(da.from_array(Y, chunks=(700, 8))), True, True, None)
+    mapping = make_transform(survey_of(da.from_array(Y, chunks=(700, 8))), True, True, None)
     varying = [0, 1, 2, 4, 6, 7]
     assert_allclose(mapping.scale[varying], Y.std(axis=0)[varying])
     assert_array_equal(mapping.scale[[3, 5]], 1)
@@ -526,11 +527,11 @@ def test_scaling_divides_by_deviations_and_leaves_constant_features_alone():
 @pytest.mark.parametrize(("center", "scale", "whiten"), KINDS)
 def test_the_decoder_takes_codes_to_samples(center, scale, whiten):
     Y = mixed(200)
-    mapping = preprocess(survey_of(Y, with_covariance=whiten is not None), center, scale, whiten)
+    mapping = make_transform(survey_of(Y, with_covariance=whiten is not None), center, scale, whiten)
     D = reference.unit_atoms(np.random.default_rng(3), 14, 8)  # on the original features
     coding = mapping.to_coding(D)
     assert_allclose(np.linalg.norm(coding, axis=1), 1)
-    codes, *_ = code_block(mapping.apply(Y, np.float64), make_coder(coding, Stopping(3, 0.0, "omp")))
+    codes, *_ = code_block(mapping.apply(Y, np.float64), products_of(coding, 3))
     X = reference.dense(codes, 14)
     mean = 0 if mapping.mean is None else mapping.mean
     assert_allclose(X @ mapping.decoder(D) + mean, mapping.undo(X @ coding), atol=1e-9)

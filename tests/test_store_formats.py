@@ -10,7 +10,7 @@ import daskksvd
 from daskksvd.cli.checking import check
 from daskksvd.coding.store import CODES
 from daskksvd.embedding.store import EMBEDDINGS
-from daskksvd.fitting.result import RESULT
+from daskksvd.fitting.saving import RESULT
 from daskksvd.naming.store import LABELS
 from daskksvd.view.data.atom_index import ATOM_INDEX, build_atom_index
 

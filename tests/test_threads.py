@@ -7,7 +7,7 @@ import pytest
 import threadpoolctl
 
 import daskksvd
-from daskksvd.coding.store import code_rows
+from daskksvd.coding import code_rows
 from daskksvd.execution import Blueprint, ThreadRunner, given
 from daskksvd.machine.blas import single_threaded_blas
 
@@ -151,6 +151,6 @@ def test_lazy_codes_are_made_by_one_blas_thread(monkeypatch):
 
     samples = np.random.default_rng(0).standard_normal((90, 8)).astype("f4")
     result = daskksvd.fit(samples, n_components=12, n_nonzero_coefs=2, max_passes=1)
-    monkeypatch.setattr("daskksvd.fitting.result.code_rows", watched)
+    monkeypatch.setattr("daskksvd.coding.coder.code_rows", watched)
     result.encode(samples).compute(scheduler="threads")
     assert seen and all(threads == {1} for threads in seen)

@@ -24,7 +24,7 @@ def reference_fvu(result, Y, array=None):
     Y = Y.astype(np.float64)
     codes = codes.compute(scheduler="threads").todense().astype(np.float64)
     mean = 0 if result.mean is None else result.mean
-    left = Y - codes @ result._preprocessing.decoder(result.dictionary.values) - mean
+    left = Y - codes @ result.coder.transform.decoder(result.dictionary.values) - mean
     return (left**2).sum() / ((Y - Y.mean(axis=0)) ** 2).sum()
 
 

@@ -8,7 +8,7 @@ import zarr
 
 from ..coding.store import CODES
 from ..embedding.store import EMBEDDINGS, GROUP
-from ..fitting.result import RESULT
+from ..fitting.saving import RESULT
 from ..machine.files import absolute, exists
 from ..naming.store import LABELS
 from ..rows.inputs.npy import open_npy

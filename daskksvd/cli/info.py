@@ -76,7 +76,8 @@ def describe(path):
     import zarr
 
     from ..coding.store import CODES, open_codes
-    from ..fitting.result import RESULT, load
+    from ..fitting.result import load
+    from ..fitting.saving import RESULT
     from ..machine.files import absolute, exists
     from ..naming.store import LABELS, open_labels
     from ..rows.inputs.opening import EMBEDDINGS

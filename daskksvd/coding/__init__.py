@@ -1,17 +1,30 @@
 """Rows to codes: the sparse coding step, the same code on every scheduler."""
 
-from .coder import Coder, Codes, Stopping, code_block, code_blocks, iterate_blocks, join_codes, make_coder
+from .coder import SparseCoder
 from .formats import codes_to_coo, reconstruct
+from .products import (
+    Codes,
+    Products,
+    code_block,
+    code_blocks,
+    code_rows,
+    iterate_blocks,
+    join_codes,
+    make_products,
+)
+from .target import SparsityTarget
 
 __all__ = [
-    "Coder",
     "Codes",
-    "Stopping",
+    "Products",
+    "SparseCoder",
+    "SparsityTarget",
     "code_block",
     "code_blocks",
+    "code_rows",
     "codes_to_coo",
     "iterate_blocks",
     "join_codes",
-    "make_coder",
+    "make_products",
     "reconstruct",
 ]

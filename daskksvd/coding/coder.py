@@ -1,341 +1,161 @@
-"""Sparse coding of blocks of rows with a fixed dictionary."""
+"""`SparseCoder`: a dictionary, and how rows are coded with it."""
 
+import dataclasses
+import functools
 from typing import NamedTuple
 
+import dask
+import dask.array as da
 import numpy as np
+import sparse
 
-from ..execution.threads import spread_over
-from ..kernels.precise import correct_explained, pursue
-from ..kernels.pursuit import mp, omp
-from ..kernels.rounded import correlate, pack, pair_shape, round_products, round_rows, supported
-from ..kernels.rows import squared_norms, weighted_norms
-from ..kernels.symmetric import mirror
-from ..machine.blas import PRODUCT_ROWS, THREADED_PRODUCT, product_by_rows, single_threaded_blas
-from ..machine.buffers import aligned
-from .space import Space, kept_space
-
-PIVOT_MIN = 1e-4
-"""Where the squared sine between the next atom and the span of those chosen falls
-under this, inner products are too coarse: atoms are made orthogonal themselves."""
-
-ROUNDING = 8
-"""A residual is nothing when no atom correlates with it by more than this many
-units of rounding of the row's norm: what is left is error of the products."""
-
-ROUNDED_DOUBT = 2.0**-6
-"""Atoms whose rounded correlations with a row differ by less than this, as a part
-of the root of the sum of squared products, are compared in full precision. Each of
-the two factors is wrong by 0.0017 (root mean square, measured), the difference of
-two correlations by 0.0033: this is 4.7 times as much."""
-
-ROUNDED_WORK = 3 * 2**13
-"""Products of features and atoms for each nonzero from which on rounded correlations
-choose atoms: a step costs 0.1 us more with them, a thousand products 0.005 us less."""
-
-ATOM_PAD = 64
-"""Dictionaries are padded with zero atoms to a multiple of this, so that the
-kernels' inner loops run on whole vector registers. A zero atom correlates
-with nothing and is never chosen."""
-
-FLOAT_GRAM_ATOMS = 8192
-"""Atoms up to which the Gram matrix is kept in the dtype of the computation,
-268 MB in float32. That of more is rounded to 16 bits, 537 MB for 16,384."""
-
-GRAM_UNIT = 2.0**-14
-"""Unit of rounded inner products of unit atoms, so the error is 3e-5 at most. It
-can only swap atoms that a row correlates with as closely as that."""
-
-GRAM_ROWS = (64, 256)
-"""Least and most rows of a Gram matrix made by one matrix product."""
-
-GRAM_BYTES = 2**22
-"""Size of such a product, and as many are made at a time as threads."""
-
-BLOCK_BYTES = 6 * 2**20
-"""Size aimed at for one block's correlations (rows x atoms): a compromise
-between long matrix products and staying near the second-level cache."""
-
-BLOCK_ROWS = (64, 1024)
-"""Least and most rows coded by one matrix product."""
-
-MP_STEPS_PER_COEF = 4
-"""Matching pursuit may come back to an atom; it gives up looking for
-``n_nonzero_coefs`` distinct ones after this many steps per coefficient."""
-
-_DISTANCE = 32
-"""Units of rounding that an atom must lie off the span of others: nearer, its direction is rounding."""
-
-_NEARLY_ALL = 2**13
-"""Where less than so many units of rounding of a row's energy are left, they are measured.
-
-Of more, the difference of the two energies is right to some 1e-4, and the sum over rows to 1e-5.
-"""
+from ..execution import Once
+from ..machine.blas import single_threaded_blas
+from ..rows import Transform
+from ..rows.blocks import plain
+from .cost import process_bytes, row_flops
+from .formats import codes_to_coo, decode
+from .products import code_rows, make_products
+from .target import SparsityTarget
 
 
-class Stopping(NamedTuple):
-    """When the coding of a row stops.
+class Cost(NamedTuple):
+    """What coding takes.
 
     Attributes
     ----------
-    width : int
-        Most nonzeros a row.
-    rtol : float
-        Relative residual norm at which a row is finished; 0 if only the
-        number of nonzeros counts.
-    pursuit : str
-        ``"omp"`` or ``"mp"``.
+    process_bytes : int
+        Memory of every process for the dictionary and its products.
+    row_flops : int
+        Operations for each row, about.
     """
 
-    width: int
-    rtol: float
-    pursuit: str
+    process_bytes: int
+    row_flops: int
 
 
-class Coder(NamedTuple):
-    """A dictionary made ready for coding. Arrays are read-only.
+@dataclasses.dataclass(frozen=True, eq=False)
+class SparseCoder:
+    """A dictionary, and how rows are coded with it. Never changed.
 
     Attributes
     ----------
-    dictionary : (p, d') float array
-        Unit atoms, padded with zero rows to a multiple of `ATOM_PAD`.
-    gram : (p, p) float or int16 array
-        Inner products of the padded atoms, divided by ``scale``.
-    scale : float
-        1, or the unit of inner products rounded to 16 bits.
-    inner : (p, p) float array
-        Inner products in full precision, maybe ``gram`` itself; empty where there are too many atoms.
-    n_components : int
-        Number of real atoms.
-    stopping : Stopping
-    packed : (panels, pairs, 64) uint32 array or None
-        The atoms rounded to bfloat16, where rows are correlated with those.
-    doubt : (d',) float array or None
-        Weights of the squared features of a row that add up to the square of
-        how wrong its rounded correlations may be.
+    dictionary : (m, d') float array
+        Unit atoms in the space of transformed rows, where they are coded.
+    transform : rows.Transform
+        From rows to that space.
+    target : SparsityTarget
+        When the coding of a row stops.
+
+    Notes
+    -----
+    Each process makes the products that coding takes (inner products of atoms,
+    atoms of fewer bits) once, in the form that is fastest there.
     """
 
     dictionary: np.ndarray
-    gram: np.ndarray
-    scale: float
-    inner: np.ndarray
-    n_components: int
-    stopping: Stopping
-    packed: np.ndarray | None = None
-    doubt: np.ndarray | None = None
+    transform: Transform
+    target: SparsityTarget
+
+    @classmethod
+    def of_atoms(cls, atoms, transform, target):
+        """The coder of a dictionary (m, d) on the features of the rows."""
+        return cls(np.ascontiguousarray(transform.to_coding(atoms)), transform, target)
+
+    @property
+    def atoms(self):
+        """The dictionary on the features of the rows, (m, d)."""
+        return self.transform.from_coding(self.dictionary)
+
+    def with_dictionary(self, dictionary):
+        """The same with another dictionary."""
+        return dataclasses.replace(self, dictionary=dictionary)
+
+    @property
+    def cost(self):
+        """What coding takes, a `Cost`."""
+        m, d = self.dictionary.shape
+        width = self.target.n_nonzero_coefs
+        return Cost(process_bytes(m, d, self.dictionary.itemsize), row_flops(m, d, width))
+
+    def encode(self, rows):
+        """Sparse codes of rows.
+
+        Parameters
+        ----------
+        rows : (n, d) array or dask.array.Array
+
+        Returns
+        -------
+        sparse.COO or dask.array.Array
+            n x m; a Dask array is coded lazily, chunk by chunk.
+
+        Raises
+        ------
+        ValueError
+            If rows have another number of features, or values that are not finite.
+        """
+        self._check(rows)
+        if not isinstance(rows, da.Array):
+            return _encode_chunk(np.asanyarray(rows), self._products)
+        if rows.numblocks[1] > 1:
+            rows = rows.rechunk({1: -1})
+        dtype = self.dictionary.dtype
+        # one node of the graph makes the products; chunks refer to it
+        products = dask.delayed(make_products, pure=True)(self._cast())
+        return da.map_blocks(
+            _encode_chunk,
+            rows,
+            products=products,
+            chunks=(rows.chunks[0], (len(self.dictionary),)),
+            dtype=dtype,
+            meta=sparse.COO(np.empty((2, 0), np.int64), np.empty(0, dtype), shape=(0, 0)),
+        )
+
+    def decode(self, codes):
+        """Rows from codes (n, m), on their own features; lazy if codes are."""
+        atoms = self.transform._replace(mean=None).undo(self.dictionary.astype(np.float64))
+        return decode(codes, atoms.astype(self.dictionary.dtype), self.transform.mean)
+
+    def residual(self, rows):
+        """What coding leaves of rows (n, d), on their own features; lazy if rows are."""
+        return rows - self.decode(self.encode(rows))
+
+    def transformed(self, rows):
+        """Rows as they are coded, a new array of the dtype of the dictionary."""
+        return self._cast().transform.apply(rows, self.dictionary.dtype)
+
+    def shared(self):
+        """As tasks share it: its products, made once in every process."""
+        return Once(make_products, (self._cast(),), everywhere=True)
+
+    # -------------------------------------------------------------- helpers
+
+    def _check(self, rows):
+        d = self.dictionary.shape[1]
+        if len(np.shape(rows)) != 2 or np.shape(rows)[1] != d:
+            raise ValueError(f"rows has shape {np.shape(rows)}; it must be n x {d}")
+
+    def _cast(self):
+        """The same, its transform as coding takes it: half as many bytes to send in float32."""
+        return dataclasses.replace(self, transform=self.transform.cast(self.dictionary.dtype))
+
+    @functools.cached_property
+    def _products(self):
+        return make_products(self)
+
+    def __getstate__(self):
+        """Without the products, which every process makes for itself."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def __sizeof__(self):
+        """Bytes of its arrays, of which Dask asks."""
+        arrays = [self.dictionary, *(part for part in self.transform if part is not None)]
+        return object.__sizeof__(self) + sum(array.nbytes for array in arrays)
 
 
-class Codes(NamedTuple):
-    """Codes of some rows in fixed width.
-
-    Attributes
-    ----------
-    indices : (n, width) int32 array
-        Atoms used, in the order chosen; -1 where unused.
-    values : (n, width) float array
-        Their coefficients.
-    """
-
-    indices: np.ndarray
-    values: np.ndarray
-
-
-def make_coder(dictionary, stopping, n_threads=1):
-    """Pad a dictionary (m, d') and take its Gram matrix.
-
-    Orthogonal matching pursuit may choose atoms by rounded numbers: by
-    correlations of rounded rows and atoms, where the processor is faster at
-    those, and by inner products of 16 bits, so that fewer bytes of them come
-    from far. Of a large dictionary there are no others.
-
-    ``n_threads`` may be used for it.
-    """
-    m, d = dictionary.shape
-    p = -(-m // ATOM_PAD) * ATOM_PAD
-    padded = aligned((p, d), dictionary.dtype)
-    padded[:m], padded[m:] = dictionary, 0
-    single = stopping.pursuit == "omp" and padded.dtype == np.float32
-    rounded = ()
-    if single and m * d >= ROUNDED_WORK * stopping.width and supported():
-        rounded = (pack(padded, aligned), ROUNDED_DOUBT**2 * np.square(dictionary).mean(axis=0))
-    inner = np.empty((0, 0), padded.dtype)
-    if p <= FLOAT_GRAM_ATOMS or stopping.pursuit == "mp":
-        inner = aligned((p, p), padded.dtype)
-    gram, unit = inner, 1.0
-    if rounded or not inner.size:
-        gram, unit = aligned((p, p), np.int16), GRAM_UNIT
-    _fill_gram(padded, inner, gram, n_threads)
-    return freeze(Coder(padded, gram, unit, inner, m, stopping, *rounded))
-
-
-def _fill_gram(atoms, inner, gram, n_threads):
-    """Fill ``inner``, unless empty, and ``gram``, unless the same, with inner products of atoms.
-
-    A large one by some rows up to the diagonal, on several threads, and mirrored:
-    cut alike for any number of threads, so that no bit depends on that. They are
-    not BLAS's own threads, which keep cores busy for a while after. NumPy makes the
-    product of a matrix with its own transpose by halves and mirrors it, which takes
-    twice as long at 256 atoms; with a copy it does not, but some of BLAS's kernels
-    then sum (i, j) and (j, i) in different orders, and one of them is kept.
-    """
-    p, d = atoms.shape
-    most = int(np.clip(GRAM_BYTES // (p * atoms.itemsize), *GRAM_ROWS))
-    if p * p * d < THREADED_PRODUCT:
-        most, n_threads = p, 1
-
-    def fill(start):
-        stop = min(start + most, p)
-        products = inner[start:stop, :stop] if inner.size else np.empty((stop - start, stop), atoms.dtype)
-        rows = atoms[start:stop] if start else atoms[:stop].copy()
-        np.matmul(rows, atoms[:stop].T, out=products)
-        if inner.size:
-            mirror(inner, start, stop)
-        if gram is not inner:
-            round_products(products, 1 / GRAM_UNIT, gram[start:stop, :stop])
-            mirror(gram, start, stop)
-
-    with single_threaded_blas(), spread_over(n_threads) as spread:
-        list(spread(fill, range(0, p, most)[::-1]))  # the longest first
-
-
-def freeze(coder):
-    """Mark a coder's arrays read-only.
-
-    They arrive so from another process; marking them here as well means that
-    every kernel is compiled for one array type only.
-    """
-    for array in coder:
-        if isinstance(array, np.ndarray):
-            array.flags.writeable = False
-    return coder
-
-
-def block_rows(n_components, itemsize):
-    """Rows coded by one matrix product."""
-    least, most = BLOCK_ROWS
-    rows = int(np.clip(BLOCK_BYTES // (n_components * itemsize), least, most))
-    return rows // PRODUCT_ROWS * PRODUCT_ROWS
-
-
-def iterate_blocks(n_rows, coder):
-    """Slices that cut ``n_rows`` rows into blocks for `code_block`."""
-    step = block_rows(len(coder.gram), coder.dictionary.itemsize)
-    for start in range(0, n_rows, step):
-        yield slice(start, min(start + step, n_rows))
-
-
-def code_block(rows, coder, space=None):
-    """Code one block of prepared rows.
-
-    Parameters
-    ----------
-    rows : (n, d') float array
-        Rows in the space of the dictionary, of its dtype.
-    coder : Coder
-    space : Space, optional
-        Memory to be used again by the next block.
-
-    Returns
-    -------
-    codes : Codes
-    energy : (n,) float64 array
-        Squared norms of the rows.
-    explained : (n,) float64 array
-        The part of ``energy`` that the codes capture. The squared residual
-        norm is the difference.
-    """
-    freeze(coder)
-    space = Space() if space is None else space
-    dtype = coder.dictionary.dtype
-    width = coder.stopping.width
-    n, p = len(rows), len(coder.dictionary)
-    correlations = space.array("correlations", (n, p), dtype)
-    doubts = np.empty(0, dtype)
-    with np.errstate(invalid="ignore", over="ignore"):  # the energy tells of bad rows
-        if coder.packed is None:
-            product_by_rows(rows, coder.dictionary.T, correlations)
-        else:
-            doubts = correlate_rounded(rows, coder, correlations, space)
-    energy = np.empty(n)
-    squared_norms(rows, energy)
-    codes = Codes(np.empty((n, width), np.int32), np.empty((n, width), dtype))
-    explained, hard = np.empty(n), np.empty(n, bool)
-    floor, eps = coder.stopping.rtol**2, float(np.finfo(dtype).eps)
-    is_omp = coder.stopping.pursuit == "omp"
-    if is_omp:
-        pursuit, extra = omp, space.array("bases", (2, width, p), coder.gram.dtype)
-        atoms = (coder.gram, dtype.type(coder.scale), coder.inner, coder.dictionary, rows, doubts)
-    else:
-        pursuit, extra, atoms = mp, width * MP_STEPS_PER_COEF, (coder.gram,)
-    pursuit(
-        correlations, *atoms, energy, floor, ROUNDING * eps, PIVOT_MIN, extra, *codes, hard, explained
-    )  # fmt: skip
-    if hard.any():
-        pursue(
-            rows, coder.dictionary, coder.n_components, energy, floor, ROUNDING * eps,
-            max((_DISTANCE * eps) ** 2, 4 * float(np.finfo(float).eps)), hard, is_omp, *codes, explained,
-        )  # fmt: skip
-    correct_explained(rows, coder.dictionary, *codes, energy, _NEARLY_ALL * eps, explained)
-    return codes, energy, explained
-
-
-def correlate_rounded(rows, coder, correlations, space):
-    """Correlate rows with atoms in rounded numbers.
-
-    Returns
-    -------
-    doubts : (n,) float array
-        By how much the correlations of two atoms with a row are wrong towards
-        one another at most, but for chance: an error has the variance of the
-        sum of squares of the products, and the atoms' mean square is put for
-        the squares of one of them.
-    """
-    pairs = space.array("pairs", pair_shape(*rows.shape), np.uint16)
-    round_rows(rows, pairs)
-    correlate(pairs.view(np.uint32), coder.packed, correlations)
-    doubts = np.empty(len(rows), rows.dtype)
-    weighted_norms(rows, coder.doubt, doubts)
-    return doubts
-
-
-class Coded(NamedTuple):
-    """One block of rows and their codes.
-
-    Attributes
-    ----------
-    start : int
-        Position of the first row among the rows given.
-    rows : (n, d') float array
-        Prepared rows. Whoever gets them may overwrite them; the next block does.
-    codes : Codes
-    energy, explained : (n,) float64 arrays
-        As `code_block` returns them.
-    """
-
-    start: int
-    rows: np.ndarray
-    codes: Codes
-    energy: np.ndarray
-    explained: np.ndarray
-
-
-def code_blocks(raw, coder, preprocessing):
-    """Prepare and code rows block by block; yields `Coded`.
-
-    Parameters
-    ----------
-    raw : (n, d) array
-        Samples as they are stored.
-    coder : Coder
-    preprocessing : rows.Preprocessing
-    """
-    dtype, d = coder.dictionary.dtype, coder.dictionary.shape[1]
-    with kept_space() as space:
-        for block in iterate_blocks(len(raw), coder):
-            work = space.array("rows", (block.stop - block.start, d), dtype)
-            rows = preprocessing.apply(raw[block], dtype, work)
-            yield Coded(block.start, rows, *code_block(rows, coder, space))
-
-
-def join_codes(parts):
-    """Codes of consecutive blocks as one."""
-    return Codes(*map(np.concatenate, zip(*parts, strict=True)))
+def _encode_chunk(raw, products, block_info=None):
+    offset = block_info[0]["array-location"][0][0] if block_info else 0
+    with single_threaded_blas():  # as in jobs: its bits depend on its number of threads
+        codes = code_rows(plain(raw, offset), products, offset)
+    return codes_to_coo(codes, products.n_components)

@@ -1,6 +1,6 @@
-"""Memory that coding takes, of every task and of every process."""
+"""Work and memory that coding takes, of every row, task and process."""
 
-from .coder import BLOCK_BYTES, BLOCK_ROWS, FLOAT_GRAM_ATOMS
+from .products import BLOCK_BYTES, BLOCK_ROWS, FLOAT_GRAM_ATOMS
 
 
 def task_bytes(m, width, itemsize, chunk_bytes, block_row_bytes, statistics):
@@ -24,7 +24,7 @@ def task_bytes(m, width, itemsize, chunk_bytes, block_row_bytes, statistics):
     return 2 * chunk_bytes + block + 2 * block_row_bytes + statistics * (2 * itemsize + 8)
 
 
-def coder_bytes(m, d, itemsize):
+def process_bytes(m, d, itemsize):
     """Memory that a process needs for a dictionary, its Gram matrix and its rounded atoms.
 
     Products that the matrix is filled from take less in every thread than its task later.
@@ -33,3 +33,8 @@ def coder_bytes(m, d, itemsize):
     if m <= FLOAT_GRAM_ATOMS:
         return m * m * (itemsize + 2) + atoms
     return 2 * m * m + atoms
+
+
+def row_flops(m, d, width):
+    """Operations that coding a row takes, about: its correlations, and ``width`` steps of pursuit."""
+    return 2 * m * d + m * width * (width + 3)

@@ -1,5 +1,7 @@
 """Fixed-width codes, sparse COO arrays and dense reconstructions."""
 
+import dask
+import dask.array as da
 import numpy as np
 import sparse
 
@@ -37,3 +39,25 @@ def reconstruct(codes, dictionary):
     elif isinstance(codes, sparse.SparseArray):
         codes = codes.tocoo().tocsr()
     return np.asarray(codes @ dictionary)
+
+
+def decode(codes, decoder, mean):
+    """Samples (n, d) from codes (n, m): ``X @ decoder + mean``; lazy if codes are."""
+    if not isinstance(codes, da.Array):
+        return _decode_chunk(codes, decoder, mean)
+    if codes.numblocks[1] > 1:
+        codes = codes.rechunk({1: -1})
+    return da.map_blocks(
+        _decode_chunk,
+        codes,
+        decoder=dask.delayed(decoder, pure=True),
+        mean=mean,
+        chunks=(codes.chunks[0], (decoder.shape[1],)),
+        dtype=decoder.dtype,
+        meta=np.empty((0, 0), decoder.dtype),
+    )
+
+
+def _decode_chunk(codes, decoder, mean):
+    samples = reconstruct(codes, decoder)
+    return samples if mean is None else samples + mean.astype(samples.dtype)

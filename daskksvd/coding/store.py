@@ -5,8 +5,8 @@ import numpy as np
 import sparse
 
 from ..stores import Store, StoredArray, Variable
-from .coder import Codes, code_blocks, join_codes
 from .formats import codes_to_coo
+from .products import Codes
 
 CODES = Store(
     kind="codes",
@@ -27,20 +27,6 @@ CODES = Store(
     suffix="-codes",
     marked_last=True,
 )
-
-
-def code_rows(raw, coder, preprocessing, offset=0):
-    """Fixed-width codes of raw rows; ``offset`` is the number of the first."""
-    parts = []
-    for block in code_blocks(raw, coder, preprocessing):
-        if not np.isfinite(block.energy).all():
-            row = offset + block.start + int(np.argmax(~np.isfinite(block.energy)))
-            raise ValueError(
-                f"array has a row with NaN, infinite or too large values (row {row}); "
-                "all values must be finite"
-            )
-        parts.append(block.codes)
-    return join_codes(parts)
 
 
 def open_codes(path):

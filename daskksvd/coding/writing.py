@@ -10,14 +10,14 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import __version__
-from ..execution import WORKER_TIMEOUT, Blueprint, Once, given, make_runner
+from ..execution import WORKER_TIMEOUT, Blueprint, given, make_runner
 from ..machine.files import telling_disk_full
 from ..machine.placing import Place
 from ..rows import as_rows, cut_pieces
 from ..stores import compressors, seal
 from ..stores.keys import chunk_keys, crc32c, missing, read
-from .coder import join_codes, make_coder
-from .store import CODES, code_rows
+from .products import code_rows, join_codes
+from .store import CODES
 
 _MIN_ROWS = 1024
 """Rows of a stored chunk at least, where the input's chunks are tiny."""
@@ -48,9 +48,8 @@ class _Target(NamedTuple):
 
 
 def write_codes(
-    array, path, dictionary, stopping, preprocessing, *, client=None, overwrite=False, told=None,
-    worker_timeout=WORKER_TIMEOUT,
-):  # fmt: skip
+    array, path, coder, *, client=None, overwrite=False, told=None, worker_timeout=WORKER_TIMEOUT
+):
     """Code all rows of an array straight into a Zarr group.
 
     Parameters
@@ -59,10 +58,7 @@ def write_codes(
         Samples, n x d; see `daskksvd.fit`.
     path : str or path
         The store to make.
-    dictionary : (m, d') float array
-        In the coding space.
-    stopping : Stopping
-    preprocessing : rows.Preprocessing
+    coder : SparseCoder
     client : distributed.Client, optional
     overwrite : bool
         Whether a store of codes that is there may be replaced.
@@ -87,18 +83,17 @@ def write_codes(
     """
     rows = as_rows(array)
     path = CODES.check_free(path, overwrite)
-    how = (dictionary, stopping, preprocessing)
     runner_of = functools.partial(make_runner, client, worker_timeout=worker_timeout)
-    need = rows.n * stopping.width * (4 + np.dtype(dictionary.dtype).itemsize)
+    need = rows.n * coder.target.n_nonzero_coefs * (4 + coder.dictionary.itemsize)
     with telling_disk_full(path, need):
         if "://" in path:
-            _write(rows, path, path, None, False, how, runner_of)
+            _write(rows, path, path, None, False, coder, runner_of)
             return
         with Place(path, wait=0) as place:
             store = os.path.join(place.folder, _STORE)
-            same_files = _begin(place, store, rows, how, told)
+            same_files = _begin(place, store, rows, coder, told)
             try:
-                _write(rows, path, store, os.path.join(place.folder, _DONE), same_files, how, runner_of)
+                _write(rows, path, store, os.path.join(place.folder, _DONE), same_files, coder, runner_of)
             except _KEPT as error:
                 place.keep = True
                 error.add_note(f"What was coded is kept beside {path}; the same call goes on from there")
@@ -107,9 +102,9 @@ def write_codes(
             place.move()
 
 
-def _begin(place, store, rows, how, told):
+def _begin(place, store, rows, coder, told):
     """Take up what an earlier run of the same left, or begin anew; whether samples' files are the same."""
-    identity = _identity(rows, how)
+    identity = _identity(rows, coder)
     files = _files_of(rows.local_path)
     note = os.path.join(place.folder, _IDENTITY)
     before = None
@@ -127,7 +122,7 @@ def _begin(place, store, rows, how, told):
             before = None
     if before is None:
         os.makedirs(done, exist_ok=True)
-        _make(store, rows, how)
+        _make(store, rows, coder)
     elif told is not None and os.listdir(done):
         told(len(os.listdir(done)), -(-rows.n // _step(rows)))
     if before is None or before.get("files") != files:
@@ -140,18 +135,17 @@ def _begin(place, store, rows, how, told):
     return before is not None and files is not None and before.get("files") == files
 
 
-def _identity(rows, how):
+def _identity(rows, coder):
     """What decides codes beside the values of the samples."""
-    dictionary, stopping, preprocessing = how
     digest = hashlib.sha256()
-    for value in (dictionary, *preprocessing):
+    for value in (coder.dictionary, *coder.transform):
         value = None if value is None else np.ascontiguousarray(value)
         digest.update(repr(None if value is None else (value.shape, str(value.dtype))).encode())
         digest.update(b"" if value is None else value.tobytes())
     return {
         "version": __version__,
         "how": digest.hexdigest(),
-        "stopping": repr(stopping),
+        "target": repr(coder.target),
         "shape": [rows.n, rows.d],
         "dtype": str(rows.dtype),
         "step": _step(rows),
@@ -179,22 +173,22 @@ def _step(rows):
     return min(rows.n, max(_MIN_ROWS, max(rows.chunk_rows)))
 
 
-def _make(path, rows, how):
+def _make(path, rows, coder):
     """The two arrays, without chunks."""
     import zarr
 
-    dictionary, stopping, _ = how
+    width = coder.target.n_nonzero_coefs
     group = zarr.open_group(path, mode="w", zarr_format=3)
     options = {
-        "shape": (rows.n, stopping.width),
-        "chunks": (_step(rows), stopping.width),
+        "shape": (rows.n, width),
+        "chunks": (_step(rows), width),
         "compressors": compressors(),
         "dimension_names": ["sample", "slot"],
         # every chunk is written, even one of fill values: what is missing is not done
         "config": {"write_empty_chunks": True},
     }
     group.create_array("indices", dtype="int32", fill_value=-1, **options)
-    group.create_array("values", dtype=dictionary.dtype, fill_value=0, **options)
+    group.create_array("values", dtype=coder.dictionary.dtype, fill_value=0, **options)
     for name, variable in CODES.variables.items():
         group[name].attrs["long_name"] = variable.meaning
 
@@ -208,13 +202,12 @@ def _targets(path):
         return [group[name] for name in CODES.variables]
 
 
-def _write(rows, path, store, done, same_files, how, runner_of):
+def _write(rows, path, store, done, same_files, coder, runner_of):
     """Let tasks write one stored chunk each, and close the store."""
     import zarr
 
-    dictionary, stopping, preprocessing = how
     if done is None:
-        _make(store, rows, how)
+        _make(store, rows, coder)
     group = zarr.open_group(store, mode="r+")
     target = _Target(*_targets(store), done, same_files)
     runner = runner_of()
@@ -225,8 +218,7 @@ def _write(rows, path, store, done, same_files, how, runner_of):
             Blueprint(_write_job, sum),
             rows,
             jobs,
-            Once(make_coder, (dictionary, stopping), everywhere=True),
-            given(preprocessing),
+            coder.shared(),
             given(target),
         )
     except KeyboardInterrupt:
@@ -240,7 +232,7 @@ def _write(rows, path, store, done, same_files, how, runner_of):
                 f"path={path!r}: not all codes arrived in the store; workers and client must see the "
                 "same file system, or use a store that all can reach, such as an s3:// URL"
             )
-    group.attrs.update({**CODES.marks, "n_components": len(dictionary), "complete": True})
+    group.attrs.update({**CODES.marks, "n_components": len(coder.dictionary), "complete": True})
     seal(store)
 
 
@@ -258,7 +250,7 @@ def _aligned_pieces(chunk_rows, step):
     return [tuple(groups[number]) for number in sorted(groups)]
 
 
-def _write_job(job, inputs, coder, preprocessing, target):
+def _write_job(job, inputs, products, target):
     """Code the rows of one stored chunk and write it whole, unless that was done before."""
     first = job.pieces[0].offset
     last = job.pieces[-1].offset + job.pieces[-1].stop - job.pieces[-1].start
@@ -270,7 +262,7 @@ def _write_job(job, inputs, coder, preprocessing, target):
     parts, checksum = [], 0
     for piece, raw in job.read(inputs):
         checksum = _extended(checksum, raw)
-        parts.append(code_rows(raw, coder, preprocessing, piece.offset))
+        parts.append(code_rows(raw, products, piece.offset))
     codes = join_codes(parts)
     target.indices[first:last] = codes.indices
     target.values[first:last] = codes.values

@@ -3,8 +3,6 @@
 import numpy as np
 import scipy.sparse as sp
 
-from ..coding import codes_to_coo, make_coder
-from ..coding.store import code_rows
 from .features import Dense
 
 BASELINE_ROWS = 50_000
@@ -52,9 +50,9 @@ def baseline_codes(result, embeddings, *, methods=METHODS, train=None, random_st
     rows = _training_rows(dense.shape[0], train, rng)
     if len(rows) < m:
         raise ValueError(f"train has {len(rows)} rows; there must be one for each of the {m} atoms at least")
-    mapping, dtype = result._mapping(), result.dictionary.dtype
-    some = np.concatenate([mapping.apply(block, dtype) for _, block in dense.take(rows).blocks()])
-    makers = {method: _encoder(method, some, m, result, rng) for method in methods}
+    coder = result.coder
+    some = np.concatenate([coder.transformed(block) for _, block in dense.take(rows).blocks()])
+    makers = {method: _encoder(method, some, coder, rng) for method in methods}
     coded = {method: [] for method in methods}
     for _, block in dense.blocks():
         for method, encode in makers.items():
@@ -77,14 +75,14 @@ def _training_rows(n, train, rng):
     return rows
 
 
-def _encoder(method, some, m, result, rng):
+def _encoder(method, some, coder, rng):
     """A function from raw rows to CSR codes."""
-    mapping, dtype = result._mapping(), result.dictionary.dtype
+    m = len(coder.dictionary)
     seed = int(rng.integers(2**31))
-    k = result._stopping.width
+    k = coder.target.n_nonzero_coefs
     if method in ("PCA", "FastICA"):
         transform = _components(method, some, min(m, *some.shape), seed)
-        return lambda raw: _largest(transform(mapping.apply(raw, dtype)), k)
+        return lambda raw: _largest(transform(coder.transformed(raw)), k)
     if method == "random directions":
         atoms = rng.standard_normal((m, some.shape[1]))
     elif method == "samples":
@@ -94,12 +92,12 @@ def _encoder(method, some, m, result, rng):
     else:
         means = _means(some, m, seed)
         if method == "k-means, one-hot":
-            return lambda raw: _one_hot(means.predict(mapping.apply(raw, dtype)), m)
+            return lambda raw: _one_hot(means.predict(coder.transformed(raw)), m)
         atoms = means.cluster_centers_
     norms = np.linalg.norm(atoms, axis=1, keepdims=True)
-    atoms = np.ascontiguousarray(atoms / np.where(norms > 0, norms, 1), dtype)
-    coder = make_coder(atoms, result._stopping)
-    return lambda raw: codes_to_coo(code_rows(raw, coder, mapping), m).tocsr()
+    atoms = np.ascontiguousarray(atoms / np.where(norms > 0, norms, 1), coder.dictionary.dtype)
+    coder = coder.with_dictionary(atoms)
+    return lambda raw: coder.encode(raw).tocsr()
 
 
 def _components(method, some, number, seed):

@@ -4,13 +4,13 @@ import os
 
 import numpy as np
 
-from ..coding import Stopping
-from ..coding.coder import block_rows
-from ..coding.cost import coder_bytes, task_bytes
+from ..coding import SparseCoder
+from ..coding.cost import process_bytes, task_bytes
+from ..coding.products import block_rows
 from ..execution import WORKER_TIMEOUT, WorkersLost, make_runner
 from ..machine.blas import blas_for
 from ..machine.memory import check_memory
-from ..rows import as_rows, preprocess, run_survey
+from ..rows import as_rows, make_transform, run_survey
 from ..rows.inputs.underlying import clients
 from ..rows.transform import ZERO_VARIANCE
 from ..stores.checkpoint import Checkpointer, load_checkpoint
@@ -230,7 +230,6 @@ def _fit(
     if not isinstance(settings.init, str):
         settings = settings._replace(init=check_init(settings.init, settings.n_components, rows.d))
     schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
-    stopping = make_stopping(settings, rows.d)
     rows = keep_in_memory(rows, client, persist)
     bar = [ProgressBar()] if progress else []
     runner = make_runner(client, n_threads, worker_timeout)
@@ -247,10 +246,10 @@ def _fit(
             if seed is None:
                 seed = int(np.random.SeedSequence().generate_state(1)[0])
             begun = begin(runner, rows, settings, schedule, seed, checked=writer is not None)
-            preprocessing, variance, state, checksums = begun
+            coder, variance, state, checksums = begun
         else:
             resumed = resume(checkpoint, *found, identity, settings, schedule)
-            preprocessing, variance, state, seed, recorder, checksums = resumed
+            coder, variance, state, seed, recorder, checksums = resumed
             if checksums is not None:
                 check_rows(checkpoint, runner, rows, checksums)
         engine = Engine(
@@ -258,8 +257,7 @@ def _fit(
             rows,
             settings,
             schedule,
-            stopping,
-            preprocessing,
+            coder,
             variance,
             seed,
             state,
@@ -273,9 +271,9 @@ def _fit(
 
         def make_result(stop_reason):
             return Result(
-                preprocessing.from_coding(engine.state.dictionary),
-                stopping,
-                preprocessing,
+                engine.coder.atoms,
+                coder.transform,
+                coder.target,
                 recorder.to_dataset(),
                 stop_reason,
                 {**settings.identity(), "random_state": seed, "seconds": engine.state.seconds},
@@ -341,12 +339,6 @@ def _closed(runner):
         raise
 
 
-def make_stopping(settings, d):
-    """When coding stops: with ``rtol`` alone, at most when atoms span the space."""
-    width = settings.n_nonzero_coefs or min(settings.n_components, d)
-    return Stopping(width, settings.rtol or 0.0, settings.pursuit)
-
-
 def need_memory(runner, rows, settings):
     """Check memory before any row is read."""
     per_task, per_process = memory_needed(rows, settings)
@@ -367,11 +359,11 @@ def memory_needed(rows, settings):
     coupled = any(statistics(kind, m) == COUPLED for kind in kinds)
     numbers = (m * m if coupled else 0) + m * d
     prepared = max(rows.chunk_rows) if settings.update == "ksvd" else block_rows(m, itemsize)
-    width = make_stopping(settings, d).width
+    width = settings.target(d).n_nonzero_coefs
     per_task = task_bytes(m, width, itemsize, chunk_bytes, prepared * d * itemsize, numbers)
     if settings.update == "ksvd":
         per_task += 2 * KSVD_GRAM_BYTES
-    per_process = coder_bytes(m, d, itemsize)
+    per_process = process_bytes(m, d, itemsize)
     if settings.whiten is not None:
         per_process += 3 * d * d * 8
     return per_task, per_process
@@ -393,7 +385,7 @@ def begin(runner, rows, settings, schedule, seed, checked=False):
 
     Returns
     -------
-    preprocessing : Preprocessing
+    coder : coding.SparseCoder
     variance : float
     state : State
     checksums : (chunks,) uint32 array or None
@@ -411,12 +403,13 @@ def _begin(runner, rows, settings, schedule, seed, checked):
     if checked:
         survey, checksums = survey
     check_data(survey, settings)
-    preprocessing = preprocess(survey, settings.center, settings.scale, settings.whiten)
+    transform = make_transform(survey, settings.center, settings.scale, settings.whiten)
     sample = survey.sample[rng.permutation(len(survey.sample))]
-    dictionary = initial_dictionary(settings, sample, preprocessing, rows.d, rng)
+    dictionary = initial_dictionary(settings, sample, transform, rows.d, rng)
     coupled = schedule.phases.first == WAVE and statistics(WAVE, len(dictionary)) == COUPLED
     state = State.start(dictionary, schedule.phases.first, coupled)
-    return preprocessing, float(survey.variance.sum()), state, checksums
+    coder = SparseCoder(dictionary, transform, settings.target(rows.d))
+    return coder, float(survey.variance.sum()), state, checksums
 
 
 def _sample_index(schedule, size, rng):

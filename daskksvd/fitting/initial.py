@@ -27,7 +27,7 @@ def sample_size(settings, n):
     return 0
 
 
-def initial_dictionary(settings, sample, preprocessing, d, rng):
+def initial_dictionary(settings, sample, transform, d, rng):
     """The dictionary to start from, in the coding space.
 
     Parameters
@@ -38,7 +38,7 @@ def initial_dictionary(settings, sample, preprocessing, d, rng):
         from those before) or an array on the original features.
     sample : (s, d) array
         Random rows, in random order.
-    preprocessing : Preprocessing
+    transform : rows.Transform
     d : int
         Number of features.
     rng : numpy.random.Generator
@@ -50,14 +50,14 @@ def initial_dictionary(settings, sample, preprocessing, d, rng):
     """
     m, dtype = settings.n_components, settings.dtype
     if not isinstance(settings.init, str):
-        atoms = preprocessing.to_coding(np.asarray(settings.init, np.float64))
+        atoms = transform.to_coding(np.asarray(settings.init, np.float64))
         return normalised(atoms).astype(dtype)
     if settings.init == "random":
         return normalised(rng.standard_normal((m, d))).astype(dtype)
-    mapping = preprocessing.cast(np.dtype(np.float64))
+    transform = transform.cast(np.dtype(np.float64))
 
     def prepared(rows):
-        return mapping.apply(rows, np.float64)
+        return transform.apply(rows, np.float64)
 
     parts = (sample[start : start + _NORMS] for start in range(0, len(sample), _NORMS))
     norms = np.concatenate([np.empty(0), *(np.linalg.norm(prepared(part), axis=1) for part in parts)])

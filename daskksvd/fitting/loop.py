@@ -1,13 +1,12 @@
 """The loop: rounds of tasks, updates on the driver, events for all else."""
 
+import dataclasses
 import time
 import warnings
-from dataclasses import replace as succeed
 
 import numpy as np
 
-from ..coding import make_coder
-from ..execution import Once, given
+from ..execution import given
 from ..machine.blas import blas_for, single_threaded_blas
 from ..tracking import (
     AtomsReplaced,
@@ -56,8 +55,8 @@ class Engine:
         Prepared on the runner.
     settings : Settings
     schedule : Schedule
-    stopping : coding.Stopping
-    preprocessing : rows.Preprocessing
+    coder : coding.SparseCoder
+        With the dictionary of the state, or any other.
     variance : float
         Sum over features of the variance of the data, in its own metric.
     seed : int
@@ -76,8 +75,7 @@ class Engine:
         rows,
         settings,
         schedule,
-        stopping,
-        preprocessing,
+        coder,
         variance,
         seed,
         state,
@@ -90,9 +88,7 @@ class Engine:
         self.rows = rows
         self.settings = settings
         self.schedule = schedule
-        self.stopping = stopping
-        self.preprocessing = preprocessing
-        self.mapping = preprocessing.cast(settings.dtype)
+        self._coder = coder
         self.variance = variance
         self.seed = seed
         self.state = state
@@ -164,12 +160,12 @@ class Engine:
 
     def one_round(self, index, number, kind, jobs, may_replace):
         """Code the rows of a round; after a wave, update the dictionary."""
-        state, stopping = self.state, self.stopping_now()
+        state, coder = self.state, self.coder_now()
         if kind == WAVE and may_replace:
             rows = sum(piece.n_rows for job in jobs for piece in job)
-            may_replace = may_find(state, rows * stopping.width, self.schedule.n_waves)
+            may_replace = may_find(state, rows * coder.target.n_nonzero_coefs, self.schedule.n_waves)
         wanted = Wanted(statistics(kind, self.settings.n_components), self.n_worst if may_replace else 0)
-        moments = self.moments(jobs, wanted, stopping)
+        moments = self.moments(jobs, wanted, coder)
         replaced = []
         if kind == WAVE:
             state, replaced = update_after_wave(state, moments, self.schedule.n_waves, may_replace)
@@ -178,7 +174,7 @@ class Engine:
         marks = state.marks if number else ()
         if kind == WAVE and number + 1 in (self.schedule.n_waves // 2, 3 * self.schedule.n_waves // 4):
             marks = (*marks, (totals.residual, totals.energy))
-        self.succeed(succeed(state, totals=totals, round_index=number + 1, marks=marks))
+        self.advance(dataclasses.replace(state, totals=totals, round_index=number + 1, marks=marks))
         self.announce_round(index, number, kind, moments, replaced)
 
     def full_update(self, index):
@@ -195,8 +191,8 @@ class Engine:
                 error_at_fixed_codes(D, XX, XY, totals.energy) for D in (state.dictionary, dictionary)
             )
             promised = 1 - np.sqrt(max(after, 0) / before) if before > 0 else 0.0
-        self.succeed(
-            succeed(
+        self.advance(
+            dataclasses.replace(
                 state,
                 dictionary=dictionary,
                 promised=float(promised),
@@ -228,9 +224,7 @@ class Engine:
                 self.runner,
                 self.rows,
                 [self.rows.job(pieces) for pieces in jobs],
-                self.state.dictionary,
-                self.stopping,
-                self.mapping,
+                self.coder,
                 self.n_worst if may_replace else 0,
                 self.n_blocks,
                 block_done,
@@ -242,8 +236,8 @@ class Engine:
         if may_replace:
             atoms = self.surplus(dictionary, moments.uses, moments.uses.astype(float))
             dictionary, _, _, replaced = replace(dictionary, None, None, atoms, moments)
-        self.succeed(
-            succeed(
+        self.advance(
+            dataclasses.replace(
                 self.state,
                 dictionary=dictionary,
                 totals=moments.without_statistics(),
@@ -258,7 +252,7 @@ class Engine:
         """Close the books of a pass and choose the kind of the next."""
         holdout_error = np.nan
         if self.schedule.held:
-            held = self.moments(self.schedule.held_jobs(), Wanted(None, 0), self.stopping)
+            held = self.moments(self.schedule.held_jobs(), Wanted(None, 0), self.coder)
             holdout_error = _ratio(held.residual, held.energy)
         self.tick()
         state, totals = self.state, self.state.totals
@@ -278,8 +272,8 @@ class Engine:
             totals.count / max(state.pass_seconds, 1e-9),
         )
         following = self.kind_after(index, kind, error)
-        self.succeed(
-            succeed(
+        self.advance(
+            dataclasses.replace(
                 state,
                 kind=following,
                 pass_index=index + 1,
@@ -324,23 +318,28 @@ class Engine:
 
     # -------------------------------------------------------------- helpers
 
-    def moments(self, jobs, wanted, stopping):
-        """Code lists of pieces with the dictionary of the moment."""
-        jobs = [self.rows.job(pieces) for pieces in jobs]
-        coder = Once(make_coder, (self.state.dictionary, stopping), everywhere=True)
-        return self.runner.reduce(MOMENTS, self.rows, jobs, coder, given(self.mapping), given(wanted))
+    @property
+    def coder(self):
+        """The coder with the dictionary of the moment."""
+        return self._coder.with_dictionary(self.state.dictionary)
 
-    def stopping_now(self):
-        """When coding stops in this pass.
+    def moments(self, jobs, wanted, coder):
+        """Code lists of pieces."""
+        jobs = [self.rows.job(pieces) for pieces in jobs]
+        return self.runner.reduce(MOMENTS, self.rows, jobs, coder.shared(), given(wanted))
+
+    def coder_now(self):
+        """The coder of this pass.
 
         With ``rtol`` alone a poor dictionary would code every row with a
         great many atoms, from which it learns little: the first passes in
         waves are content with more, and come down to it by equal factors.
         """
         if self.state.kind != WAVE or not self.approaches(self.state.pass_index):
-            return self.stopping
+            return self.coder
         share = (self.state.pass_index + 1) / self.rtol_passes
-        return self.stopping._replace(rtol=self.stopping.rtol**share)
+        target = self.coder.target
+        return dataclasses.replace(self.coder, target=target._replace(rtol=target.rtol**share))
 
     @property
     def rtol_passes(self):
@@ -373,7 +372,7 @@ class Engine:
         )
         self.notify(*events)
 
-    def succeed(self, state):
+    def advance(self, state):
         """Make a new state current, in one assignment."""
         self.state = state
         self.tick()
@@ -383,7 +382,7 @@ class Engine:
         now = time.perf_counter()
         self._round_seconds = now - self._clock
         self._clock = now
-        self.state = succeed(
+        self.state = dataclasses.replace(
             self.state,
             pass_seconds=self.state.pass_seconds + self._round_seconds,
             seconds=self.state.seconds + self._round_seconds,

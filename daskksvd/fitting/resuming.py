@@ -7,7 +7,8 @@ from dataclasses import replace as succeed
 
 import numpy as np
 
-from ..rows import Preprocessing, cut_pieces
+from ..coding import SparseCoder
+from ..rows import Transform, cut_pieces
 from ..rows.checksums import run_checksums
 from ..tracking import HistoryRecorder
 from .schedule import DONE, reading_jobs
@@ -48,7 +49,7 @@ def resume(path, header, arrays, identity, settings, schedule):
 
     Returns
     -------
-    preprocessing : Preprocessing
+    coder : coding.SparseCoder
     variance : float
     state : State
     seed : int
@@ -64,13 +65,14 @@ def resume(path, header, arrays, identity, settings, schedule):
         what = "the rows or their chunks" if key == "rows" else key
         values = "" if key == "rows" else f" ({found!r} there, {value!r} here)"
         raise ValueError(_another(name, f"{what} differ{values}"))
-    parts = {key: arrays.get(f"preprocessing_{key}") for key in Preprocessing._fields}
+    parts = {key: arrays.get(f"preprocessing_{key}") for key in Transform._fields}
     recorder = HistoryRecorder(header["history"]["passes"], header["history"]["waves"])
     state = State.restore(header["state"], arrays)
     _check_passes(name, state, settings)
     state = reopened(state, recorder.passes, header["identity"]["tol"], settings, schedule.phases)
     checksums = arrays.get("chunk_checksums")
-    return Preprocessing(**parts), header["variance"], state, header["seed"], recorder, checksums
+    coder = SparseCoder(state.dictionary, Transform(**parts), settings.target(state.dictionary.shape[1]))
+    return coder, header["variance"], state, header["seed"], recorder, checksums
 
 
 def _another(name, why):
@@ -133,7 +135,7 @@ def saver(writer, identity, seed, recorder, checksums):
 
     def save(engine):
         header, arrays = engine.state.dump()
-        for name, value in engine.preprocessing._asdict().items():
+        for name, value in engine.coder.transform._asdict().items():
             if value is not None:
                 arrays[f"preprocessing_{name}"] = value
         if checksums is not None:

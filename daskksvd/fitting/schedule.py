@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..coding.cost import row_flops
 from ..rows import count_jobs, cut_jobs, cut_pieces, cut_waves, split_holdout
 from .statistics import COUPLED, SEPARATE
 
@@ -175,8 +176,7 @@ def plan_phases(settings):
 
 def rows_per_task(m, d, width, seconds=TASK_SECONDS):
     """Rows that take about so long to code."""
-    flops = 2 * m * d + m * width * (width + 3)
-    return int(np.clip(seconds * TASK_FLOPS / flops, *TASK_ROWS))
+    return int(np.clip(seconds * TASK_FLOPS / row_flops(m, d, width), *TASK_ROWS))
 
 
 def reading_jobs(chunk_rows):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..coding import SparsityTarget
 from ..rows.jobs import split_holdout
 
 UPDATES = ("online", "batch", "ksvd")
@@ -41,6 +42,11 @@ class Settings(NamedTuple):
         values["init"] = self.init if isinstance(self.init, str) else "array"
         values["dtype"] = self.dtype.name
         return values
+
+    def target(self, d):
+        """When coding stops: with ``rtol`` alone, at most when atoms span the space."""
+        width = self.n_nonzero_coefs or min(self.n_components, d)
+        return SparsityTarget(width, self.rtol or 0.0, self.pursuit)
 
 
 def check_settings(n_components, **arguments):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..coding import code_blocks
+from ..coding import code_blocks, join_codes
 from ..execution import Blueprint
 from ..kernels.jit import read_only
 from ..kernels.moments import accumulate, add_moments, add_residual_moments, subtract_reconstruction
@@ -89,10 +89,24 @@ class Wanted(NamedTuple):
     n_worst: int
 
 
-def job_moments(job, inputs, coder, preprocessing, wanted):
-    """Read, prepare and code the rows of a job; returns their `Moments`."""
-    dtype = coder.dictionary.dtype
-    m, d = coder.n_components, coder.dictionary.shape[1]
+def job_moments(job, inputs, products, wanted, codes=None):
+    """Read, prepare and code the rows of a job.
+
+    Parameters
+    ----------
+    job : rows.Job
+    inputs : list
+    products : coding.Products
+    wanted : Wanted
+    codes : list, optional
+        To which the codes of every piece are added.
+
+    Returns
+    -------
+    Moments
+    """
+    dtype = products.dictionary.dtype
+    m, d = products.n_components, products.dictionary.shape[1]
     uses = np.zeros(m, np.int64)
     XX = XY = None
     if wanted.statistics is not None:
@@ -100,37 +114,41 @@ def job_moments(job, inputs, coder, preprocessing, wanted):
         XY = aligned((m, d), dtype)
         XX.fill(0)
         XY.fill(0)
-    total = Totals(wanted.n_worst, coder, preprocessing)
+    total = Totals(wanted.n_worst, products)
     for _, raw in job.read(inputs):
-        for block in code_blocks(raw, coder, preprocessing):
+        parts = []
+        for block in code_blocks(raw, products):
             indices, values = block.codes
+            if codes is not None:
+                parts.append(block.codes)
             total.add(block)
             if wanted.statistics == COUPLED:
                 add_moments(block.rows, indices, values, XX, XY, uses)
             elif wanted.statistics is None:
                 uses += np.bincount(indices[indices >= 0], minlength=m)
             if wanted.statistics == SEPARATE:
-                subtract_reconstruction(block.rows, coder.dictionary, indices, values)
+                subtract_reconstruction(block.rows, products.dictionary, indices, values)
                 add_residual_moments(block.rows, indices, values, XX, XY, uses)
         total.end_piece(raw)
+        if codes is not None:
+            codes.append(join_codes(parts))
     if wanted.statistics == SEPARATE:
-        XY += XX[:, None] * coder.dictionary[:m]
+        XY += XX[:, None] * products.dictionary[:m]
     return total.moments(uses, XX, XY)
 
 
 class Totals:
     """Running sums of one task, but for the statistics of the update."""
 
-    def __init__(self, n_worst, coder, preprocessing):
-        d, dtype = coder.dictionary.shape[1], coder.dictionary.dtype
-        self.coder = coder
-        self.preprocessing = preprocessing
-        self.weights = None if preprocessing.keeps_metric else preprocessing.scale.astype(np.float64)
+    def __init__(self, n_worst, products):
+        d, dtype, scale = products.dictionary.shape[1], products.dictionary.dtype, products.transform.scale
+        self.products = products
+        self.weights = None if scale is None else scale.astype(np.float64)
         self.count = self.nonzeros = 0
         self.energy = self.residual = self.energy_original = self.residual_original = 0.0
         self.n_worst = n_worst
         nothing = np.empty((0, d), dtype)
-        self.worst = (nothing, np.empty(0), nothing, np.empty((0, coder.stopping.width), np.int32))
+        self.worst = (nothing, np.empty(0), nothing, np.empty((0, products.target.n_nonzero_coefs), np.int32))
         self._parts = []
 
     def add(self, block):
@@ -145,7 +163,7 @@ class Totals:
         if self.weights is not None:
             self.energy_original += _weighted_energy(block.rows, self.weights)
             self.residual_original += weighted_left_energy(
-                block.rows, self.coder.dictionary, *block.codes, self.weights
+                block.rows, self.products.dictionary, *block.codes, self.weights
             )
 
     def end_piece(self, raw):
@@ -157,9 +175,9 @@ class Totals:
         top = np.argsort(-residual, kind="stable")[: self.n_worst]
         if len(self.worst[1]) == self.n_worst:  # only what is worse than the best of those
             top = top[residual[top] > self.worst[1][-1]]
-        rows = self.preprocessing.apply(raw[top], self.coder.dictionary.dtype)
+        rows = self.products.transform.apply(raw[top], self.products.dictionary.dtype)
         left = rows.copy()
-        subtract_reconstruction(left, self.coder.dictionary, indices[top], values[top])
+        subtract_reconstruction(left, self.products.dictionary, indices[top], values[top])
         self.worst = merge_worst([self.worst, (rows, residual[top], left, indices[top])], self.n_worst)
 
     def moments(self, uses, XX, XY):

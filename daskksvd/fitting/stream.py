@@ -1,14 +1,14 @@
 """A stream of batches instead of passes: one wave of the online update each."""
 
+import dataclasses
 import time
-from dataclasses import replace as succeed
 from typing import NamedTuple
 
 import numpy as np
 
-from ..coding import Stopping, make_coder
-from ..execution import Once, given
-from ..rows import Preprocessing, cut_jobs
+from ..coding import SparseCoder
+from ..execution import given
+from ..rows import cut_jobs
 from ..tracking import HistoryRecorder
 from .loop import round_event
 from .replacement import WORST_ROWS, most_replaced
@@ -35,8 +35,8 @@ class Stream(NamedTuple):
     Attributes
     ----------
     settings : Settings
-    stopping : coding.Stopping
-    preprocessing : rows.Preprocessing
+    first : coding.SparseCoder
+        With the dictionary that the stream began with.
     variance : float
         Of the samples of the first batch, all features together; NaN where
         the dictionary came from a fit.
@@ -47,8 +47,7 @@ class Stream(NamedTuple):
     """
 
     settings: Settings
-    stopping: Stopping
-    preprocessing: Preprocessing
+    first: SparseCoder
     variance: float
     state: State
     recorder: HistoryRecorder
@@ -59,15 +58,14 @@ class Stream(NamedTuple):
         """A stream that starts from what a fit found."""
         settings = Settings(**{name: result.settings.get(name) for name in Settings._fields})
         settings = settings._replace(dtype=result.dictionary.dtype, holdout=0.0)
-        dictionary = result._coding_dictionary()
+        dictionary = result.coder.dictionary
         state = State.start(dictionary, WAVE, statistics(WAVE, len(dictionary)) == COUPLED)
-        mapping = result._preprocessing
-        return cls(settings, result._stopping, mapping, np.nan, state, HistoryRecorder(), True)
+        return cls(settings, result.coder, np.nan, state, HistoryRecorder(), True)
 
     @property
-    def dictionary(self):
-        """Atoms on the original features."""
-        return self.preprocessing.from_coding(self.state.dictionary)
+    def coder(self):
+        """The coder with the dictionary of the moment."""
+        return self.first.with_dictionary(self.state.dictionary)
 
     def learn(self, rows, runner, began):
         """The stream after one more batch, which ``runner`` can read.
@@ -78,10 +76,8 @@ class Stream(NamedTuple):
         m = settings.n_components
         schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
         jobs = [rows.job(pieces) for pieces in cut_jobs(schedule.pieces, schedule.task_rows)]
-        coder = Once(make_coder, (state.dictionary, self.stopping), everywhere=True)
         wanted = given(Wanted(statistics(WAVE, m), n_worst=max(WORST_ROWS, most_replaced(m))))
-        mapping = given(self.preprocessing.cast(settings.dtype))
-        moments = runner.reduce(MOMENTS, rows, jobs, coder, mapping, wanted)
+        moments = runner.reduce(MOMENTS, rows, jobs, self.coder.shared(), wanted)
         if not all(np.isfinite(part).all() for part in (moments.energy, moments.XX, moments.XY)):
             raise ValueError(
                 f"X has NaN, infinite or too large values for {settings.dtype}; all values must be finite"
@@ -96,14 +92,16 @@ class Stream(NamedTuple):
         seconds = time.perf_counter() - began
         number = len(self.recorder.waves["seconds"])
         self.recorder(round_event(0, number, WAVE, moments, self.variance, len(replaced), seconds))
-        return self._replace(state=succeed(state, seconds=state.seconds + seconds), settled=settled)
+        return self._replace(
+            state=dataclasses.replace(state, seconds=state.seconds + seconds), settled=settled
+        )
 
     def result(self, feature_names, dims=None):
         """As a `Result`, with a history of batches."""
         return Result(
-            self.dictionary,
-            self.stopping,
-            self.preprocessing,
+            self.coder.atoms,
+            self.first.transform,
+            self.first.target,
             self.recorder.to_dataset(),
             "partial_fit",
             {**self.settings.identity(), "seconds": self.state.seconds},
@@ -123,6 +121,6 @@ def stand_still(state, moments, window):
     power = window * power_of(moments.XX).sum() / m
     XY = power * state.dictionary.astype(np.float64)
     # as if there had been so many waves that only the window limits the memory
-    return succeed(
+    return dataclasses.replace(
         state, XX=power * (np.eye(m) if state.XX.ndim == 2 else np.ones(m)), XY=XY, n_updates=2 * window
     )

@@ -1,6 +1,6 @@
 """Labels on disk: a plain Zarr group that xarray reads."""
 
-from ..fitting.result import RESULT
+from ..fitting.saving import RESULT
 from ..machine.files import absolute, exists, written_whole
 from ..stores import Store, Variable, seal, write_dataset
 from .resuming import discard

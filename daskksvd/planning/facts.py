@@ -8,7 +8,7 @@ import numpy as np
 
 from ..execution.executor import TREE_FAN_IN
 from ..execution.threads import usable_cores
-from ..fitting.fit import make_stopping, memory_needed
+from ..fitting.fit import memory_needed
 from ..fitting.initial import sample_size
 from ..fitting.loop import RTOL_PASSES
 from ..fitting.replacement import WORST_ROWS, most_replaced
@@ -80,15 +80,13 @@ def places_of(runner, client, n_workers, n_threads):
 def request_for(rows, settings, schedule, places):
     """What is to be measured."""
     m = settings.n_components
-    stopping = make_stopping(settings, rows.d)
+    target = settings.target(rows.d)
     first = schedule.phases.first
     if settings.n_nonzero_coefs is None and first == WAVE:  # as the first pass of a fit
-        stopping = stopping._replace(
-            rtol=stopping.rtol ** (1 / min(RTOL_PASSES, schedule.phases.first_limit))
-        )
+        target = target._replace(rtol=target.rtol ** (1 / min(RTOL_PASSES, schedule.phases.first_limit)))
     n_worst = max(WORST_ROWS, most_replaced(m))
     # a large task and one of a quarter of its rows: of a half, noise of 5 % was 20 % between them
-    n_rows = max(2 * rows_per_task(m, rows.d, stopping.width), schedule.wave_task_rows)
+    n_rows = max(2 * rows_per_task(m, rows.d, target.n_nonzero_coefs), schedule.wave_task_rows)
     n_rows = min(schedule.task_rows, n_rows)
     kinds = [kind for kind in kinds_of(schedule) if kind != KSVD]
     # worst rows come back where atoms may be replaced: in few waves, which is not counted, and half of
@@ -99,7 +97,7 @@ def request_for(rows, settings, schedule, places):
         wanted["held"] = Wanted(None, 0)
     return Request(
         settings,
-        stopping,
+        target,
         wanted,
         rows.d,
         min(schedule.wave_job_rows, max(1, n_rows // 4)),
@@ -167,10 +165,10 @@ def work_of(rows, settings, schedule, request, measured, keeps):
         rounds |= {"code": found, "block": found * request.n_blocks} if kind == KSVD else {kind: found}
     if schedule.held:
         rounds["held"] = [schedule.held_jobs()]
-    sent = measured.dictionary.nbytes + size_of(measured.mapping)
+    sent = measured.coder.dictionary.nbytes + size_of(measured.coder.transform)
     out = dict.fromkeys(rounds, sent) | {"survey": 0}
     # the dictionary before and after the last change, and that change
-    out["block"] = 2 * measured.dictionary.nbytes + measured.sizes.get("block", (0,))[-1]
+    out["block"] = 2 * measured.coder.dictionary.nbytes + measured.sizes.get("block", (0,))[-1]
     in_memory = isinstance(rows, Rows) and rows.in_memory
     return {
         kind: Work(
@@ -205,7 +203,7 @@ def memory_of(rows, settings, request, work, places, keeps):
             state = max(state, (16 // settings.dtype.itemsize + 2) * part.total)
     kept = bytes_of(rows) if keeps else 0
     if settings.update == "ksvd":
-        codes = request.n_samples * request.stopping.width * (4 + settings.dtype.itemsize)
+        codes = request.n_samples * request.target.n_nonzero_coefs * (4 + settings.dtype.itemsize)
         kept += codes // (places.n_workers or 1)
     worker = PROCESS_BYTES + per_process + places.most_threads * per_task + waiting + kept
     driver = state + 3 * 8 * request.sample_size * rows.d

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..coding import make_coder
-from ..execution import Once, ThreadRunner, given
+from ..coding import SparseCoder, SparsityTarget
+from ..execution import ThreadRunner, given
 from ..execution.executor import TREE_FAN_IN, run_job
 from ..execution.threads import usable_cores
 from ..fitting.fit import check_data
@@ -26,7 +26,7 @@ from ..fitting.updates.descent import power_of, sweep
 from ..fitting.updates.ksvd import Spread, dominant_directions, ksvd_pass
 from ..fitting.updates.online import update_after_wave
 from ..machine.memory import available_bytes
-from ..rows import Piece, Preprocessing, Rows, as_dask, preprocess, run_survey
+from ..rows import Piece, Rows, as_dask, make_transform, run_survey
 from .model import Cost
 
 READERS = 8
@@ -39,7 +39,7 @@ class Request(NamedTuple):
     Attributes
     ----------
     settings : Settings
-    stopping : coding.Stopping
+    target : coding.SparsityTarget
     wanted : dict of str to Wanted
         For every kind of round that codes rows what its tasks bring back.
     d, few_rows, n_rows, full_rows : int
@@ -57,7 +57,7 @@ class Request(NamedTuple):
     """
 
     settings: Settings
-    stopping: object
+    target: SparsityTarget
     wanted: dict
     d: int
     few_rows: int
@@ -84,9 +84,8 @@ class Measured(NamedTuple):
         Seconds of reading a chunk.
     n_side_by_side : int
         Threads that coded at once.
-    dictionary : (m, d') float array
+    coder : coding.SparseCoder
         That the rows were coded with.
-    mapping : Preprocessing
     moments : dict of str to Moments
         By kind of round, what came out.
     """
@@ -95,8 +94,7 @@ class Measured(NamedTuple):
     sizes: dict[str, tuple[int, int, int]]
     read: float
     n_side_by_side: int
-    dictionary: np.ndarray
-    mapping: Preprocessing
+    coder: SparseCoder
     moments: dict[str, Moments]
 
 
@@ -235,7 +233,7 @@ class _Bench:
         check_data(survey, request.settings)
         began = time.perf_counter()
         settings = request.settings
-        preprocessing = preprocess(survey, settings.center, settings.scale, settings.whiten)
+        transform = make_transform(survey, settings.center, settings.scale, settings.whiten)
         seconds = time.perf_counter() - began
         size = min(request.sample_size, max(len(self.raw), settings.n_components))
         # no row is an atom itself, of which nothing would be left; rolled, rows are distinct, if not new
@@ -246,21 +244,21 @@ class _Bench:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of few distinct rows: a fit has more
             rng = np.random.default_rng(0)
-            dictionary = initial_dictionary(settings, sample, preprocessing, request.d, rng)
+            dictionary = initial_dictionary(settings, sample, transform, request.d, rng)
         seconds += (time.perf_counter() - prepared) * request.sample_size / size
         costs["survey"] = costs["survey"]._replace(driver=seconds)
-        mapping = preprocessing.cast(settings.dtype)
+        coder = SparseCoder(dictionary, transform.cast(settings.dtype), request.target)
         for kind, wanted in request.wanted.items():
-            costs[kind], sizes[kind], moments[kind] = self.moments(dictionary, mapping, wanted)
+            costs[kind], sizes[kind], moments[kind] = self.moments(coder, wanted)
         if settings.update == "ksvd":
-            found = self.ksvd(dictionary, mapping)
+            found = self.ksvd(coder)
             costs.update(found[0])
             sizes.update(found[1])
         once, later = read
         costs = {
             kind: cost._replace(read=once if kind == "survey" else later) for kind, cost in costs.items()
         }
-        return Measured(costs, sizes, once, self.runner.n_threads, dictionary, mapping, moments)
+        return Measured(costs, sizes, once, self.runner.n_threads, coder, moments)
 
     def survey(self):
         """Cost, sizes and result of the survey."""
@@ -277,12 +275,11 @@ class _Bench:
         facts = size_of((found.mean, found.scatter))
         return cost, (facts, facts, facts + sample), found
 
-    def moments(self, dictionary, mapping, wanted):
+    def moments(self, coder, wanted):
         """Cost, sizes and sum of rounds that bring back ``wanted``."""
-        coder = Once(make_coder, (dictionary, self.request.stopping), everywhere=True)
 
         def round_(jobs):
-            return self.runner.reduce(MOMENTS, self.rows, jobs, coder, given(mapping), given(wanted))
+            return self.runner.reduce(MOMENTS, self.rows, jobs, coder.shared(), given(wanted))
 
         return self.timed(round_)
 
@@ -311,7 +308,7 @@ class _Bench:
         )
         return cost, (tasks[-1].size, adds[0].size, adds[-1].size), result
 
-    def ksvd(self, dictionary, mapping):
+    def ksvd(self, coder):
         """Costs and sizes of the two kinds of rounds of K-SVD proper: coding, and blocks of atoms."""
         request, runner = self.request, self.runner
         last = min(1, request.n_blocks - 1)  # the second block takes in the first one's change
@@ -324,9 +321,14 @@ class _Bench:
             runner.calls.clear()
             with contextlib.suppress(_Enough):
                 ksvd_pass(
-                    runner, self.rows, self.jobs(n_rows), dictionary, request.stopping, mapping,
-                    request.n_worst, request.n_blocks, block_done,
-                )  # fmt: skip
+                    runner,
+                    self.rows,
+                    self.jobs(n_rows),
+                    coder,
+                    request.n_worst,
+                    request.n_blocks,
+                    block_done,
+                )
         tasks, adds, shares = (runner.take(kind) for kind in ("task", "add", "share"))
         found = runner.take(dominant_directions.__name__)[-1]
         n_rows, n_adds = len(self.raw), len(adds) // (last + 2)
@@ -340,17 +342,23 @@ class _Bench:
         block = Cost(
             row=_median(blocks) / n_rows,
             add=_per_part(adds[-n_adds:]),
-            finish=self.directions(dictionary, mapping) or found.seconds,
+            finish=self.directions(coder) or found.seconds,
         )
-        m, d = dictionary.shape
+        m, d = coder.dictionary.shape
         # residuals as rows while those are few, then as Gram matrices
         grams = m // request.n_blocks * d * d
         partial = partials[-1].size * request.full_rows // n_rows
-        total = request.n_samples * request.stopping.width // request.n_blocks * d * dictionary.itemsize
+        total = (
+            request.n_samples
+            * request.target.n_nonzero_coefs
+            // request.n_blocks
+            * d
+            * coder.dictionary.itemsize
+        )
         sizes = {
             "code": (partials[0].size, adds[0].size, adds[n_adds - 1].size),
             "block": (
-                min(partial, grams * dictionary.itemsize),
+                min(partial, grams * coder.dictionary.itemsize),
                 grams * 8 if self.as_grams(m, d) else total,
                 found.size,
             ),
@@ -359,14 +367,15 @@ class _Bench:
 
     def as_grams(self, m, d):
         """Whether the residuals of all rows together come as Gram matrices."""
-        return 2 * self.request.n_samples * self.request.stopping.width > m * d
+        return 2 * self.request.n_samples * self.request.target.n_nonzero_coefs > m * d
 
-    def directions(self, dictionary, mapping):
+    def directions(self, coder):
         """Seconds of solving for a block of atoms where residuals come as Gram matrices, else None."""
+        dictionary = coder.dictionary
         m, d = dictionary.shape
         if not self.as_grams(m, d):
             return None
-        rows = mapping.apply(self.raw[: 2 * d], dictionary.dtype).astype(np.float64)
+        rows = coder.transform.apply(self.raw[: 2 * d], dictionary.dtype).astype(np.float64)
         spread = Spread(None, np.ones(2, np.int64), np.stack([rows.T @ rows] * 2))
         return (
             least_seconds(lambda: dominant_directions(spread, dictionary[:2]))
@@ -410,7 +419,7 @@ def driver_costs(settings, schedule, checks, measured):
     dict of str to (float, float)
         By kind of round.
     """
-    dictionary = measured.dictionary
+    dictionary = measured.coder.dictionary
     found = {}
     if WAVE in measured.moments:
         moments = _all_used(measured.moments[WAVE], dictionary)

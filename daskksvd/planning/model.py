@@ -61,7 +61,7 @@ class Cost(NamedTuple):
     read : float
         Of reading one chunk.
     share : float
-        Of making the coder, once a round in every process.
+        Of making products of atoms, once a round in every process.
     add : float
         Of adding one partial result to a sum.
     finish : float
@@ -106,7 +106,7 @@ class Seconds(NamedTuple):
     reading, coding : float
         Chunks, and everything that tasks do with their rows.
     preparing : float
-        Making the coder, before any task can start.
+        Making products of atoms, before any task can start.
     adding : float
         Partial results, as far as it is not done beside the coding.
     sending, network : float

@@ -261,7 +261,7 @@ def make_plan(rows, settings, schedule, request, work, costs, network, places, m
         schedule.n_samples,
         rows.d,
         settings.n_components,
-        request.stopping.width,
+        request.target.n_nonzero_coefs,
         places.n_workers,
         places.n_threads,
         parts["survey"],

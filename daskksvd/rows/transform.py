@@ -17,7 +17,7 @@ EIGENVALUE_FLOOR = 1e-7
 are divided as if they had it: below lies single-precision noise."""
 
 
-class Preprocessing(NamedTuple):
+class Transform(NamedTuple):
     """``y' = ((y - mean) @ basis) / scale``; each part may be None.
 
     Attributes
@@ -35,19 +35,14 @@ class Preprocessing(NamedTuple):
     are shown on the original features: coding uses ``D @ basis``.
     """
 
-    mean: np.ndarray | None
-    basis: np.ndarray | None
-    scale: np.ndarray | None
-
-    @property
-    def keeps_metric(self):
-        """Whether distances in the coding space are those of the data."""
-        return self.scale is None
+    mean: np.ndarray | None = None
+    basis: np.ndarray | None = None
+    scale: np.ndarray | None = None
 
     def cast(self, dtype):
         """The same map in the dtype of the computation; the mean stays in float64."""
         basis, scale = (None if part is None else part.astype(dtype) for part in (self.basis, self.scale))
-        return Preprocessing(self.mean, basis, scale)
+        return Transform(self.mean, basis, scale)
 
     def apply(self, rows, dtype, work=None):
         """Prepared copy of some rows (n, d), C-contiguous, of ``dtype``.
@@ -101,7 +96,7 @@ def copy_rows(rows, work):
     return work
 
 
-def preprocess(survey, center, scale, whiten):
+def make_transform(survey, center, scale, whiten):
     """The map asked for, from a survey of the data.
 
     Parameters
@@ -119,9 +114,9 @@ def preprocess(survey, center, scale, whiten):
         values = np.maximum(values, EIGENVALUE_FLOOR * values[0])
         # the sign of an eigenvector is arbitrary; fix it
         signs = np.sign(basis[np.abs(basis).argmax(axis=0), np.arange(len(basis))])
-        return Preprocessing(mean, np.ascontiguousarray(basis * signs), values**whiten)
+        return Transform(mean, np.ascontiguousarray(basis * signs), values**whiten)
     if scale:
         variance = survey.variance
         constant = variance <= ZERO_VARIANCE * (survey.mean**2 + variance)
-        return Preprocessing(mean, None, np.where(constant, 1.0, np.sqrt(variance)))
-    return Preprocessing(mean, None, None)
+        return Transform(mean, None, np.where(constant, 1.0, np.sqrt(variance)))
+    return Transform(mean, None, None)

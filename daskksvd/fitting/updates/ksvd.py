@@ -15,12 +15,12 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse.linalg
 
-from ...coding import Codes, code_blocks, join_codes, make_coder
+from ...coding import Codes
 from ...execution.executor import run_job, same
 from ...kernels.moments import subtract_reconstruction
 from ...kernels.update import replace_coefficients
 from ...machine.blas import single_threaded_blas
-from ..statistics import Totals, add_all
+from ..statistics import Wanted, add_all, job_moments
 
 KSVD_BLOCKS = 8
 """Least number of blocks of atoms an iteration works through, one after the
@@ -77,7 +77,7 @@ def count_blocks(settings, d):
     return min(m, max(KSVD_BLOCKS, by_memory))
 
 
-def ksvd_pass(runner, rows, jobs, dictionary, stopping, preprocessing, n_worst, n_blocks, block_done):
+def ksvd_pass(runner, rows, jobs, coder, n_worst, n_blocks, block_done):
     """One iteration of K-SVD.
 
     Parameters
@@ -85,10 +85,8 @@ def ksvd_pass(runner, rows, jobs, dictionary, stopping, preprocessing, n_worst, 
     runner : execution.Runner
     rows : rows.Rows
     jobs : list of rows.Job
-    dictionary : (m, d') float array
-        The dictionary to start from.
-    stopping : coding.Stopping
-    preprocessing : rows.Preprocessing
+    coder : coding.SparseCoder
+        With the dictionary to start from.
     n_worst : int
         Worst-represented rows to return.
     n_blocks : int
@@ -103,11 +101,12 @@ def ksvd_pass(runner, rows, jobs, dictionary, stopping, preprocessing, n_worst, 
     moments : Moments
         Of the coding, without statistics.
     """
+    dictionary, transform = coder.dictionary, coder.transform.cast(coder.dictionary.dtype)
     m = len(dictionary)
-    shared = runner.share(make_coder, (dictionary, stopping), everywhere=True)
-    mapping = runner.share(same, (preprocessing,))
+    products, wanted = runner.share(*coder.shared()), Wanted(None, n_worst)
+    transform = runner.share(same, (transform,))
     jobs = [(job, rows.inputs(job)) for job in jobs]
-    coded = [runner.submit(run_job, _code_job, job, inputs, shared, mapping, n_worst) for job, inputs in jobs]
+    coded = [runner.submit(run_job, _code_job, job, inputs, products, wanted) for job, inputs in jobs]
     codes = [runner.submit(_first, pair) for pair in coded]
     root = runner.tree(add_all, (runner.submit(_second, pair) for pair in coded), len(jobs))
     [moments] = runner.gather([root])
@@ -116,7 +115,7 @@ def ksvd_pass(runner, rows, jobs, dictionary, stopping, preprocessing, n_worst, 
     for index, atoms in enumerate(np.array_split(np.arange(m), n_blocks)):
         request = runner.share(_Request, (change, dictionary, atoms))
         updated = [
-            runner.submit(run_job, _block_job, job, inputs, old, request, mapping)
+            runner.submit(run_job, _block_job, job, inputs, old, request, transform)
             for (job, inputs), old in zip(jobs, codes, strict=True)
         ]
         codes = [runner.submit(_first, pair) for pair in updated]
@@ -130,25 +129,14 @@ def ksvd_pass(runner, rows, jobs, dictionary, stopping, preprocessing, n_worst, 
     return dictionary, moments
 
 
-def _code_job(job, inputs, coder, preprocessing, n_worst):
+def _code_job(job, inputs, products, wanted):
     """Code a job's rows. Returns the codes of every piece, and moments."""
-    m = coder.n_components
-    total = Totals(n_worst, coder, preprocessing)
-    uses = np.zeros(m, np.int64)
-    pieces = []
-    for _, raw in job.read(inputs):
-        parts = []
-        for block in code_blocks(raw, coder, preprocessing):
-            indices = block.codes.indices
-            parts.append(block.codes)
-            uses += np.bincount(indices[indices >= 0], minlength=m)
-            total.add(block)
-        total.end_piece(raw)
-        pieces.append(join_codes(parts))
-    return pieces, total.moments(uses, None, None)
+    codes = []
+    moments = job_moments(job, inputs, products, wanted, codes)
+    return codes, moments
 
 
-def _block_job(job, inputs, codes, request, preprocessing):
+def _block_job(job, inputs, codes, request, transform):
     """Take in the last block's change, then gather the residuals of the next.
 
     Returns the codes brought up to date, and a `Spread`.
@@ -158,7 +146,7 @@ def _block_job(job, inputs, codes, request, preprocessing):
     slots = _slots(m, atoms)
     pieces, spreads = [], []
     for (_, raw), old in zip(job.read(inputs), codes, strict=True):
-        residuals = preprocessing.apply(raw, dictionary.dtype)
+        residuals = transform.apply(raw, dictionary.dtype)
         values = old.values.copy()
         if change is None:
             subtract_reconstruction(residuals, dictionary, old.indices, values)

@@ -1,0 +1,191 @@
+"""Results on disk: one Zarr group, which xarray reads too."""
+
+import json
+
+import numpy as np
+
+from ..coding import SparsityTarget
+from ..machine.files import written_whole
+from ..rows import Transform
+from ..stores import DamagedStore, Store, Variable, seal, write_dataset
+
+UNIT_TOLERANCE = 1e-3
+"""A stored atom whose norm is further than this from one is not an atom."""
+
+_FLOATS = ("float32", "float64")
+
+NAMED, NUMBERED = "names of the features, as the samples have them", "numbers of the features"
+"""What the coordinate ``feature`` says it is."""
+
+RESULT = Store(
+    kind="result",
+    format="daskksvd.result",
+    version=1,
+    variables={
+        "dictionary": Variable(
+            ("atom", "feature"), _FLOATS, "unit-norm atoms, one a row, on the original features", dense=True
+        ),
+        "preprocessing_mean": Variable(
+            ("feature",), ("float64",), "mean subtracted from samples", optional=True
+        ),
+        "preprocessing_basis": Variable(
+            ("feature", "component"),
+            ("float64",),
+            "principal components, one a column",
+            optional=True,
+            dense=True,
+        ),
+        "preprocessing_scale": Variable(
+            ("component",),
+            ("float64",),
+            "divisor of each feature, or component, before coding",
+            optional=True,
+            dense=True,
+        ),
+    },
+    refusal="not a result of daskksvd",
+)
+"""Beside these variables a result has its history."""
+
+_TARGET = ("width", "rtol", "pursuit")
+"""Names of the parts of a sparsity target, as they are stored."""
+
+_TIMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+"""Units of names that are times, as xarray reads them."""
+
+
+def to_dataset(result):
+    """Everything of a result as one `xarray.Dataset`."""
+    import xarray as xr
+
+    transform, target = result.coder.transform, result.coder.target
+    variables = {"dictionary": result.dictionary}
+    for name, value in transform._asdict().items():
+        if value is not None:
+            stored = RESULT.variables[f"preprocessing_{name}"]
+            about = {"long_name": stored.meaning}
+            variables[f"preprocessing_{name}"] = (stored.dims, value, about)
+    history = result.history.copy()
+    kinds = sorted(set(history.kind.values.tolist()))
+    codes = np.searchsorted(kinds, history.kind.values) if kinds else history.kind.values
+    flags = {"flag_values": list(range(len(kinds))), "flag_meanings": " ".join(kinds)}
+    history["kind"] = ("pass", codes.astype(np.int8), {**history.kind.attrs, **flags})
+    dataset = xr.Dataset(variables).merge(history)
+    dataset["feature"] = _stored_names(result.dictionary.feature)
+    dataset.attrs = {
+        **RESULT.marks,
+        "feature_dtype": str(result.dictionary.feature.dtype),
+        "stop_reason": result.stop_reason,
+        "stopping": json.dumps(dict(zip(_TARGET, target, strict=True))),
+        "settings": json.dumps(result.settings),
+    }
+    return dataset
+
+
+def save(result, path, overwrite):
+    """What `Result.save` does."""
+    path = RESULT.check_free(path, overwrite)
+    dataset = to_dataset(result)
+    with written_whole(path, dataset.nbytes) as place:
+        write_dataset(dataset, place, {"dictionary": dataset["dictionary"].shape})
+        seal(place)
+
+
+def read(path):
+    """What `Result` takes, as `save` stored it; see `load` for the errors."""
+    opened = RESULT.open(path)
+    path = opened.path
+    opened.verify()
+    try:
+        return _parts(opened.dataset(), path)
+    except DamagedStore:
+        _check_atoms_at(path)  # which says more, where others wrote into the store
+        raise
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise DamagedStore(
+            f"path={path!r} is a damaged result ({type(error).__name__}: {error}); save it again"
+        ) from error
+
+
+def _check_atoms_at(path):
+    """Refuse a dictionary that is whole, but not one of ours."""
+    import zarr
+
+    try:
+        dictionary = zarr.open_group(path, mode="r")["dictionary"][:]
+    except Exception:  # it is damaged itself
+        return
+    check_atoms(dictionary, f"path={path!r}: the dictionary")
+
+
+def _parts(dataset, path):
+    """The parts of a result from its stored variables."""
+    for name in ("dictionary", "kind"):
+        if name not in dataset:
+            raise ValueError(f"path={path!r} is a damaged result: there is no {name} in it")
+    for name, (dims, *_) in RESULT.variables.items():
+        if name in dataset and dataset[name].dims != dims:
+            raise ValueError(f"path={path!r}: {name} has dimensions {dataset[name].dims}, not {dims}")
+    dictionary = dataset["dictionary"]
+    check_atoms(dictionary.values, f"path={path!r}: the dictionary")
+    parts = {
+        name: dataset[f"preprocessing_{name}"].values if f"preprocessing_{name}" in dataset else None
+        for name in Transform._fields
+    }
+    target = json.loads(dataset.attrs["stopping"])
+    history = dataset[[name for name in dataset if name not in RESULT.variables]]
+    history = history.drop_vars(["atom", "feature"], errors="ignore")
+    history.attrs = {}
+    kinds = np.array(history.kind.attrs.pop("flag_meanings", "").split(), "U8")
+    history.kind.attrs.pop("flag_values", None)
+    history["kind"] = ("pass", kinds[history.kind.values], history.kind.attrs)
+    return (
+        dictionary.values,
+        Transform(**parts),
+        SparsityTarget(*(target[name] for name in _TARGET)),
+        history,
+        dataset.attrs["stop_reason"],
+        json.loads(dataset.attrs["settings"]),
+        *_features_of(dictionary.feature, dataset.attrs.get("feature_dtype")),
+    )
+
+
+def _features_of(feature, dtype):
+    """Names of features and of the dimensions of samples, as a stored coordinate has them."""
+    dims = feature.attrs.get("sample_dims")
+    values = _read_names(feature.values, dtype)
+    # stores of earlier versions do not say whether numbers are names
+    numbered = NUMBERED if values.dtype.kind == "i" and (values == np.arange(len(values))).all() else NAMED
+    if feature.attrs.get("long_name", numbered) == NUMBERED:
+        return None, dims
+    return values, dims
+
+
+def _stored_names(feature):
+    """The coordinate of features as one that Zarr has a type for and that xarray reads as what they are."""
+    names = feature.values
+    if names.dtype.kind == "U":  # Zarr specifies text of variable length only
+        return "feature", names.astype(object), feature.attrs
+    if names.dtype.kind not in "Mm":
+        return "feature", names, feature.attrs
+    unit = _TIMES[np.datetime_data(names.dtype)[0]]
+    since = " since 1970-01-01" if names.dtype.kind == "M" else ""
+    attributes = {"units": unit + since} | ({"calendar": "proleptic_gregorian"} if since else {})
+    return "feature", names.astype(np.int64), feature.attrs | attributes
+
+
+def _read_names(names, dtype):
+    """What `_stored_names` stored, exactly; an earlier version did not store the dtype."""
+    return names if dtype is None or dtype.startswith("<U") else names.astype(dtype)
+
+
+def check_atoms(dictionary, name):
+    """Refuse atoms that are not of unit norm."""
+    norms = np.linalg.norm(dictionary, axis=1)
+    wrong = ~(np.abs(norms - 1) <= UNIT_TOLERANCE)
+    if wrong.any():
+        atom = int(np.argmax(wrong))
+        raise ValueError(
+            f"{name} has {int(wrong.sum())} atoms that are not of unit norm "
+            f"(first: atom {atom}, norm {norms[atom]:.4g}); all must have norm 1"
+        )
