@@ -190,21 +190,13 @@ def as_text(table):
     """A table as aligned text."""
     if not len(table):
         return "(none)"
-    forms = dict.fromkeys(("lift", "g"), "{:.1f}") | dict.fromkeys(("q_value",), "{:.1e}")
-    shown = {
-        name: [_shown(value, forms.get(name, "{:.3f}")) for value in column] for name, column in table.items()
-    }
-    lines = [[name.replace("_", " "), *column] for name, column in shown.items()]
-    left = [table[name].dtype.kind not in "fiu" for name in table]
-    widths = [max(map(len, line)) for line in lines]
-    rows = zip(*lines, strict=True)
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if side else cell.rjust(width)
-            for cell, width, side in zip(row, widths, left, strict=True)
-        ).rstrip()
-        for row in rows
-    )
+    forms = {"lift": "{:.1f}", "g": "{:.1f}", "q_value": "{:.1e}"}
+    columns = []
+    for name, column in table.items():
+        cells = [name.replace("_", " "), *(_shown(value, forms.get(name, "{:.3f}")) for value in column)]
+        width, number = max(map(len, cells)), column.dtype.kind in "fiu"
+        columns.append([cell.rjust(width) if number else cell.ljust(width) for cell in cells])
+    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
 
 
 def _shown(value, form):
