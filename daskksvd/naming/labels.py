@@ -20,6 +20,7 @@ from ..captions.words.vocabulary import (
     given_words,
 )
 from ..coding.nonzeros import open_code_rows
+from ..embedding.store import open_embeddings
 from ..execution import WORKER_TIMEOUT, make_runner
 from ..execution.executor import TREE_FAN_IN
 from ..machine.files import absolute
@@ -150,6 +151,8 @@ def label(
                 "client=, the Client that persisted them"
             )
     code_rows = open_code_rows(codes)
+    if isinstance(embeddings, (str, os.PathLike)):
+        embeddings = open_embeddings(embeddings)
     opened = open_captions(captions, key=None if sample_ids is None else "sample", embeddings=embeddings)
     ids = ids_of(embeddings, code_rows.n)
     table = isinstance(captions, (str, os.PathLike)) or hasattr(captions, "columns")  # a list is by row
@@ -219,10 +222,6 @@ def label(
 
 def ids_of(embeddings, n):
     """Samples of the n rows of the codes, if embeddings of the same images tell."""
-    if isinstance(embeddings, (str, os.PathLike)):
-        from ..embedding import open_embeddings
-
-        embeddings = open_embeddings(embeddings)
     if embeddings is None:
         return None
     ids = getattr(embeddings, "sample", None)

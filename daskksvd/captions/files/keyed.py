@@ -8,6 +8,8 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from ...rows.inputs.opening import EMBEDDINGS
+from ...stores import open_store, read_part
 from .cleaning import are_plain, said
 from .columns import FILE_NAMES, URL_NAMES, bare, distinct, find, find_captions, find_key, listing
 from .names import Names
@@ -275,9 +277,8 @@ def _wanted(embeddings, table, where):
             "daskksvd.embed made of these images, to find them by name, or a column row"
         )
     if isinstance(embeddings, (str, os.PathLike)):
-        from ...embedding import open_embeddings
-
-        embeddings = open_embeddings(embeddings)
+        opened = open_store(os.path.join(embeddings, EMBEDDINGS), required=("source",))
+        return [str(name) for name in read_part(opened.group["source"], slice(None))]
     return [str(name) for name in getattr(embeddings, "source", embeddings)]
 
 
