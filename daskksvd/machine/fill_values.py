@@ -16,7 +16,13 @@ import copyreg
 
 import numpy as np
 import sparse
-from dask.array.dispatch import concatenate_lookup
+from dask.array.dispatch import (
+    concatenate_lookup,
+    nannumel_lookup,
+    numel_lookup,
+    take_lookup,
+    tensordot_lookup,
+)
 from distributed.protocol import dask_serialize
 
 from .pickling import leave_to_pickle
@@ -47,7 +53,12 @@ def _filled(array, fill_value):
     return sparse.COO.from_numpy(array.todense(), fill_value=fill_value)
 
 
-for _lookup, _function in ((dask_serialize, leave_to_pickle), (concatenate_lookup, _concatenate)):
-    _lookup.dispatch(sparse.COO)  # registers theirs, which would take the place of ours later
-    _lookup.register(sparse.COO, _function)
+# Theirs are registered when a type is first looked up, by Dask all of its functions for arrays at
+# once, whichever is looked up first: later they would take the place of ours.
+for _lookup in (
+    dask_serialize, concatenate_lookup, nannumel_lookup, numel_lookup, take_lookup, tensordot_lookup,
+):  # fmt: skip
+    _lookup.dispatch(sparse.COO)
+dask_serialize.register(sparse.COO, leave_to_pickle)
+concatenate_lookup.register(sparse.COO, _concatenate)
 copyreg.pickle(sparse.COO, _reduce)
