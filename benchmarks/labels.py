@@ -180,7 +180,7 @@ def markdown(results):
     parts.append(
         f"{results['data']}: {first['n_train']:,} samples to learn and choose on, {first['n_test']:,} to "
         f"score on, {first['n_words']} words, {first['words_a_sample']:.1f} a sample. "
-        f"The test: {first['test']}, q < {first['level']:g}, over atoms with at least "
+        f"The test: {first['test']}, q < {first['alpha']:g}, over atoms with at least "
         f"{first['least_uses']} held-out uses; P@5/ceiling: "
         "precision over that of the ridge regression on embeddings."
     )

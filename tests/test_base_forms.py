@@ -70,7 +70,7 @@ def test_plurals_that_no_dictionary_knows_follow_the_corpus():
     np.testing.assert_array_equal(found.sum(axis=0), [2, 1, 4, 1])
     # not said in the singular: as it is
     assert build_vocabulary(["labradoodles"], min_df=1, max_df=1.0) == ["labradoodles"]
-    assert build_vocabulary(["labradoodles"], words=["labradoodle"]) == ["labradoodle"]
+    assert build_vocabulary(["labradoodles"], vocabulary=["labradoodle"]) == ["labradoodle"]
     assert occurrence(["labradoodles"], ENGLISH, ["labradoodle"], 1).toarray() == [[1]]
     # once in very many is a slip
     many = [*["vuvus"] * 200, "vuvu"]

@@ -265,7 +265,7 @@ def test_labels_are_a_mapping():
     names = [*names.split(), "shoe", "train"]
     captions = as_captions(words, names)
     train = np.arange(600)
-    labels = daskksvd.label(codes[:600], captions[:600], words=names)
+    labels = daskksvd.label(codes[:600], captions[:600], vocabulary=names)
     table = daskksvd.faithfulness(labels, codes, captions, vocabulary=names, train=train, top=1, **FAST)
     chosen = daskksvd.faithfulness(None, codes, captions, vocabulary=names, train=train, top=1, **FAST)
     assert_array_equal(table.precision, chosen.precision)

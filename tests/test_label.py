@@ -199,12 +199,15 @@ def test_given_words_and_phrases():
     chosen = rng.integers(0, 4, 400)
     captions = [f"a {kinds[kind]} here" for kind in chosen]
     codes = np.eye(4)[chosen]
-    labels = daskksvd.label(codes, captions, words=["polar bears", "bear", "Ice", "zebra"])
+    labels = daskksvd.label(codes, captions, vocabulary=["polar bears", "bear", "Ice", "zebra"])
+    with pytest.warns(DeprecationWarning, match="words= is now vocabulary=") as told:
+        old = daskksvd.label(codes, captions, words=["polar bears", "bear", "Ice", "zebra"])
+    assert old.identical(labels) and told[0].filename == __file__
     assert set(labels.word.values) == {"polar bear", "bear", "ice", "zebra"}
     assert labels.top_word[:, 0].values.tolist() == ["polar bear", "bear", "", "ice"]
     assert labels.specific_word[0] == "bear"
-    with pytest.raises(ValueError, match="words has 'polar bear', which is several words"):
-        daskksvd.label(codes, captions, words=["polar bear"], tokenizer=Tokenizer())
+    with pytest.raises(ValueError, match="vocabulary has 'polar bear', which is several words"):
+        daskksvd.label(codes, captions, vocabulary=["polar bear"], tokenizer=Tokenizer())
     found = daskksvd.label(codes, captions, phrases=["brown bear"])
     assert found.top_word[1, :2].values.tolist() == ["brown", "brown bear"]
 
@@ -262,7 +265,7 @@ def test_minimums_are_kept(labels):
     assert daskksvd.label(few, captions, min_uses=19, min_joint=20).top_word[0, 0] == ""
     # rare words given by name are counted but not tested
     rare = [*captions[:-3], "zebra", "zebra", "zebra"]
-    found = daskksvd.label(codes, rare, words=["zebra", "air"])
+    found = daskksvd.label(codes, rare, vocabulary=["zebra", "air"])
     assert int(found.word_count.sel(word="zebra")) == 3 and np.isnan(found.q_value.sel(word="zebra")).all()
 
 
@@ -402,8 +405,8 @@ def test_looking_up_words_and_atoms(labels):
         ({"top": 0}, ValueError, "top=0; it must be an integer of 1 or more"),
         ({"min_uses": 2.5}, ValueError, "min_uses=2.5; it must be an integer"),
         ({"min_df": -1}, ValueError, "min_df=-1; it must be a number of samples"),
-        ({"words": "dog"}, TypeError, "words='dog' is one text"),
-        ({"words": [3]}, TypeError, "words has 3; all of it must be text"),
+        ({"vocabulary": "dog"}, TypeError, "vocabulary='dog' is one text"),
+        ({"vocabulary": [3]}, TypeError, "vocabulary has 3; all of it must be text"),
         ({"tokenizer": 3}, TypeError, "tokenizer is a int; it must be a Tokenizer or a language code"),
         ({"tokenizer": "xx"}, ValueError, "language='xx'; it must be one of"),
         ({"tokenizer": Tokenizer(), "phrases": ["a b"]}, ValueError, "give the phrases to the tokenizer"),
@@ -424,7 +427,7 @@ def test_too_little_memory_is_said_before_counting(monkeypatch):
     monkeypatch.setattr(module, "available_bytes", lambda: 10_000)
     monkeypatch.setattr(module, "count", lambda *_, **__: pytest.fail("counting began"))
     with pytest.raises(
-        MemoryError, match=r"labels of 8 words and 9 atoms take about .* raise min_df, or give words"
+        MemoryError, match=r"labels of 8 words and 9 atoms take about .* raise min_df, or give a vocabulary"
     ):
         daskksvd.label(*planted()[:2])
 

@@ -119,7 +119,7 @@ def test_options_reach_label(stores, tmp_path):
 def test_word_lists_from_files(stores, tmp_path):
     (tmp_path / "p.txt").write_text("tree boat\n")
     arguments = [
-        "--words",
+        "--vocabulary",
         stores / "words.txt",
         "--phrases",
         tmp_path / "p.txt",
@@ -127,11 +127,14 @@ def test_word_lists_from_files(stores, tmp_path):
         tmp_path / "l.zarr",
     ]
     run("label", stores / "coded.zarr", stores / "captions.csv", *arguments)
+    old = ["--words", *arguments[1:], "--overwrite"]
+    told = run("label", stores / "coded.zarr", stores / "captions.csv", *old)
+    assert "--words is now --vocabulary" in told
     tokenizer = Tokenizer(phrases=["tree boat", "hot dog"])
     found = daskksvd.label(
         stores / "coded-codes.zarr",
         stores / "captions.csv",
-        words=["dog", "cat", "hot dog"],
+        vocabulary=["dog", "cat", "hot dog"],
         tokenizer=tokenizer,
     )
     assert_same(tmp_path / "l.zarr", found)
@@ -202,8 +205,11 @@ def test_on_a_cluster(stores, expected, tmp_path):
         ("label coded.zarr captions.csv --codes samples.zarr", "is no Zarr group"),
         ("label coded.zarr captions.csv --codes coded-codes.zarr --samples samples.zarr", "were both given"),
         ("label coded.zarr captions.csv --language xx", "language='xx'; it must be one of"),
-        ("label coded.zarr captions.csv --words nowhere.txt", "--words nowhere.txt: there is no such file"),
-        ("label coded.zarr captions.csv --words ids.npy", "is no text in UTF-8"),
+        (
+            "label coded.zarr captions.csv --vocabulary nowhere.txt",
+            "--vocabulary nowhere.txt: there is no such file",
+        ),
+        ("label coded.zarr captions.csv --vocabulary ids.npy", "is no text in UTF-8"),
         ("label coded.zarr captions.csv --min-df x", "neither a number of samples nor a share"),
         ("label coded.zarr captions.csv --min-df 2.5", "--min-df=2.5; it must be a number of samples"),
         ("label coded.zarr captions.csv --rank-by x", "--rank-by='x'; it must be one of"),

@@ -62,7 +62,7 @@ def test_case_parts_no_word_of_the_vocabulary():
     captions = ["ein Hund im Haus", "Häuser", "HUNDE", "haus und hund"]
     assert build_vocabulary(captions, "de", min_df=1, max_df=1.0) == ["haus", "hund"]
     assert build_vocabulary(captions, Tokenizer("de", lemmatize=False), min_df=2) == ["haus", "hund"]
-    assert build_vocabulary(captions, "de", words=["Häuser", "haus"]) == ["haus"]
+    assert build_vocabulary(captions, "de", vocabulary=["Häuser", "haus"]) == ["haus"]
 
 
 @pytest.mark.parametrize(

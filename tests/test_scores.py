@@ -92,6 +92,8 @@ def test_planted_names_are_found_and_scored():
     names = [f"word{number}" for number in range(words.shape[1])]
     scores = score_labels(codes, words, vocabulary=names, **FAST)
     assert scores.word.values.tolist() == names[:12]
+    with pytest.warns(DeprecationWarning, match="level= is now alpha="):
+        assert score_labels(codes, words, vocabulary=names, level=0.05, **FAST).identical(scores)
     assert_array_equal(scores.orientation, np.where(np.arange(12) % 2, -1, 1))
     assert float(scores.share_significant[0]) == 1 and float(scores.share_above_chance) == 1
     assert float(scores.chance_share) < 0.1
@@ -194,7 +196,7 @@ def test_atoms_without_name_or_uses():
         ({"train": 1.5}, "train=1.5"),
         ({"train": np.zeros(600, bool)}, "train leaves 0 of 600"),
         ({"train": np.ones(7, bool)}, "train has dtype bool and shape"),
-        ({"level": 2}, "level=2"),
+        ({"alpha": 2}, "alpha=2"),
         ({"n_permutations": -1}, "n_permutations=-1"),
         ({"baselines": {"x": np.ones((3, 2))}}, "has 3 rows; codes has 600"),
         ({"vocabulary": ["a"]}, "vocabulary has 1 words; captions has 20 columns"),

@@ -186,7 +186,10 @@ def test_vocabulary_counts_samples_not_captions():
     assert build_vocabulary(captions, min_df=1, max_df=1) == ["bird", "cat"]
     # of the 4 samples with captions
     assert build_vocabulary(captions, min_df=0.5) == ["dog"]
-    assert build_vocabulary(captions, words=["cats", "zebra", "DOG", "cat"]) == ["dog", "cat", "zebra"]
+    given = ["cats", "zebra", "DOG", "cat"]
+    assert build_vocabulary(captions, vocabulary=given) == ["dog", "cat", "zebra"]
+    with pytest.warns(DeprecationWarning, match="words= is now vocabulary="):
+        assert build_vocabulary(captions, words=given) == ["dog", "cat", "zebra"]
 
 
 @pytest.mark.parametrize(
@@ -204,13 +207,13 @@ def test_vocabulary_counts_samples_not_captions():
             ValueError,
             "min_df=3 and max_df=0.9 leave no word of the 1 in captions of 2 samples",
         ),
-        ({"words": "dog"}, TypeError, "words='dog' is one text"),
-        ({"words": []}, ValueError, "words is empty"),
-        ({"words": ["the"]}, ValueError, "words has 'the', which is no word or a stop word"),
+        ({"vocabulary": "dog"}, TypeError, "vocabulary='dog' is one text"),
+        ({"vocabulary": []}, ValueError, "vocabulary is empty"),
+        ({"vocabulary": ["the"]}, ValueError, "vocabulary has 'the', which is no word or a stop word"),
         (
-            {"words": ["hot dog"]},
+            {"vocabulary": ["hot dog"]},
             ValueError,
-            "words has 'hot dog', which is several words .* name it in phrases",
+            "vocabulary has 'hot dog', which is several words .* name it in phrases",
         ),
     ],
 )

@@ -14,7 +14,7 @@ LABEL_EXAMPLES = """\b
 Examples:
   daskksvd label result.zarr photos            # the folder that "daskksvd embed" made
   daskksvd label result.zarr captions.parquet --codes result-codes.zarr --table labels.csv
-  daskksvd label result.zarr captions.csv --samples embeddings.zarr --words nouns.txt --top 5
+  daskksvd label result.zarr captions.csv --samples embeddings.zarr --vocabulary nouns.txt --top 5
 """
 
 WORDS_EXAMPLES = """\b
@@ -69,7 +69,8 @@ OPTIONS = [
         type=click.Choice(["words", "bigrams"]),
         help="Part scripts without spaces into words (zh, ja and th, by packages) or pairs of characters.",
     ),
-    click.Option(["--words"], metavar="FILE", help="Count these words only: a text file, one a line."),
+    click.Option(["--vocabulary"], metavar="FILE", help="Count these words only: a text file, one a line."),
+    click.Option(["--words"], hidden=True),
     click.Option(["--phrases"], metavar="FILE", help="Count these expressions too: one a line."),
     click.Option(["--min-df"], type=Bound(), help="Least samples with a word. [default: 20 and 1 %]"),
     click.Option(["--max-df"], type=Bound(), help="Most samples with a word. [default: 90 %]"),
@@ -134,8 +135,8 @@ def told_by_options():
 )
 def label_command(
     result, captions, codes, samples, sample_ids, embeddings, out, table, graph, best, language, as_written,
-    segment, words, phrases, min_df, max_df, occurrence, missing, rank_by, top, alpha, min_uses, min_joint,
-    scheduler, worker_timeout, overwrite,
+    segment, vocabulary, words, phrases, min_df, max_df, occurrence, missing, rank_by, top, alpha, min_uses,
+    min_joint, scheduler, worker_timeout, overwrite,
 ):  # fmt: skip
     """Say in words what the atoms in RESULT mean, by the captions of samples.
 
@@ -182,7 +183,10 @@ def label_command(
             check_ending(path, endings)
             check_out(path, True)
     loaded = load(result)
-    listed = read_lines(words, "--words")
+    if words is not None:
+        click.echo("--words is now --vocabulary; the old name goes with the next release", err=True)
+        vocabulary = words
+    listed = read_lines(vocabulary, "--vocabulary")
     phrases = read_lines(phrases, "--phrases") or []
     phrases += [word for word in listed or () if len(word.split()) > 1]
     with told_by_options():
@@ -194,7 +198,7 @@ def label_command(
             label,
             found,
             captions,
-            words=listed,
+            vocabulary=listed,
             tokenizer=tokenizer,
             min_df=min_df,
             max_df=WORD_SHARE_MOST if max_df is None else max_df,

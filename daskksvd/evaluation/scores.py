@@ -13,6 +13,7 @@ from ..naming.choosing import (
 )
 from ..naming.inputs import codes_matrix, frequent, gather, indicator, one_side, orient, split_samples
 from ..naming.thresholds import SIGNIFICANCE
+from ..renamed import renamed
 from .summary import summarise
 
 SCORED_USES = 10
@@ -43,7 +44,7 @@ MEANINGS = {
     "auroc": "area under the ROC curve of the word as told by the magnitude of the coefficient",
     "p_value": "one-sided exact hypergeometric test on held-out samples",
     "q_value": "p_value adjusted by Benjamini and Hochberg over scored atoms",
-    "significant": "whether q_value is under the level",
+    "significant": "whether q_value is under alpha",
     "q_permutation": "as q_value, with p-values from captions shuffled across samples",
     "stability": "share of bootstrap resamples of the training samples that choose the same word",
 }
@@ -54,7 +55,7 @@ SUMMARIES = {
     "share_significant": "n_significant over n_scored",
     "chance_share": "share_significant with captions shuffled across samples, mean of all shuffles",
     "chance_share_most": "the most of all shuffles",
-    "share_above_chance": "share of scored atoms with q_permutation under the level",
+    "share_above_chance": "share of scored atoms with q_permutation under alpha",
     "words": "first words of the atom on the training samples, best first",
 }
 
@@ -71,8 +72,9 @@ def score_labels(
     baselines=None,
     n_permutations=PERMUTATIONS,
     n_resamples=RESAMPLES,
-    level=SIGNIFICANCE,
+    alpha=SIGNIFICANCE,
     random_state=None,
+    level=None,
 ):
     """Name atoms on one part of the samples, score the names on the rest.
 
@@ -107,9 +109,11 @@ def score_labels(
         Shuffles of the captions; 0 for none.
     n_resamples : int
         Bootstrap resamples; 0 for none.
-    level : float
+    alpha : float
         False discovery rate.
     random_state : int or numpy.random.Generator, optional
+    level : float, optional
+        Old name of ``alpha``.
 
     Returns
     -------
@@ -142,8 +146,9 @@ def score_labels(
     for name, value in (("n_permutations", n_permutations), ("n_resamples", n_resamples)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
             raise ValueError(f"{name}={value!r}; it must be a whole number, 0 or more")
-    if not 0 < level < 1:
-        raise ValueError(f"level={level!r}; it must be between 0 and 1")
+    alpha = renamed("level", level, "alpha", alpha)
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha={alpha!r}; it must be between 0 and 1")
     others = {name: codes_matrix(value, f"baselines[{name!r}]") for name, value in (baselines or {}).items()}
     samples = gather(codes, captions, vocabulary=vocabulary, tokenizer=tokenizer, sample_ids=sample_ids)
     n_given = len(samples.rows) + samples.n_left_out
@@ -158,13 +163,13 @@ def score_labels(
         words, names = words[:, kept], names[kept]
 
     main = _Trial(samples.codes, words, training, rank_by)
-    atoms, by_method = _score(main, names, level, n_resamples, rng)
+    atoms, by_method = _score(main, names, alpha, n_resamples, rng)
     atoms["stability"] = main.stability(n_resamples, rng)
     rows = [by_method]
     for value in others.values():
         trial = _Trial(value[samples.rows], words, training, rank_by)
-        rows.append(_score(trial, names, level, n_resamples, rng)[1])
-    chance, atoms["q_permutation"] = _chance(main, atoms, level, n_permutations, rng)
+        rows.append(_score(trial, names, alpha, n_resamples, rng)[1])
+    chance, atoms["q_permutation"] = _chance(main, atoms, alpha, n_permutations, rng)
 
     scores = xr.Dataset(
         {name: ("atom", values, {"long_name": MEANINGS[name]}) for name, values in atoms.items()},
@@ -180,7 +185,7 @@ def score_labels(
             "k": float(samples.codes.nnz / samples.codes.shape[0]),
             "n_words": len(names),
             "test": TEST,
-            "level": level,
+            "alpha": alpha,
             "rank_by": rank_by,
             "least_uses": SCORED_USES,
             "n_permutations": n_permutations,
@@ -239,7 +244,7 @@ class _Trial:
         return np.where(self.choice >= 0, same / n_resamples if n_resamples else np.nan, np.nan)
 
 
-def _score(trial, names, level, n_resamples, rng):
+def _score(trial, names, alpha, n_resamples, rng):
     """Per-atom scores and their summary over atoms."""
     pairs = trial.pairs(trial.choice, trial.words)
     choice = np.where(trial.scored, trial.choice, -1)
@@ -252,7 +257,7 @@ def _score(trial, names, level, n_resamples, rng):
         "p_value": pairs.p_value,
     }
     atoms["q_value"] = benjamini_hochberg(_without_name(atoms["p_value"], trial.scored))
-    atoms["significant"] = atoms["q_value"] < level
+    atoms["significant"] = atoms["q_value"] < alpha
     n_scored, n_found = int(trial.scored.sum()), int(atoms["significant"].sum())
     low, high = wilson(n_found, n_scored)
     summary = {"n_scored": n_scored, "n_significant": n_found}
@@ -286,7 +291,7 @@ def _resampled(trial, choice, n_resamples, rng):
     return found
 
 
-def _chance(trial, atoms, level, n_permutations, rng):
+def _chance(trial, atoms, alpha, n_permutations, rng):
     """What names score when captions are shuffled across samples."""
     g = trial.pairs(trial.choice, trial.words).g
     shares, null = [], []
@@ -294,7 +299,7 @@ def _chance(trial, atoms, level, n_permutations, rng):
         order = rng.permutation(trial.words.shape[0])
         pairs = trial.pairs(trial.choose(order=order)[:, 0], trial.words[order])
         q_values = benjamini_hochberg(_without_name(pairs.p_value, trial.scored))
-        shares.append((q_values < level).sum() / max(1, trial.scored.sum()))
+        shares.append((q_values < alpha).sum() / max(1, trial.scored.sum()))
         null.append(pairs.g[~np.isnan(pairs.g)])
     q_values = np.full(len(g), np.nan)
     found = {"chance_share": np.nan, "chance_share_most": np.nan}
@@ -304,7 +309,7 @@ def _chance(trial, atoms, level, n_permutations, rng):
         p_values = np.where(np.isnan(g), np.nan, (1 + above) / (1 + len(null)))
         q_values = benjamini_hochberg(_without_name(p_values, trial.scored))
         found = {"chance_share": float(np.mean(shares)), "chance_share_most": float(np.max(shares))}
-    n_better, n_scored = int((q_values < level).sum()), int(trial.scored.sum())
+    n_better, n_scored = int((q_values < alpha).sum()), int(trial.scored.sum())
     low, high = wilson(n_better, n_scored) if n_permutations else (np.nan, np.nan)
     share = n_better / n_scored if n_permutations and n_scored else np.nan
     found |= {"share_above_chance": share, "share_above_chance_low": low, "share_above_chance_high": high}

@@ -22,7 +22,7 @@ def summarise(scores):
         f"{_percent(first.share_significant_low)} to {_percent(first.share_significant_high)}) have a name "
         f"that is significant on {a['n_test']:,} held-out samples (m={a['m']}, k={a['k']:.3g}, names chosen "
         f"on {a['n_train']:,} other samples from {a['n_words']} words; atoms used at least "
-        f"{a['least_uses']} times; {a['test']}, q < {a['level']:g})"
+        f"{a['least_uses']} times; {a['test']}, q < {a.get('alpha', a.get('level')):g})"
     )
     if not np.isnan(scores.chance_share):
         text += (

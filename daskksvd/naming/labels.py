@@ -25,6 +25,7 @@ from ..execution import WORKER_TIMEOUT, make_runner
 from ..execution.executor import TREE_FAN_IN
 from ..machine.files import absolute
 from ..machine.memory import MEMORY_SHARE, available_bytes, check_memory
+from ..renamed import renamed
 from . import association
 from .counting import count, table_bytes, tree
 from .measures import name_atoms
@@ -39,7 +40,7 @@ def label(
     codes,
     captions,
     *,
-    words=None,
+    vocabulary=None,
     tokenizer=None,
     phrases=(),
     min_df=None,
@@ -57,6 +58,7 @@ def label(
     worker_timeout=WORKER_TIMEOUT,
     embeddings=None,
     checkpoint=None,
+    words=None,
 ):
     """Name atoms with the words of captions, and say how sure that is.
 
@@ -67,7 +69,7 @@ def label(
     captions : path, DataFrame, Series, list or dict
         See `captions.open_captions`. Those of samples without codes are
         left out and counted.
-    words : list of str, optional
+    vocabulary : list of str, optional
         Words to count, nouns say. By default those of the captions within
         ``min_df`` and ``max_df``.
     tokenizer : captions.Tokenizer or str, optional
@@ -112,6 +114,8 @@ def label(
         interruption the same call goes on from there, to the same labels;
         options that only choose among words may differ. `save_labels` removes
         it with labels saved.
+    words : list of str, optional
+        Old name of ``vocabulary``.
 
     Returns
     -------
@@ -140,10 +144,11 @@ def label(
     both meet often enough. The dictionary must not have been learned from
     captions; then all samples may choose and test names.
     """
+    vocabulary = renamed("words", words, "vocabulary", vocabulary)
     _check_choices(occurrence=occurrence, missing=missing, rank_by=rank_by, test=test)
     _check_numbers(alpha, top=top, min_uses=min_uses, min_joint=min_joint)
     check_bounds(min_df, max_df)
-    tokenizer = _tokenizer(tokenizer, phrases, None if words is None else given_words(words))
+    tokenizer = _tokenizer(tokenizer, phrases, vocabulary)
     for name, value in (("codes", codes), ("captions", captions)):
         if client is None and on_cluster(value):
             raise ValueError(
@@ -176,9 +181,11 @@ def label(
                 runner.check_path(absolute(value), name)
         how = {"client": client, "worker_timeout": worker_timeout}
         counter, n_captioned = _frequencies(code_rows.edges, caption_rows, tokenizer, progress, **how)
-        vocabulary = choose_words(counter, n_captioned, tokenizer, min_df=min_df, max_df=max_df, words=words)
+        vocabulary = choose_words(
+            counter, n_captioned, tokenizer, vocabulary=vocabulary, min_df=min_df, max_df=max_df
+        )
         size = table_bytes(len(vocabulary), code_rows.m, occurrence == "share")
-        advice = "name fewer words: raise min_df, or give words"
+        advice = "name fewer words: raise min_df, or give a vocabulary"
         check_memory(runner, 2 * size, TREE_FAN_IN * size, advice)
         _check_room(len(vocabulary), code_rows.m, advice)
     finally:
@@ -234,9 +241,11 @@ def ids_of(embeddings, n):
     return ids
 
 
-def _tokenizer(tokenizer, phrases, words):
+def _tokenizer(tokenizer, phrases, vocabulary):
     """The tokenizer to use, with the phrases that are asked for."""
-    several = [word for word in words or () if len(word.split()) > 1]
+    several = [
+        word for word in given_words(() if vocabulary is None else vocabulary) if len(word.split()) > 1
+    ]
     if isinstance(tokenizer, Tokenizer):
         if len(phrases):
             raise ValueError(

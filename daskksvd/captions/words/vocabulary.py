@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ...renamed import renamed
 from ..by_sample import each_once, open_captions
 from .segmenting import UNSPACED
 from .tokens import as_tokenizer
@@ -26,18 +27,22 @@ SINGULAR_SHARE = 0.01
 the samples that it is in: mohawks are, Adidas is not."""
 
 
-def build_vocabulary(captions, tokenizer=None, *, min_df=None, max_df=WORD_SHARE_MOST, words=None):
+def build_vocabulary(
+    captions, tokenizer=None, *, vocabulary=None, min_df=None, max_df=WORD_SHARE_MOST, words=None
+):
     """Words to count, the most frequent first.
 
     Parameters
     ----------
     captions : as for `open_captions`
     tokenizer : Tokenizer or str, optional
+    vocabulary : list of str, optional
+        Use these words, in their base forms; all are kept, however rare.
     min_df, max_df : int or float, optional
-        Least and most samples with the word: a number, or a share as a
-        float. By default at least 20 and 1 %, and at most 90 %.
+        Of others, least and most samples with the word: a number, or a share
+        as a float. By default at least 20 and 1 %, and at most 90 %.
     words : list of str, optional
-        Use these instead, in their base forms; all are kept, however rare.
+        Old name of ``vocabulary``.
 
     Returns
     -------
@@ -50,6 +55,7 @@ def build_vocabulary(captions, tokenizer=None, *, min_df=None, max_df=WORD_SHARE
         If bounds are no such numbers, no word is left, or a word of the list
         is none for the tokenizer (a stop word, or a phrase it does not know).
     """
+    vocabulary = renamed("words", words, "vocabulary", vocabulary)
     tokenizer = as_tokenizer(tokenizer)
     counter, n_captioned = Counter(), 0
     check_bounds(min_df, max_df)
@@ -57,7 +63,7 @@ def build_vocabulary(captions, tokenizer=None, *, min_df=None, max_df=WORD_SHARE
         found, number = document_frequencies(partition, tokenizer)
         counter.update(found)
         n_captioned += number
-    return choose_words(counter, n_captioned, tokenizer, min_df=min_df, max_df=max_df, words=words)
+    return choose_words(counter, n_captioned, tokenizer, min_df=min_df, max_df=max_df, vocabulary=vocabulary)
 
 
 def document_frequencies(partition, tokenizer):
@@ -126,14 +132,14 @@ def settle_plurals(counter):
     return settled
 
 
-def choose_words(counter, n_captioned, tokenizer, *, min_df=None, max_df=WORD_SHARE_MOST, words=None):
+def choose_words(counter, n_captioned, tokenizer, *, vocabulary=None, min_df=None, max_df=WORD_SHARE_MOST):
     """The vocabulary by document frequencies; see `build_vocabulary`."""
     counter = settle_plurals(counter)
     unparted = warn_of_unparted(counter, tokenizer)
-    if words is not None:
-        chosen = dict.fromkeys(base_form(word, tokenizer) for word in given_words(words))
+    if vocabulary is not None:
+        chosen = dict.fromkeys(base_form(word, tokenizer) for word in given_words(vocabulary))
         if not chosen:
-            raise ValueError("words is empty; it must hold one word at least")
+            raise ValueError("vocabulary is empty; it must hold one word at least")
     else:
         least = least_samples(min_df, n_captioned)
         most = max_df * n_captioned if isinstance(max_df, float) else max_df
@@ -178,15 +184,15 @@ def least_samples(min_df, n):
     return min_df * n if isinstance(min_df, float) else min_df
 
 
-def given_words(words):
+def given_words(vocabulary):
     """A list of words from the caller, checked."""
-    if isinstance(words, str):
-        raise TypeError(f"words={words!r} is one text; it must be a list of words")
-    words = list(words)
-    for word in words:
+    if isinstance(vocabulary, str):
+        raise TypeError(f"vocabulary={vocabulary!r} is one text; it must be a list of words")
+    vocabulary = list(vocabulary)
+    for word in vocabulary:
         if not isinstance(word, str):
-            raise TypeError(f"words has {word!r}; all of it must be text")
-    return words
+            raise TypeError(f"vocabulary has {word!r}; all of it must be text")
+    return vocabulary
 
 
 def base_form(word, tokenizer):
@@ -198,8 +204,8 @@ def base_form(word, tokenizer):
     if found and found[-1] in tokenizer.phrases.values():
         return found[-1]
     raise ValueError(
-        f"words has {word!r}, which is {'no word or a stop word' if not joined else 'several words'} to the "
-        f"tokenizer{'' if not joined else '; name it in phrases as well'}"
+        f"vocabulary has {word!r}, which is {'no word or a stop word' if not joined else 'several words'} to "
+        f"the tokenizer{'' if not joined else '; name it in phrases as well'}"
     )
 
 
