@@ -3,16 +3,20 @@
 import base64
 import gzip
 import html.parser
+import itertools
 import json
 import os
 import re
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from small_view import M
 
 import daskksvd
 from daskksvd import cli
+from daskksvd.view.data.finding import search_table
+from daskksvd.view.data.listing import listed
 from daskksvd.view.page import report as page
 from daskksvd.view.page.report import report
 
@@ -81,10 +85,10 @@ def test_the_table_and_the_words_are_those_of_the_view(text, view):
     named = [value for value in strengths if value == value]
     assert named == sorted(named, reverse=True)
     for word in ("fish", "purple"):
-        best = [
-            atom for atom in view.find(word).atom if view.labels.q_value.sel(word=word, atom=atom) <= 0.05
-        ]
-        assert [atom for atom, *_ in data["words"][word]][: len(best)] == best[:12]
+        found = view.find(word, n=M)
+        atoms, correlations, _ = data["search"]["words"][word]
+        assert atoms == found.atom.tolist()
+        assert correlations == pytest.approx(found.correlation.tolist(), abs=5.01e-4)
 
 
 def test_every_detailed_atom_has_its_images_and_pictures(text, view):
@@ -111,7 +115,7 @@ def test_a_page_of_a_result_alone(paths, tmp_path):
     with open(path, encoding="utf-8") as file:
         text = file.read()
     assert "&lt;b&gt;Bold&lt;/b&gt; &amp; plain" in text
-    assert packed(text)["words"] == {} and len(packed(text)["atoms"]) == M
+    assert packed(text)["search"]["words"] == {} and len(packed(text)["atoms"]) == M
 
 
 @pytest.mark.parametrize(
@@ -180,6 +184,45 @@ def test_a_person_types_a_word_and_sees_its_atom(opened, view):
     assert images.count() >= 4
     assert images.evaluate_all("all => all.every(image => image.complete ? image.naturalWidth > 0 : true)")
     assert opened.evaluate("window.hacked") is None
+
+
+QUERIES = """
+    fish|fishes|FISHES |the fishes|fishing|fish's|two  dogs|fish purple|purple fish|red circle
+    circles and squares|fi|f|s|re|pur|bl|gree|fissh|purpel|tringle|sqare|qqqq|zzzzzz|17|atom 17|#3|Atom #4
+    47|48|999|17 fish|the|of|snowy|trees|houses|running|cars|boats|suns|stars|<b>|%|"|a fish & a dog
+    swordfish|ﬁsh|reddish|bluest|fish-like
+"""
+
+
+def test_the_page_finds_what_the_dashboard_finds_in_the_same_order(opened, view):
+    common = view.words.index[:40].tolist()
+    typed = [text for line in QUERIES.strip("\n").split("\n") for text in line.strip().split("|")]
+    typed += [f"{word}{end}" for word in common for end in ("", "s", "es", "ing", "x")]
+    typed += (
+        [word[:-1] for word in common] + [word[1:] for word in common] + [word.upper() for word in common]
+    )
+    typed += [f"{one} {two}s" for one, two in zip(common, common[7:], strict=False)]
+    for text in typed:
+        opened.fill("#search", text)
+        lines = opened.locator("#atoms tbody tr").evaluate_all(
+            "all => all.map(line => Number(line.dataset.atom))"
+        )
+        found = view.find(text, n=M).atom.tolist() if text.strip() else listed(view)[0].index.tolist()
+        assert lines == found, text
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_page_that_knows_few_atoms_of_a_word_has_the_first_of_several_words(n, view):
+    table = search_table(view, n)
+    for one, two in itertools.pairwise(view.words.index[:12]):
+        pairs = sorted(
+            (-strength, place, atom)
+            for place, word in enumerate((one, two))
+            for atom, _, strength in zip(*table["words"][word], strict=True)
+        )
+        both = pd.concat([view.find(word, n=M) for word in (one, two)])
+        both = both.sort_values("g", ascending=False, kind="stable").drop_duplicates("atom")
+        assert list(dict.fromkeys(atom for *_, atom in pairs))[:n] == both.atom.tolist()[:n]
 
 
 def test_pictures_follow_the_atom(opened, view):

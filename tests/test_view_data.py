@@ -165,7 +165,7 @@ def test_words_of_an_atom_are_those_of_its_column(view):
 
 
 def test_measures_are_the_same_when_read_piece_by_piece(paths, view, monkeypatch):
-    from daskksvd.view.data import view as data
+    from daskksvd.view.data import measures as data
 
     monkeypatch.setattr(data, "VIEW_MATRIX", 0)
     other = open_view(paths["result"])

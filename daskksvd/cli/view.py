@@ -48,7 +48,8 @@ def view_command(result, compare, port, address, allow_origin, show, **sources):
     is left out. The first time, codes are listed by atom, in a store beside
     them.
     """
-    from ..view.server.app import dashboard, own_process
+    from ..view.server.app import dashboard
+    from ..view.server.process import own_process
 
     with own_process():
         served = dashboard(

@@ -100,6 +100,8 @@ _OTHER_ENDS = """
 OTHER_ENDS = [pair.split("-") for pair in _OTHER_ENDS.split()]
 """The same, if the singular is a noun that a dictionary knows."""
 
+ENDS = [*SURE_ENDS, *OTHER_ENDS]
+
 PLURAL_ENDS = [("ies", "y"), ("s", "")]
 NO_PLURALS = ("ss", "us", "is")
 
@@ -182,6 +184,18 @@ def _unlisted(word, simple, read, is_known):
             if singular in listed.get("NOUN", ()) or (not listed and is_known(singular, lang="en")):
                 return singular
     return word
+
+
+def inflections(words):
+    """What may be forms of base forms, by dictionaries, rules and an apostrophe."""
+    from lemminflect import getAllInflections
+
+    found = {form for form, base in IRREGULAR.items() if base in words}
+    for word in words:
+        found.update(form for forms in getAllInflections(word).values() for form in forms)
+        found.update(f"{word.removesuffix(base)}{end}" for end, base in ENDS if word.endswith(base))
+        found.add(f"{word}'s")
+    return found
 
 
 @functools.lru_cache(2**16)

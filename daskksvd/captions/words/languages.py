@@ -136,6 +136,14 @@ def lemmatizer(language):
     return cased_lemma if language in CASED else lemma
 
 
+def dictionary(language):
+    """Base forms by form, as simplemma lists them."""
+    import_simplemma()
+    from simplemma.strategies import DEFAULT_DICTIONARY_FACTORY
+
+    return DEFAULT_DICTIONARY_FACTORY.get_dictionary(language)
+
+
 def small(text, language):
     """Text in NFKC and small letters."""
     text = unicodedata.normalize("NFKC", text)

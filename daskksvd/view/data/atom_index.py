@@ -9,6 +9,7 @@ import warnings
 import weakref
 
 import numpy as np
+import zarr
 
 from ...coding.store import CODES
 from ...machine.files import absolute, written_whole
@@ -138,8 +139,6 @@ def build_atom_index(codes, path=None, *, n_components=None):
 
 def _write(path, parts, n, m, fingerprint):
     """Make an index at a path."""
-    import zarr
-
     with written_whole(path) as place, tempfile.TemporaryDirectory(prefix="daskksvd-") as runs:
         group = zarr.open_group(place, mode="w", zarr_format=3)
 

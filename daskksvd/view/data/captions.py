@@ -1,10 +1,12 @@
 """Captions of a few rows at a time, and the words in them."""
 
+import functools
 import json
-import threading
-from collections import OrderedDict
 
 import numpy as np
+
+from ...captions.by_sample import open_captions
+from ...captions.words.tokens import Tokenizer
 
 CAPTION_PARTS = 32
 """Parts of a table of captions kept in memory: a look at an atom touches about 20."""
@@ -23,37 +25,26 @@ class CaptionsByRow:
     """
 
     def __init__(self, captions, sample_ids=None, embeddings=None):
-        from ...captions.by_sample import open_captions
-
-        self._captions = open_captions(captions, embeddings=embeddings)
-        self._ids = sample_ids if self._captions.key == "sample" else None
-        self._ranges = self._captions.ranges()
-        self._lows = np.array([low for low, _ in self._ranges])
-        self._kept, self._lock = OrderedDict(), threading.Lock()
+        captions = open_captions(captions, embeddings=embeddings)
+        self._ids = sample_ids if captions.key == "sample" else None
+        self._ranges = captions.ranges()
+        self._lows = [low for low, _ in self._ranges]
+        self._read = functools.lru_cache(CAPTION_PARTS)(captions.read)
 
     def of(self, rows):
         """Captions of rows, a list of str each."""
         keys = np.asarray(rows, np.int64) if self._ids is None else self._ids[np.asarray(rows, np.int64)]
-        found = []
-        for key in keys.tolist():
-            number = int(np.searchsorted(self._lows, key, side="right")) - 1
-            if number < 0 or key >= self._ranges[number][1]:
-                found.append([])
-                continue
-            with self._lock:
-                sample, caption = self._part(number)
-            low, high = np.searchsorted(sample, [key, key + 1])
-            found.append([text for text in caption[low:high] if text and not text.isspace()])
-        return found
+        numbers = np.searchsorted(self._lows, keys, side="right") - 1
+        return [
+            self._of_key(key, number) for key, number in zip(keys.tolist(), numbers.tolist(), strict=True)
+        ]
 
-    def _part(self, number):
-        """Captions of one range of keys; those used last are kept."""
-        if number not in self._kept:
-            self._kept[number] = self._captions.read(*self._ranges[number])
-        self._kept.move_to_end(number)
-        while len(self._kept) > CAPTION_PARTS:
-            self._kept.popitem(last=False)
-        return self._kept[number]
+    def _of_key(self, key, number):
+        if number < 0 or key >= self._ranges[number][1]:
+            return []
+        sample, caption = self._read(*self._ranges[number])
+        low, high = np.searchsorted(sample, [key, key + 1])
+        return [text for text in caption[low:high] if text and not text.isspace()]
 
 
 class Marker:
@@ -63,18 +54,20 @@ class Marker:
     ----------
     labels : xarray.Dataset
         From `daskksvd.label`; they say how captions became words.
+
+    Attributes
+    ----------
+    tokenizer : Tokenizer
     """
 
     def __init__(self, labels):
-        from ...captions.words.tokens import Tokenizer
-
-        self._tokenizer = Tokenizer.from_settings(json.loads(labels.attrs["tokenizer"]))
+        self.tokenizer = Tokenizer.from_settings(json.loads(labels.attrs["tokenizer"]))
         self._words = labels.word.values.tolist()
         self._index = {word: number for number, word in enumerate(self._words)}
 
     def base_forms(self, text):
         """Words of a text as the vocabulary has them, phrases last."""
-        return [self._counted(word) for word in self._tokenizer.words(text)]
+        return [self._counted(word) for word in self.tokenizer.words(text)]
 
     def spans(self, caption, words):
         """Where a caption says some words, in any form.
@@ -91,7 +84,7 @@ class Marker:
             In order, apart from one another.
         """
         wanted = set(words)
-        found = [span[:2] for span in self._tokenizer.spans(caption) if self._counted(span[2]) in wanted]
+        found = [span[:2] for span in self.tokenizer.spans(caption) if self._counted(span[2]) in wanted]
         apart = []
         for start, stop in sorted(found):
             if apart and start < apart[-1][1]:
@@ -102,5 +95,5 @@ class Marker:
 
     def _counted(self, word):
         """The word of the vocabulary that a word counts as, or itself."""
-        place = self._tokenizer.place(word, self._index)
+        place = self.tokenizer.place(word, self._index)
         return word if place < 0 else self._words[place]

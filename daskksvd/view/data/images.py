@@ -4,6 +4,11 @@ import os
 
 from .once import once
 
+try:
+    from PIL import Image, ImageDraw
+except ImportError as error:
+    raise ImportError('images need Pillow; install it: pip install "daskksvd[view]"') from error
+
 VIEW_IMAGE_SIDE = 256
 """Pixels of the longer side of an image that is shown, at most."""
 
@@ -116,8 +121,6 @@ class Images:
 
 def placeholder(side=64):
     """A grey square with a cross, for an image that is not there."""
-    from PIL import Image, ImageDraw
-
     image = Image.new("RGB", (side, side), "#e6e6e6")
     draw = ImageDraw.Draw(image)
     low, high = side * 3 // 8, side * 5 // 8

@@ -4,6 +4,11 @@ import os
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
+
+from ...coding.nonzeros import open_code_rows
+from ...coding.store import CODES, open_codes
+from ...stores import StoredArray
 
 INDEX_PART = 2**21
 """Nonzeros sorted at a time for the index by atom: about 150 MB with the work space."""
@@ -31,20 +36,13 @@ class Part(NamedTuple):
 def read_parts(codes):
     """Codes of any kind as their shape and an iterator over `Part`, in order of rows."""
     if isinstance(codes, (str, os.PathLike)):
-        from ...coding.store import open_codes
-
         n, m = open_codes(codes).shape
         return n, m, _parts_of_store(codes)
-    from ...coding.nonzeros import open_code_rows
-
     rows = open_code_rows(codes)
     return rows.n, rows.m, _parts_of_rows(rows)
 
 
 def _parts_of_store(path):
-    from ...coding.store import CODES
-    from ...stores import StoredArray
-
     arrays = CODES.open(path).arrays()
     indices, values = StoredArray(arrays["indices"]), StoredArray(arrays["values"])
     (n, k), step = indices.shape, indices.chunks[0]
@@ -165,15 +163,11 @@ class _Companions:
     """Atoms used together, counted on evenly spread rows."""
 
     def __init__(self, n, m):
-        import scipy.sparse as sp
-
         self.every = -(-n // COMPANION_ROWS)
         self.n, self.m = 0, m
         self.joint = sp.csr_matrix((m, m), dtype=np.int32)
 
     def add(self, part):
-        import scipy.sparse as sp
-
         chosen = part.row % self.every == 0
         first = -(-part.first // self.every)
         height = -(-(part.first + part.n_rows) // self.every) - first

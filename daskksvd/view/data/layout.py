@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ...kernels.drawing import choose_labels, relax
+
 LAYOUT_STEPS, LAYOUT_START, LAYOUT_PULL = 150, 0.1, 0.05
 """Steps of a spring layout, how far a node goes in the first (of a disc of radius 1), and the
 pull towards the middle that keeps unconnected parts in the picture."""
@@ -39,8 +41,6 @@ def spring_layout(n, sources, targets, weights, *, start=None, seed=0):
     Fruchterman and Reingold (1991), as networkx's ``spring_layout``, which for 3,000 nodes
     takes half a minute.
     """
-    from ...kernels.drawing import relax
-
     rng = np.random.default_rng(seed)
     places = rng.uniform(-0.5, 0.5, (n, 2)) if start is None else start + rng.normal(0, 0.01, (n, 2))
     x, y = (np.ascontiguousarray(places[:, axis], np.float32) for axis in (0, 1))
@@ -226,8 +226,6 @@ def label_zooms(places, texts, sizes, importance, *, width=900, height=640, exte
         One of `LABEL_ZOOMS`; infinity where there is no room even then.
         Labels of the same zoom or less do not overlap in a picture of that zoom.
     """
-    from ...kernels.drawing import choose_labels
-
     pixels = np.asarray(places, float).reshape(-1, 2) * (min(width, height) / extent)
     sizes = np.asarray(sizes, float)
     half_width = CHARACTER_WIDTH * sizes * [max(1, len(text)) for text in texts] / 2 + 2

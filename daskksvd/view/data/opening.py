@@ -2,8 +2,14 @@
 
 import os
 
+import xarray as xr
+
+from ...coding.store import open_codes
+from ...fitting.result import load
 from ...machine.files import absolute, exists
+from ...naming.store import check_labels, open_labels
 from .atom_index import ATOM_INDEX, build_atom_index, open_atom_index
+from .captions import CaptionsByRow
 from .images import open_images
 from .view import View
 
@@ -48,8 +54,6 @@ def open_view(
     """
     path = absolute(result) if isinstance(result, (str, os.PathLike)) else None
     if path is not None:
-        from ...fitting.result import load
-
         result = load(result)
     elif not hasattr(result, "dictionary") or not hasattr(result, "history"):
         raise TypeError(
@@ -66,8 +70,6 @@ def open_view(
     if captions is None and embeddings is not None and embeddings.attrs["n_captions"]:
         captions = embeddings.path
     if captions is not None:
-        from .captions import CaptionsByRow
-
         captions = CaptionsByRow(captions, sample_ids, embeddings)
     return View(
         result,
@@ -100,8 +102,6 @@ def _index(codes, m):
     index = open_atom_index(path, codes) if exists(path) else None
     if index is not None and index.m == m:
         return index
-    from ...coding.store import open_codes
-
     found = open_codes(codes).shape[1]
     if found != m:
         raise ValueError(f"codes={os.fspath(codes)!r} are of {found} atoms; the dictionary has {m}")
@@ -111,8 +111,6 @@ def _index(codes, m):
 def _labels(labels, m):
     if labels is None:
         return None
-    from ...naming.store import check_labels, open_labels
-
     if isinstance(labels, (str, os.PathLike)):
         labels = open_labels(labels)
     check_labels(labels)
@@ -125,8 +123,6 @@ def _scores(scores, m):
     if scores is None:
         return None
     if isinstance(scores, (str, os.PathLike)):
-        import xarray as xr
-
         if not exists(scores):
             raise FileNotFoundError(f"scores={os.fspath(scores)!r}: there is no such path")
         scores = xr.open_zarr(absolute(scores), consolidated=False, chunks=None)
@@ -140,7 +136,7 @@ def _scores(scores, m):
 
 def _embeddings(embeddings):
     if isinstance(embeddings, (str, os.PathLike)):
-        from ...embedding import open_embeddings
+        from ...embedding import open_embeddings  # takes long, and few need it
 
         return open_embeddings(embeddings)
     if embeddings is not None and not hasattr(embeddings, "thumbnail"):

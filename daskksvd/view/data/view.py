@@ -5,15 +5,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ...evaluation.matching import match_atoms
+from ...naming.graph import concept_graph
+from .captions import Marker
 from .finding import find_atoms
+from .images import placeholder
+from .layout import atom_places, graph_layout
+from .measures import MEASURES, Measures
 from .once import once
-
-VIEW_MATRIX = 2**23
-"""Words times atoms up to which a measure of labels is kept in memory (64 MB); above, each
-look reads what it shows."""
-
-MEASURES = ("phi", "g", "q_value")
-"""Measures of a word and an atom that are shown: correlation, strength and false discovery rate."""
 
 
 class Neighbours(NamedTuple):
@@ -44,6 +43,8 @@ class View:
     captions : CaptionsByRow or None
     images : Images or None
     scores : xarray.Dataset or None
+    measures : Measures
+        Of words and atoms.
     m : int
         Atoms.
     n : int or None
@@ -62,6 +63,7 @@ class View:
         self.images = images
         self.scores = scores
         self.m = result.dictionary.shape[0]
+        self.measures = Measures(labels, self.m)
         self.n = n if n is not None or labels is None else int(labels.attrs["n"])
         self.name = name
 
@@ -100,9 +102,8 @@ class View:
         table["share"] = uses / self.n if self.n else nothing
         with np.errstate(divide="ignore", invalid="ignore"):
             table["mean_coef"] = magnitude / uses
-        places = self._places([words[0] if words else "" for words in names])
-        for column, name in zip(("correlation", "g", "q_value"), MEASURES, strict=True):
-            table[column] = self._pairs(name, places)
+        for name in MEASURES:
+            table[name] = self.measures.of_pairs(name, [words[0] if words else "" for words in names])
         table["significant"] = [bool(words) for words in names]
         for column, name in (("held_out", "correlation"), ("held_out_q", "q_value")):
             table[column] = nothing if self.scores is None else self.scores[name].values
@@ -127,13 +128,9 @@ class View:
         return np.ones(self.m, int)
 
     @property
-    @once
     def words(self):
         """The vocabulary, a `pandas.DataFrame` by word with ``samples`` that have it."""
-        if self.labels is None:
-            return pd.DataFrame({"samples": np.empty(0, int)}, index=pd.Index([], name="word", dtype=object))
-        index = pd.Index(self.labels.word.values, name="word", dtype=object)
-        return pd.DataFrame({"samples": self.labels.word_count.values}, index=index)
+        return self.measures.words
 
     @property
     @once
@@ -141,8 +138,6 @@ class View:
         """Words and atoms that they name, from `concept_graph`; None without labels."""
         if self.labels is None:
             return None
-        from ...naming.graph import concept_graph
-
         return concept_graph(self.labels, top=self.labels.sizes["rank"])
 
     @property
@@ -157,23 +152,16 @@ class View:
     @once
     def graph_places(self, layout="spring"):
         """Places of all nodes of the graph, by node; see `layout.graph_layout`."""
-        from .layout import graph_layout
-
         return graph_layout(self.graph, layout)
 
     @property
     @once
     def map_places(self):
         """Places of the atoms on a map, (m, 2); see `layout.atom_places`."""
-        from .layout import atom_places
-
         return atom_places(self.unit_atoms)
 
     def lay_out(self, graph=True):
-        """Find the places of all atoms and of the graph, and load what draws them: what takes longest."""
-        from ..plots.theme import holoviews
-
-        holoviews()
+        """Find the places of all atoms and of the graph, which takes long."""
         if self.graph is not None:
             _ = self.communities
             if graph:
@@ -194,8 +182,6 @@ class View:
         """Finds words in captions; None without labels."""
         if self.labels is None:
             return None
-        from .captions import Marker
-
         return Marker(self.labels)
 
     def find(self, text, n=20):
@@ -231,7 +217,7 @@ class View:
 
     def activations(self, atom):
         """Rows (int64) that use an atom, and its coefficients, largest first."""
-        return self._index().activations(self.check_atom(atom))
+        return self.coded().activations(self.check_atom(atom))
 
     def top_rows(self, atom, side=1, n=12):
         """Rows in which an atom's coefficient is most positive or, for side -1, most negative.
@@ -242,7 +228,7 @@ class View:
         values : float32 array
             Coefficients, strongest first.
         """
-        index, atom = self._index(), self.check_atom(atom)
+        index, atom = self.coded(), self.check_atom(atom)
         positive, uses = int(index.positive[atom]), int(index.uses[atom])
         if side > 0:
             return index.activations(atom, 0, min(n, positive))
@@ -260,7 +246,7 @@ class View:
         list of (rows, values)
         """
         atom = self.check_atom(atom)
-        rows, values = self._index().activations(atom)
+        rows, values = self.coded().activations(atom)
         positive = int(self.index.positive[atom])
         side = slice(0, positive) if self.sides[atom] > 0 else slice(positive, None)
         rows, values = rows[side], values[side]
@@ -293,9 +279,7 @@ class View:
             ``named``; empty without labels.
         """
         atom = self.check_atom(atom)
-        table = self.words.copy()
-        for column, name in zip(("correlation", "g", "q_value"), MEASURES, strict=True):
-            table[column] = self._column(name, atom)
+        table = self.words.assign(**{name: self.measures.of_atom(name, atom) for name in MEASURES})
         table["named"] = table.index.isin(self.names[atom])
         return table.sort_values("g", ascending=False, kind="stable")
 
@@ -324,8 +308,6 @@ class View:
     def images_of(self, rows):
         """Images of rows, each with whether it was found."""
         if self.images is None:
-            from .images import placeholder
-
             return [(placeholder(), False) for _ in rows]
         return [self.images.get(row) for row in rows]
 
@@ -345,8 +327,6 @@ class View:
             ``other_names``, ``same_name`` (the first words are the same);
             nearest pairs first.
         """
-        from ...evaluation.matching import match_atoms
-
         match = match_atoms(self.result, other.result)
         table = pd.DataFrame({"atom": match.first, "other": match.second, "cosine": match.cosines})
         table["names"] = [", ".join(self.names[atom]) for atom in match.first]
@@ -360,7 +340,8 @@ class View:
 
     # --------------------------------------------------------------- helpers
 
-    def _index(self):
+    def coded(self):
+        """The index of codes; an error without codes."""
         if self.index is None:
             raise ValueError("there are no codes to tell which samples use an atom; open_view takes codes")
         return self.index
@@ -368,27 +349,3 @@ class View:
     def _named(self, atoms):
         names = [", ".join(self.names[atom]) for atom in atoms]
         return pd.DataFrame({"atom": np.asarray(atoms, int), "names": names})
-
-    def _places(self, words):
-        """Numbers of words in the vocabulary, -1 where they are none."""
-        return np.full(len(words), -1) if self.labels is None else self.words.index.get_indexer(words)
-
-    @once
-    def _matrix(self, name):
-        """A measure of all words and atoms (V, m), in memory if that is small."""
-        values = self.labels[name]
-        return values if values.size > VIEW_MATRIX else values.values
-
-    def _pairs(self, name, places):
-        """A measure of one word of every atom, (m,); NaN where there is none."""
-        found = np.full(self.m, np.nan)
-        have = np.flatnonzero(places >= 0)
-        if len(have):
-            found[have] = np.asarray(self._matrix(name))[places[have], have]
-        return found
-
-    def _column(self, name, atom):
-        return np.empty(0) if self.labels is None else np.asarray(self._matrix(name)[:, atom])
-
-    def _row(self, name, place):
-        return np.asarray(self._matrix(name)[place])

@@ -2,26 +2,24 @@
 
 import base64
 import gzip
-import importlib.resources
 import json
 import math
 import os
 
 import numpy as np
+from markupsafe import Markup
 
 from ...machine.files import absolute, replaced, telling_disk_full
+from ..data.facts import notes, result_facts
+from ..data.finding import frequent_words, search_table
 from ..data.galleries import gallery
+from ..data.listing import best_atoms
 from ..data.opening import open_view
 from ..data.view import View
-from ..templates.markup import (
-    GALLERY_STYLE,
-    Markup,
-    data_uri,
-    facts_html,
-    gallery_html,
-    neighbours_html,
-    words_html,
-)
+from ..plots import coefficient_histogram, correlation_histogram, overview
+from ..plots.figures import figure_data, figure_json
+from ..templates import render, source
+from ..templates.markup import ATOM_STYLE, data_uri, facts_html, gallery_html, neighbours_html, words_html
 from . import REPORT_ATOMS
 
 REPORT_MEGABYTES = 9.5
@@ -36,8 +34,11 @@ REPORT_IMAGES = (
 )
 """Galleries of a report, richest first: pixels and quality of images, and how many of each sort."""
 
-WORD_ATOMS = 12
-"""Atoms of a word that the search of a report knows."""
+WORD_ATOMS = 64
+"""Atoms of a word that the search of a report knows: half a megabyte for a thousand words."""
+
+LISTED_WORDS = 2_000
+"""Words that a browser offers to complete what is typed, the most frequent ones."""
 
 LINK = "#atom=@atom"
 CHECKED = 64
@@ -113,7 +114,6 @@ def check_report(out, n_atoms, overwrite):
 
 def page_html(view, *, title=None, n_atoms=REPORT_ATOMS):
     """The page as text; see `report`."""
-    import jinja2
     from bokeh.resources import Resources
 
     atoms = best_atoms(view)
@@ -134,24 +134,24 @@ def page_html(view, *, title=None, n_atoms=REPORT_ATOMS):
         for atom in detailed
     ]
     data = {
-        "atoms": _table(view, atoms, galleries, images),
-        "words": _words(view),
+        "atoms": _table(view, atoms, images),
+        "search": search_table(view, WORD_ATOMS),
         "images": images["data"],
         "figures": figures,
         "kinds": [{"item": kind["item"], "sources": kind["sources"]} for kind in kinds],
         "overview": [picture["item"] for picture in pictures],
     }
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_asset("report.html")).render(
+    return render(
+        "report.html",
         title=title or f"What the atoms of {view.name or 'the dictionary'} mean",
-        facts=_sentence(view),
-        notes=_notes(view),
+        facts=result_facts(view),
+        notes=notes(view),
         details=details,
         kinds=[kind["name"] for kind in kinds],
         pictures=pictures,
-        words=view.words.sort_values("samples", ascending=False).index[:2000].tolist(),
-        style=Markup(_asset("report.css") + GALLERY_STYLE),
-        script=Markup(_asset("report.js")),
+        words=frequent_words(view)[:LISTED_WORDS],
+        style=render("report.css") + ATOM_STYLE,
+        script=Markup(source("report.js")),
         # not render(), to which Panel adds scripts of its own that lie elsewhere
         bokeh=Markup("\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)),
         data=base64.b64encode(gzip.compress(json.dumps(data).encode(), 6)).decode(),
@@ -161,12 +161,6 @@ def page_html(view, *, title=None, n_atoms=REPORT_ATOMS):
         m=view.m,
         n_detailed=len(detailed),
     )
-
-
-def best_atoms(view):
-    """All atoms, the best named first, then the most used."""
-    table = view.atoms[["g", "uses"]]
-    return table.sort_values(["g", "uses"], ascending=False, na_position="last", kind="stable").index.tolist()
 
 
 def gather_images(view, atoms):
@@ -187,18 +181,17 @@ def gather_images(view, atoms):
     kind = _affordable(view, len(atoms))
     counts = {name: kind[name] for name in ("top", "opposite", "n_quantiles", "per", "controls")}
 
-    def source(sample):
+    def named(sample):
         key = str(sample.row)
         if sample.found and key not in images["data"]:
             images["data"][key] = _small(sample.image, kind)
-        return Markup('data-row="{}"').format(key if sample.found else "")
+        return {"data-row": key if sample.found else ""}
 
     galleries = {}
     for atom in atoms:
         panels = gallery(view, atom, **counts)
         galleries[atom] = [
-            gallery_html(some, style=False, source=source) if some else ""
-            for some in (panels[:1], panels[1:])
+            gallery_html(some, style=False, source=named) if some else "" for some in (panels[:1], panels[1:])
         ]
         first = panels[0].samples[0] if panels and panels[0].key == "top" else None
         if first is not None and first.found:
@@ -225,9 +218,6 @@ def _affordable(view, n_atoms):
 
 def atom_figures(view, atoms):
     """Pictures of atoms: data of each by atom, and one drawn picture of every kind."""
-    from ..plots import coefficient_histogram, correlation_histogram
-    from ..plots.figures import figure_data, figure_json
-
     makers = []
     if view.labels is not None:
         makers.append(("Words by correlation", correlation_histogram))
@@ -245,16 +235,13 @@ def atom_figures(view, atoms):
 
 
 def _overview(view):
-    from ..plots import overview
-    from ..plots.figures import figure_json
-
     return [
         {"name": name, "how": how, "item": figure_json(element)[0], "wide": name == "Words and atoms"}
         for name, (element, how) in overview(view, link=LINK).items()
     ]
 
 
-def _table(view, atoms, galleries, images):
+def _table(view, atoms, images):
     """A line for every atom: number, names, figures, row of its first image, whether it has details."""
     table = view.atoms
     return [
@@ -272,57 +259,6 @@ def _table(view, atoms, galleries, images):
     ]
 
 
-def _words(view):
-    """Atoms that go with each word, best first: [atom, correlation, whether it is named so]."""
-    if view.labels is None:
-        return {}
-    strength, correlation = view.labels.g.values, view.labels.phi.values
-    significant = view.labels.q_value.values <= view.labels.attrs["alpha"]
-    found = {}
-    for place, word in enumerate(view.words.index):
-        order = np.argsort(-np.nan_to_num(strength[place], nan=-np.inf), kind="stable")[:WORD_ATOMS]
-        found[word] = [
-            [int(atom), _number(correlation[place, atom]), int(word in view.names[atom])]
-            for atom in order
-            if strength[place, atom] > 0 and (significant[place, atom] or word in view.names[atom])
-        ]
-    return found
-
-
 def _number(value):
     value = float(value)
     return None if math.isnan(value) else float(f"{value:.4g}")
-
-
-def _sentence(view):
-    """The result in one sentence."""
-    m, d = view.result.dictionary.shape
-    samples = "" if view.n is None else f" of {view.n:,} samples"
-    parts = [f"{m:,} atoms with {d:,} features{samples}"]
-    if view.index is not None:
-        mean = float(np.arange(len(view.index.nonzeros)) @ view.index.nonzeros / max(1, view.index.n))
-        parts.append(f"a sample uses {mean:.1f} of them")
-    if view.result.history.sizes["pass"]:
-        parts.append(f"relative error {float(view.result.history.relative_error[-1]):.3f}")
-    if view.labels is not None:
-        named = int(view.atoms.significant.sum())
-        parts.append(f"{named:,} atoms ({named / m:.0%}) have a name that chance does not explain")
-    return "; ".join(parts) + "."
-
-
-def _notes(view):
-    """How names were made and tested, as sentences."""
-    notes = []
-    if view.labels is not None:
-        facts = view.labels.attrs
-        notes.append(
-            f"Names come from {facts['n_captions']:,} captions of {facts['n']:,} samples, among "
-            f"{facts['n_words']:,} words. Test: {facts['test']}; false discovery rate {facts['alpha']:g}."
-        )
-    if view.scores is not None and "summary" in view.scores.attrs:
-        notes.append(view.scores.attrs["summary"])
-    return notes
-
-
-def _asset(name):
-    return (importlib.resources.files(__package__) / "assets" / name).read_text(encoding="utf-8")

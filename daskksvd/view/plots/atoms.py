@@ -54,7 +54,7 @@ def coefficient_histogram(view, atom=None, *, log=None):
     hv = theme.holoviews()
     log = atom is None if log is None else log
     if atom is None:
-        index = view._index()
+        index = view.coded()
         edge, count = _narrowed(index.value_edge, index.value_count)
         title = "Coefficients of all atoms"
     else:
@@ -89,7 +89,7 @@ def nonzeros_histogram(view):
     holoviews.Overlay
     """
     hv = theme.holoviews()
-    count = view._index().nonzeros
+    count = view.coded().nonzeros
     edge = np.arange(len(count) + 1) - 0.5
     x, y = "atoms used", "samples"
     mean = float(np.arange(len(count)) @ count / max(1, count.sum()))

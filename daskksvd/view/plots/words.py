@@ -115,15 +115,14 @@ def word_heatmap(view, atoms=None, words=None, *, n_atoms=24):
     atoms = [view.check_atom(atom) for atom in atoms]
     if words is None:
         words = list(dict.fromkeys(word for atom in atoms for word in view.names[atom][:1]))
-    places = view._places(words)
-    if (places < 0).any():
-        raise ValueError(f"words has {words[int(np.argmin(places))]!r}, which is not among the words counted")
+    unknown = [word for word in words if word not in view.words.index]
+    if unknown:
+        raise ValueError(f"words has {unknown[0]!r}, which is not among the words counted")
     table = pd.DataFrame(
         [
-            (str(atom), word, float(column[place]), view.title(atom))
+            (str(atom), word, float(value), view.title(atom))
             for atom in atoms
-            for column in [view._column("phi", atom)]
-            for word, place in zip(words, places, strict=True)
+            for word, value in view.words_of(atom).correlation[words].items()
         ],
         columns=["atom", "word", "correlation", "title"],
     )

@@ -1,24 +1,21 @@
 """The dashboard: one page with screens that the address names, served on this machine."""
 
 import contextlib
-import gc
-import importlib.util
 import socket
-import sys
 import threading
 import time
+
+from tornado.ioloop import IOLoop
 
 from ..data.once import once
 from ..data.opening import open_view
 from ..data.view import View
 from ..templates.markup import facts_html, neighbours_html, words_html
+from .hosts import check_origins, guard
+from .process import staying
 
 DASHBOARD_START = 30
 """Seconds until the server of a dashboard listens, at most; it takes a fraction of one."""
-
-DASHBOARD_TURN = 0.0005
-"""Seconds after which Python lets the thread that answers go on, while another draws: with the
-usual 0.005 each of the hundred small reads of an answer waits as long."""
 
 DEFAULT_PORT = 5006
 
@@ -58,11 +55,6 @@ def dashboard(
         As for `open_view`, and if the port is taken or ``allow_origin`` names
         no hosts.
     """
-    for package in ("panel", "holoviews"):  # the latter is imported for the first picture
-        if importlib.util.find_spec(package) is None:
-            raise ImportError(f'the dashboard needs {package}; install it: pip install "daskksvd[view]"')
-    from .hosts import check_origins
-
     origins = check_origins(allow_origin)
     if isinstance(result, View) and sources:
         raise ValueError(f"{min(sources)} was given with a View; pass it to open_view")
@@ -105,10 +97,9 @@ class Dashboard:
     """
 
     def __init__(self, shown, port, address, origins, show):
-        from panel.io.threads import StoppableThread
-        from tornado.ioloop import IOLoop
+        from panel.io.threads import StoppableThread  # takes long
 
-        from .window import Window
+        from .window import Window  # is made of Panel's parts
 
         everywhere = address in ("", "0.0.0.0", "::")
         host = "localhost" if everywhere or address == "127.0.0.1" else address
@@ -173,8 +164,6 @@ def serve(page, own, origins, *, loop, **options):
     """
     from panel.io.server import get_server
 
-    from .hosts import guard
-
     server = get_server(page, loop=loop, verbose=False, start=False, **options)
     application = server._tornado
     application.websocket_origins.update(own, origins)
@@ -182,51 +171,6 @@ def serve(page, own, origins, *, loop, **options):
     server.start()
     loop.start()
     return server
-
-
-_owned = threading.Event()
-_stays = threading.RLock()
-
-
-@contextlib.contextmanager
-def own_process():
-    """Tune this process to serve a dashboard and do nothing else.
-
-    Threads that draw give way sooner to the one that answers, and what
-    `staying` reads is not looked through for garbage. Others' processes,
-    those of notebooks, are left as they are.
-    """
-    turns, frozen = sys.getswitchinterval(), gc.get_freeze_count()
-    sys.setswitchinterval(min(turns, DASHBOARD_TURN))
-    _owned.set()
-    try:
-        yield
-    finally:
-        with _stays:
-            _owned.clear()
-            sys.setswitchinterval(turns)
-            if not frozen:
-                gc.unfreeze()
-
-
-@contextlib.contextmanager
-def staying():
-    """In a process of ours what is imported and read here stays: it is not looked through for garbage.
-
-    That held up opening, and answers, by tenths of a second each time.
-    """
-    with _stays:
-        if not _owned.is_set():
-            yield
-            return
-        collects = gc.isenabled()
-        gc.disable()
-        try:
-            yield
-        finally:
-            gc.freeze()
-            if collects:
-                gc.enable()
 
 
 def free_port(address, port):

@@ -5,10 +5,10 @@ from itertools import islice
 import panel as pn
 from markupsafe import Markup
 
-from .. import plots as elements
 from ..data.galleries import panels
+from ..plots import for_atom
 from ..templates.markup import facts_html, gallery_html, neighbours_html, words_html
-from .parts import CARD, LINKS, Html, grid, in_turn, picture
+from .parts import CARD, LINKS, SAYS, Html, grid, in_turn, picture
 
 
 class AtomPage:
@@ -44,15 +44,12 @@ class AtomPage:
         view, self.atom = self.view, atom
         self.stop()
         self.pictures.clear()  # before all else: what stays is drawn again as the page changes around it
-        self.heading.put(self._heading(atom))
-        both = Markup('<div class="dk-columns dk-gallery"><div>{}</div><div>{}</div></div>')
-        self.facts.put(both.format(facts_html(view, atom), words_html(view, atom, 9)))
+        self.heading.put(SAYS.heading(atom, view.title(atom), self.link is not None))
+        self.facts.put(SAYS.side_by_side(facts_html(view, atom), words_html(view, atom, 9)))
         found = self._show_strongest(atom)
         if self.link is None:
             return
-        near = neighbours_html(view, atom, 8, href=self.link)
-        head = Markup('<h3>Neighbours</h3><div class="dk-columns">{}</div>')
-        self.near.put(head.format(near))
+        self.near.put(SAYS.near(neighbours_html(view, atom, 8, href=self.link)))
         others = []
         prepare = lambda: (others.extend(found), view.lay_out(graph=False))  # noqa: E731
         self.stop = in_turn(self._drawn(atom, others), self._add, prepare)
@@ -60,20 +57,8 @@ class AtomPage:
     def _drawn(self, atom, others):
         """Galleries but the first, then pictures."""
         yield gallery_html(others, side=160, style=False) if others else Markup("")
-        for element in elements.for_atom(self.view, atom, **LINKS).values():
+        for element in for_atom(self.view, atom, **LINKS).values():
             yield picture(element)
-
-    def _heading(self, atom):
-        links = Markup("")
-        if self.link is not None:
-            links = Markup(
-                '<p class="dk-muted"><a href="?atom={0}">Link to this atom</a> · '
-                '<a href="#graph={0}">Around it in the graph</a></p>'
-            ).format(atom)
-        title = self.view.title(atom)
-        return Markup('<h2 class="dk-atom" data-atom="{}">{}</h2>{}').format(
-            atom, title[:1].upper() + title[1:], links
-        )
 
     def _add(self, made):
         if isinstance(made, Markup):
@@ -86,8 +71,7 @@ class AtomPage:
         """Show the first gallery; returns the others, still to be read."""
         self.others.visible = False  # they are of another atom
         if self.view.index is None:
-            text = '<p class="dk-muted">There are no codes, so there are no samples to show.</p>'
-            self.strongest.put(Markup(text))
+            self.strongest.put(SAYS.muted("There are no codes, so there are no samples to show."))
             return iter(())
         few = {"top": 8, "opposite": 0, "n_quantiles": 0, "controls": 0} if self.link is None else {}
         found = panels(self.view, atom, **few)

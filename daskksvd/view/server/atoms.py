@@ -1,22 +1,11 @@
 """The atom browser: a search, a list in any order, and the atom that is open."""
 
 import panel as pn
-from markupsafe import Markup
 
-from ..templates.markup import figure
+from ..data.facts import figure
+from ..data.listing import known_orders, listed, said
 from .atom_page import AtomPage
-from .parts import DASHBOARD_LISTED, Html, chosen, columns, listing
-
-ORDERS = {
-    "best first": ("g", False),
-    "significance (q)": ("q_value", True),
-    "correlation": ("correlation", False),
-    "held-out correlation": ("held_out", False),
-    "use": ("uses", False),
-    "mean coefficient": ("mean_coef", False),
-    "number": (None, True),
-}
-"""Orders of the list: a column of `View.atoms`, and whether the smallest is first."""
+from .parts import DASHBOARD_LISTED, SAYS, Html, chosen, columns, listing
 
 
 class Atoms:
@@ -31,22 +20,12 @@ class Atoms:
 
     def __init__(self, view, go):
         self.view, self.go = view, go
-        known = {
-            "g": view.labels,
-            "held_out": view.scores,
-            "q_value": view.labels,
-            "correlation": view.labels,
-        }
-        orders = [
-            name for name, (column, _) in ORDERS.items()
-            if column is None or (known.get(column, view) is not None and view.atoms[column].notna().any())
-        ]  # fmt: skip
         self.search = pn.widgets.TextInput(
             label="Find a word or an atom", placeholder="dog, polar bear, 17", sizing_mode="stretch_width",
             margin=(0, 0, 6, 0),
         )  # fmt: skip
         self.order = pn.widgets.Select(
-            label="Order", options=orders, sizing_mode="stretch_width", margin=(0, 0, 6, 0)
+            label="Order", options=known_orders(view), sizing_mode="stretch_width", margin=(0, 0, 6, 0)
         )
         self.previous = pn.widgets.Button(label="‹ Previous", margin=0)
         self.next = pn.widgets.Button(label="Next ›", margin=0)
@@ -82,30 +61,14 @@ class Atoms:
 
     def _search(self, *events):
         text = (self.search.value_input or "").strip()
-        column, ascending = ORDERS[self.order.value]
-        table, self.found = self.view.atoms, None
-        if text:
-            self.found = self.view.find(text, n=self.view.m).set_index("atom")
-            table = table.loc[self.found.index]
-        if column is not None and not (text and column == "g"):  # what was searched for has an order
-            table = table.sort_values(column, ascending=ascending, kind="stable", na_position="last")
-        self.table, self.count = table, DASHBOARD_LISTED
-        self.status.put(Markup('<p class="dk-muted" role="status">{}</p>').format(self._said(text)))
+        self.table, self.found = listed(self.view, text, self.order.value)
+        self.count = DASHBOARD_LISTED
+        self.status.put(SAYS.status(said(text, self.found) if text else f"{len(self.table):,} atoms"))
         self._fill()
-
-    def _said(self, text):
-        n = len(self.table)
-        if not text:
-            return f"{n:,} atoms"
-        if not n:
-            return f"No atom goes with “{text}”."
-        words = list(dict.fromkeys(self.found.word))[:3]
-        meant = "" if text.lower() in words or not any(words) else f" ({', '.join(words)})"
-        return f"{n:,} atom{'s' * (n > 1)} for “{text}”{meant}"
 
     def _fill(self):
         lines = [self._line(atom, row) for atom, row in self.table.head(self.count).iterrows()]
-        self.list.put(Markup('<ol class="dk-list">{}</ol>').format(Markup("").join(lines)))
+        self.list.put(SAYS.atoms(lines))
         self.more.visible = len(self.table) > self.count
         self._mark()
 
@@ -120,10 +83,7 @@ class Atoms:
             facts.append(f"held out {figure(row.held_out)}")
         if row.uses == row.uses:
             facts.append(f"{int(row.uses):,} samples")
-        line = (
-            '<li><a href="#atom={0}"><span class="dk-n">{0}</span><span>{1}<small>{2}</small></span></a></li>'
-        )
-        return Markup(line).format(atom, row["names"] or Markup("<i>no name</i>"), " · ".join(facts))
+        return atom, row["names"], facts
 
     def _mark(self):
         """Show which atom of the list is open, and whether there is one before and after it."""

@@ -2,10 +2,9 @@
 
 import numpy as np
 import panel as pn
-from markupsafe import Markup
 
 from .atom_page import AtomPage
-from .parts import CARD, DASHBOARD_LISTED, Html, chosen, columns, grid, listing
+from .parts import CARD, DASHBOARD_LISTED, SAYS, Html, chosen, columns, grid, listing
 
 DASHBOARD_SAME = 0.8
 """|cos| from which on two atoms are said to have the same direction: of such pairs half had
@@ -43,7 +42,7 @@ class Compare:
         self.left, self.right = AtomPage(view, link=None), AtomPage(other, link=None)
         both = grid()
         for page in (self.left, self.right):
-            name = Html(Markup('<p class="dk-muted">{}</p>').format(page.view.name or "result"))
+            name = Html(SAYS.muted(page.view.name or "result"))
             sizes = ":host { flex: 1 1 300px; min-width: min(100%, 300px); }"
             both.append(
                 pn.Column(name, page.layout, sizing_mode="stretch_width", margin=0, stylesheets=[sizes])
@@ -72,50 +71,32 @@ class Compare:
         self.left.show(atom)
         pair = self.pairs[self.pairs.atom == atom]
         self.right.layout.visible = bool(len(pair))
-        if not len(pair):
-            self.title.put(
-                Markup("<h2>Atom {} has no partner: the other result has fewer atoms</h2>").format(atom)
-            )
-            return
-        pair = pair.iloc[0]
-        title = Markup("<h2>Atom {} and atom {}: cosine {}</h2>")
-        self.title.put(title.format(atom, pair.other, f"{pair.cosine:.2f}"))
-        self.right.show(int(pair.other))
+        other, cosine = pair[["other", "cosine"]].iloc[0] if len(pair) else (None, None)
+        self.title.put(SAYS.pair(atom, None if other is None else int(other), cosine))
+        if other is not None:
+            self.right.show(int(other))
 
     def _summary(self):
         cosine = self.pairs.cosine.abs()
-        sizes = f"{self.view.m:,} and {self.other.m:,} atoms, {len(self.pairs):,} pairs"
-        near = int((cosine >= DASHBOARD_SAME).sum())
         both = self.pairs.names.ne("") & self.pairs.other_names.ne("")
-        words = Markup("")
-        if both.any():
-            share = float(self.pairs.same_name[both].mean())
-            words = Markup(
-                " Of the {} pairs in which both have a name, <b>{}</b> have the same first word."
-            ).format(f"{int(both.sum()):,}", f"{share:.0%}")
-        return Markup(
-            "<h2>{} beside {}</h2><p>{}, matched so that their |cos| add up to the most. The median |cos| is "
-            "<b>{}</b>; <b>{}</b> pairs have at least {}.{}</p>"
-        ).format(
-            self.view.name or "This result", self.other.name or "another", sizes, f"{np.median(cosine):.2f}",
-            f"{near:,}", DASHBOARD_SAME, words,
-        )  # fmt: skip
+        return SAYS.compared(
+            self.view.name or "This result",
+            self.other.name or "another",
+            m=f"{self.view.m:,}",
+            m_other=f"{self.other.m:,}",
+            pairs=f"{len(self.pairs):,}",
+            named=f"{int(both.sum()):,}" if both.any() else "",
+            same=f"{self.pairs.same_name[both].mean():.0%}" if both.any() else "",
+            median=f"{np.median(cosine):.2f}",
+            near=f"{int((cosine >= DASHBOARD_SAME).sum()):,}",
+            least=DASHBOARD_SAME,
+        )
 
     def _fill(self, *events, more=False):
         self.count = self.count + 4 * DASHBOARD_LISTED if more else DASHBOARD_LISTED
         text = (self.search.value_input or "").strip().lower()
         table = self.pairs[SHOWN[self.which.value](self.pairs)]
         table = table[(table.names + ", " + table.other_names).str.lower().str.contains(text, regex=False)]
-        line = (
-            '<li><a href="#compare={0}"><span class="dk-n">{0}</span><span>{1} <b aria-label="and">|</b> {2}'
-            "<small>cosine {3} with atom {4}</small></span></a></li>"
-        )
-        nothing = Markup("<i>no name</i>")
-        lines = [
-            Markup(line).format(pair.atom, pair.names or nothing, pair.other_names or nothing,
-                                f"{pair.cosine:.2f}", pair.other)
-            for pair in table.head(self.count).itertuples()
-        ]  # fmt: skip
-        self.list.put(Markup('<ol class="dk-list">{}</ol>').format(Markup("").join(lines)))
-        self.status.put(Markup('<p class="dk-muted" role="status">{} pairs</p>').format(f"{len(table):,}"))
+        self.list.put(SAYS.pairs(table.head(self.count).itertuples()))
+        self.status.put(SAYS.status(f"{len(table):,} pairs"))
         self.more.visible = len(table) > self.count

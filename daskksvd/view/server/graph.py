@@ -3,12 +3,16 @@
 import panel as pn
 from markupsafe import Markup
 
-from .. import plots as elements
+from ..plots import concept_graph_element
 from ..plots.figures import draw
-from .parts import CARD, LINKS, Html, columns, in_turn
+from .parts import CARD, LINKS, SAYS, Html, columns, in_turn
 
 LAYOUTS = {"springs": "spring", "spectral": "spectral"}
 LONE = {"around the outside": True, "left out": False}
+HELP = (
+    "Squares are words, discs are atoms, a line is a name. Turn the wheel to zoom, drag to move; "
+    "click an atom to open it, a word to see what is around it."
+)
 Q_STEPS = {"any": 1.0, ".05": 0.05, ".01": 0.01, ".001": 1e-3, "1e-6": 1e-6, "1e-12": 1e-12}
 
 
@@ -41,12 +45,8 @@ class Graph:
             self.center, self.radius, self.whole, self.search, self.correlation, self.q, self.kind,
             self.isolated, self.said,
         ]  # fmt: skip
-        help_text = Markup(
-            '<p class="dk-muted">Squares are words, discs are atoms, a line is a name. Turn the wheel to '
-            "zoom, drag to move; click an atom to open it, a word to see what is around it.</p>"
-        )
         self.card = pn.Column(
-            self.pane, Html(help_text), sizing_mode="stretch_width", margin=0, stylesheets=[CARD]
+            self.pane, Html(SAYS.muted(HELP)), sizing_mode="stretch_width", margin=0, stylesheets=[CARD]
         )
         self.layout = columns(controls, [self.card], width=270)
         self.center.param.watch(lambda event: self.go("graph", self.center.value_input), "enter_pressed")
@@ -82,10 +82,9 @@ class Graph:
     def _drawn(self, options):
         """The picture, or why there is none."""
         try:
-            yield draw(elements.concept_graph_element(self.view, **options, **LINKS)).state
+            yield draw(concept_graph_element(self.view, **options, **LINKS)).state
         except ValueError:  # no such word or atom
-            text = Markup('<p role="status">No word or atom “{}” is in the graph.</p>')
-            yield text.format(options["center"])
+            yield SAYS.status(f"No word or atom “{options['center']}” is in the graph.")
 
     def _put(self, made):
         said = isinstance(made, Markup)

@@ -11,6 +11,7 @@ import socket
 import threading
 import warnings
 
+from bokeh.server.util import match_host
 from tornado.routing import Matcher, Rule
 from tornado.web import RequestHandler
 
@@ -105,8 +106,6 @@ class Foreign(Matcher):
 
     def allows(self, host):
         """Whether a ``Host`` is an address, a name of this machine, or one that was allowed."""
-        from bokeh.server.util import match_host
-
         try:
             name, _ = split(host)
         except ValueError:

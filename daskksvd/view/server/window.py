@@ -4,8 +4,8 @@ import contextlib
 from urllib.parse import parse_qs, quote, unquote
 
 import panel as pn
-from markupsafe import Markup
 
+from ..templates import render, source
 from . import parts
 from .atoms import Atoms
 from .compare import Compare
@@ -36,10 +36,11 @@ class Window:
     def __init__(self, shown):
         self.shown, self.name, self.screens = shown, None, {}
         self.location = pn.state.location
-        self.opening = parts.Html(Markup('<p class="dk-muted" role="status">Opening …</p>'))
+        self.opening = parts.Html(parts.SAYS.status("Opening …"))
         self.body = pn.Column(self.opening, sizing_mode="stretch_width", margin=0)
-        self.header = parts.Html(header_html(shown.view))
-        self.template = pn.Template(parts.TEMPLATE)
+        self.header = parts.Html(parts.SAYS.header(shown.view.name or "Result", SCREENS))
+        self.template = pn.Template(source("window.html"))
+        self.template.add_variable("style", render("window.css", narrow=parts.DASHBOARD_NARROW))
         self.template.location = True
         self.template.add_panel("header", self.header)
         self.template.add_panel("screen", self.body)
@@ -111,11 +112,3 @@ def at_once():
         yield
     finally:  # which Bokeh's own lacks
         frozen.__exit__(None, None, None)
-
-
-def header_html(view):
-    """Name of the result, and links to the screens."""
-    links = Markup("").join(Markup('<a href="#{}">{}</a>').format(*pair) for pair in SCREENS.items())
-    return Markup('<div class="dk-top"><h1>{}</h1><nav aria-label="Screens">{}</nav></div>').format(
-        view.name or "Result", links
-    )

@@ -6,58 +6,86 @@
   const data = await new Response(stream).json();
   const ATOM = 0, NAMES = 1, SPECIFIC = 2, USES = 3, CORRELATION = 5, HELD_OUT = 7, IMAGE = 9;
   const byAtom = new Map(data.atoms.map((line) => [line[ATOM], line]));
-  const vocabulary = Object.keys(data.words);
+  const known = data.search, vocabulary = Object.keys(known.words);
   const keys = [...document.querySelectorAll("#atoms th[data-key]")];
   const imaged = keys.length < document.querySelectorAll("#atoms th").length;
   const STEP = 100;
   const state = { lines: data.atoms, shown: STEP, sort: null, down: true, words: [], atom: null };
 
   // ------------------------------------------------------------- searching
-  function wordsFor(text) {
-    if (Object.hasOwn(data.words, text)) return [text];
-    const parts = text.split(/\s+/).filter((part) => Object.hasOwn(data.words, part));
-    if (parts.length) return parts;
-    const begun = vocabulary.filter((word) => word.startsWith(text));
-    if (begun.length) return begun;
-    // another form of a word: dogs, running, stories
-    let best = "";
-    for (const word of vocabulary) {
-      const stem = word.length > 4 ? word.slice(0, -1) : word;
-      if (stem.length >= 3 && text.startsWith(stem) && word.length > best.length) best = word;
+  // the rule of daskksvd.view.data.finding
+  function findWords(text) {
+    if (!text) return [];
+    if (Object.hasOwn(known.words, text)) return [text];
+    const said = [...text.normalize("NFKC").matchAll(new RegExp(known.pattern, "gu"))].map(
+      ([form]) => baseForm(form.replace(/[’‘ʼ׳]/g, "'")));
+    const phrases = said.flatMap((_, start) => said.slice(start + 1).map(
+      (_, more) => said.slice(start, start + more + 2).join(" ")));
+    const counted = [...new Set([...said, ...phrases].reverse())].filter((word) => Object.hasOwn(known.words, word));
+    if (counted.length) return counted;
+    const begun = vocabulary.filter((word) => word.startsWith(text)).slice(0, known.most_prefixed);
+    return begun.length ? begun : alike(text);
+  }
+
+  function baseForm(form) {
+    return Object.hasOwn(known.forms, form) ? known.forms[form] : form;
+  }
+
+  // words spelled like a text, as Python's difflib measures it
+  function alike(text) {
+    const ratios = vocabulary.map((word) => [2 * common([...word], [...text]) / ([...word].length + [...text].length), word]);
+    const order = ([a, one], [b, two]) => b - a || (one < two ? 1 : -1);
+    return ratios.filter(([ratio]) => ratio >= known.least_alike).sort(order).slice(0, known.most_alike).map(([, word]) => word);
+  }
+
+  // letters of two words in common: of their longest common part, and of what is left and right of it
+  function common(one, two) {
+    let size = 0, first = 0, second = 0;
+    for (let i = 0; i < one.length; i++) {
+      for (let j = 0; j < two.length; j++) {
+        let length = 0;
+        while (i + length < one.length && j + length < two.length && one[i + length] === two[j + length]) length++;
+        if (length > size) [size, first, second] = [length, i, j];
+      }
     }
-    return best ? [best] : [];
+    if (!size) return 0;
+    return size + common(one.slice(0, first), two.slice(0, second))
+      + common(one.slice(first + size), two.slice(second + size));
+  }
+
+  // lines of the atoms that go with words, the strongest first, each with the correlation of its word
+  function findAtoms(words) {
+    const found = words.flatMap((word) => {
+      const [atoms, correlations, strengths] = known.words[word];
+      return atoms.map((atom, place) => ({ atom, correlation: correlations[place], strength: strengths[place] }));
+    }).sort((one, two) => two.strength - one.strength);
+    const lines = new Map();
+    for (const { atom, correlation } of found) {
+      if (!lines.has(atom)) lines.set(atom, Object.assign([...byAtom.get(atom)], { [CORRELATION]: correlation }));
+    }
+    return [...lines.values()].slice(0, known.most_atoms);
   }
 
   function search() {
     const text = $("search").value.trim().toLowerCase().replace(/\s+/g, " ");
-    const number = /^(?:atom\s*)?#?(\d+)$/.exec(text);
+    const number = /^(?:atom)?\s*#?\s*(\d+)$/.exec(text);
     state.sort = null;
     state.words = [];
     state.shown = STEP;
     if (!text) {
       state.lines = data.atoms;
       say(`${data.atoms.length.toLocaleString("en")} atoms, the best named first`);
-    } else if (number) {
-      const line = byAtom.get(Number(number[1]));
-      state.lines = line ? [line] : [];
-      say(line ? "1 atom" : `There is no atom ${number[1]}; they are numbered from 0 to ${data.atoms.length - 1}`);
+    } else if (number && byAtom.has(Number(number[1]))) {
+      state.lines = [byAtom.get(Number(number[1]))];
+      say("1 atom");
     } else {
-      state.words = wordsFor(text);
-      const found = new Map();
-      for (const word of state.words) {
-        for (const [atom, correlation] of data.words[word]) {
-          const line = byAtom.get(atom);
-          if (!found.has(atom)) found.set(atom, Object.assign([...line], { [CORRELATION]: correlation }));
-        }
-      }
-      for (const line of data.atoms) {
-        if (!found.has(line[ATOM]) && line[NAMES].includes(text)) found.set(line[ATOM], line);
-      }
-      state.lines = [...found.values()];
-      const told = state.words.length && state.words[0] !== text ? ` (${state.words.slice(0, 4).join(", ")})` : "";
-      const number = state.lines.length;
-      say(number ? `${number} atom${number > 1 ? "s" : ""} for “${text}”${told}, the strongest first`
-        : `No atom for “${text}”`);
+      state.words = findWords(text);
+      state.lines = findAtoms(state.words);
+      const count = state.lines.length;
+      const meant = state.words.includes(text) ? "" : ` (${state.words.slice(0, 3).join(", ")})`;
+      if (count) say(`${count} atom${count > 1 ? "s" : ""} for “${text}”${meant}, the strongest first`);
+      else if (number) say(`There is no atom ${number[1]}; they are numbered from 0 to ${data.atoms.length - 1}`);
+      else say(`No atom for “${text}”`);
     }
     draw();
   }

@@ -1,0 +1,42 @@
+"""All forms in which people write some words: what the tokenizer does, turned around."""
+
+from . import english, languages
+from .tokens import WORD
+
+
+def forms_of(words, tokenizer):
+    """Forms that count as some words, other than these themselves.
+
+    Parameters
+    ----------
+    words : list of str
+        Base forms.
+    tokenizer : Tokenizer
+
+    Returns
+    -------
+    dict of str to str
+        Base form by form, in small letters. What dictionaries do not list is left out.
+    """
+    words = list(words)
+    index = {word: number for number, word in enumerate(words)}
+    found = {}
+    for form in sorted(_candidates(index, tokenizer)):
+        bases = tokenizer.words(form) if WORD.fullmatch(form) else ()
+        place = tokenizer.place(bases[0], index) if len(bases) == 1 else -1
+        if place >= 0 and words[place] != form:
+            found[form] = words[place]
+    return found
+
+
+def _candidates(words, tokenizer):
+    """What may be a form of some words; the tokenizer has the last word."""
+    found = {*words, *tokenizer.exceptions}
+    language = tokenizer.language
+    if not tokenizer.lemmatize or language in languages.WITHOUT_FORMS:
+        return found
+    if language == "en":
+        found |= english.inflections(words)
+    pairs = languages.dictionary(language).items()
+    found.update(form.lower() for form, base in pairs if base.lower() in words)
+    return found
