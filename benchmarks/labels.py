@@ -26,7 +26,7 @@ from daskksvd.evaluation.scores import score_labels
 from daskksvd.evaluation.stability import compare_fits
 from daskksvd.evaluation.summary import atom_table
 from daskksvd.evaluation.word_prediction import faithfulness
-from daskksvd.rows import as_rows
+from daskksvd.rows import as_source
 
 BASELINES = ("random directions", "samples", "PCA", "FastICA", "k-means", "k-means, one-hot")
 
@@ -220,7 +220,7 @@ def main():
     common.restart_pinned(options.threads)
     facts = common.machine_facts()
     print("\n".join(common.describe(facts)), flush=True)
-    rows = as_rows(options.embeddings, "embeddings").array
+    rows = as_source(options.embeddings, "embeddings").array
     n = rows.shape[0]
     train = np.zeros(n, bool)
     train[np.random.default_rng(options.seed).permutation(n)[: n // 2]] = True

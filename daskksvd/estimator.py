@@ -21,15 +21,15 @@ except ImportError as error:
     ) from error
 
 from .coding.inputs import plain_codes
-from .execution import WORKER_TIMEOUT, make_runner
+from .execution import WORKER_TIMEOUT, make_executor
 from .fitting import CHECKPOINT_EVERY
-from .fitting.fit import begin, check_init, keep_in_memory, need_memory
+from .fitting.fit import begin, check_init, keeps, need_memory
 from .fitting.fit import fit as learn
 from .fitting.result import Result
 from .fitting.schedule import plan_schedule, rows_per_task
 from .fitting.settings import check_settings, check_shape, integer
 from .fitting.stream import Stream
-from .rows import Rows, as_rows
+from .rows import Reader, Source, as_source
 from .rows.features import check_features
 from .rows.inputs.frames import is_dask_frame, is_frame
 from .rows.inputs.stored import is_stored
@@ -286,18 +286,18 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if self.n_threads is not None:
             integer("n_threads", self.n_threads, 1)
         rows = self._check_rows(X, reset=first)
-        runner = make_runner(self.client, self.n_threads, self.worker_timeout)
+        executor = make_executor(self.client, self.n_threads, self.worker_timeout)
         try:
-            rows = keep_in_memory(rows, self.client, self.persist).prepare(runner)
+            reader = Reader(rows, executor, keeps(rows, self.client, self.persist))
             if first:
-                stream = self._start(rows, runner)
+                stream = self._start(reader)
             elif self.n_steps_ == 0:
                 stream = Stream.after(self._learned)
             else:
                 stream = self._learned
-            stream = stream.learn(rows, runner, began)
+            stream = stream.learn(reader, began)
         finally:
-            runner.close()
+            executor.close()
         self._learned = stream
         self.components_ = stream.coder.atoms
         self.mean_ = stream.coder.transform.mean
@@ -336,7 +336,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             return result.encode(rows)
         m, d = self.components_.shape
         height = rows_per_task(m, d, result.coder.target.n_nonzero_coefs)
-        codes = result.encode(Rows(rows.array.rechunk({0: height})))
+        codes = result.encode(Source(rows.array.rechunk({0: height})))
         codes = codes.compute(scheduler="threads", num_workers=self.n_threads)
         if self.sparse_output:
             coords = codes.coords.astype(scipy.sparse.get_index_dtype(maxval=max(codes.shape)))
@@ -403,9 +403,9 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     # -------------------------------------------------------------- helpers
 
     def _check_rows(self, X, reset):
-        """Any supported samples as `Rows`; features are set or checked as scikit-learn does."""
+        """Any supported samples as `Source`; features are set or checked as scikit-learn does."""
         if _in_chunks(X):
-            rows = as_rows(X, "X", self.missing_chunks)
+            rows = as_source(X, "X", self.missing_chunks)
             names = rows.feature_names
             # scikit-learn looks for names in DataFrames only
             frame = pd.DataFrame(columns=range(rows.d) if names is None else names)
@@ -415,8 +415,8 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             frame, names = in_memory(X, "X")
             # one sample is nothing but its own mean
             least = 2 if reset and (self.center or self.whiten) else 1
-            rows = as_rows(validate_data(self, frame, reset=reset, ensure_min_samples=least), "X")
-            rows = Rows(rows.array, names, rows.in_memory)
+            rows = as_source(validate_data(self, frame, reset=reset, ensure_min_samples=least), "X")
+            rows = Source(rows.array, names, rows.in_memory)
         if reset:
             self._features = rows.feature_names, rows.dims
         else:
@@ -457,17 +457,18 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         return True
 
-    def _start(self, rows, runner):
-        """A stream whose first batch is ``rows``."""
+    def _start(self, reader):
+        """A stream whose first batch ``reader`` reads."""
+        rows = reader.source
         settings = check_settings(**self._arguments(rows))
         check_shape(settings, rows.chunk_rows, rows.d)
         if not isinstance(settings.init, str):
             settings = settings._replace(init=check_init(settings.init, settings.n_components, rows.d))
         if settings.random_state is None:
             settings = settings._replace(random_state=int(np.random.SeedSequence().generate_state(1)[0]))
-        need_memory(runner, rows, settings)
+        need_memory(reader.executor, rows, settings)
         schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
-        coder, variance, state, _ = begin(runner, rows, settings, schedule, settings.random_state)
+        coder, variance, state, _ = begin(reader, settings, schedule, settings.random_state)
         return Stream(settings, coder, variance, state, HistoryRecorder())
 
     def __sklearn_tags__(self):

@@ -9,9 +9,9 @@ import scipy.sparse as sp
 
 from daskksvd.coding import SparseCoder, SparsityTarget, make_products
 from daskksvd.coding.nonzeros import as_csr
-from daskksvd.execution import ThreadRunner
+from daskksvd.execution import ThreadExecutor
 from daskksvd.naming.counting import Counts
-from daskksvd.rows import Transform, as_rows, cut_jobs, cut_pieces
+from daskksvd.rows import Reader, Transform, as_source, cut_jobs, cut_pieces
 
 
 def unit_atoms(rng, m, d, common=0.0):
@@ -108,12 +108,13 @@ class Counted:
 
 
 def prepared(array, n_threads=2, most=None, **split):
-    """Rows on a thread runner and the jobs that go through all of them once."""
-    runner = ThreadRunner(n_threads)
-    rows = as_rows(array).prepare(runner)
-    pieces = cut_pieces(rows.chunk_rows, most or max(rows.chunk_rows), **split)
-    jobs = [rows.job(job) for job in cut_jobs(pieces, most or max(rows.chunk_rows))]
-    return runner, rows, jobs
+    """A thread executor, a reader on it, and the jobs that go through all rows once."""
+    executor = ThreadExecutor(n_threads)
+    reader = Reader(as_source(array), executor)
+    chunk_rows = reader.source.chunk_rows
+    pieces = cut_pieces(chunk_rows, most or max(chunk_rows), **split)
+    jobs = [reader.job(job) for job in cut_jobs(pieces, most or max(chunk_rows))]
+    return executor, reader, jobs
 
 
 def counts_of(codes, words):

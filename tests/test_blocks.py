@@ -14,7 +14,7 @@ from distributed import Client, LocalCluster
 from numpy.testing import assert_array_equal
 
 import daskksvd
-from daskksvd.rows import as_rows
+from daskksvd.rows import as_source
 
 X = routes.samples()
 MASK = np.zeros(X.shape, bool)
@@ -248,9 +248,9 @@ HOLDERS = {
 def test_byte_orders_are_turned_when_rows_are_read(holder, dtype, tmp_path):
     values = (X * 20).astype(dtype) if dtype != "u4" else np.abs(X * 20).astype(dtype)
     make = HOLDERS[holder]
-    native = as_rows(make(tmp_path, values))
+    native = as_source(make(tmp_path, values))
     (tmp_path / "swapped-bytes").mkdir()
-    rows = as_rows(make(tmp_path / "swapped-bytes", values.astype(f">{dtype}")))
+    rows = as_source(make(tmp_path / "swapped-bytes", values.astype(f">{dtype}")))
     assert rows.dtype == native.dtype == values.dtype and rows.dtype.isnative
     assert rows.chunk_rows == native.chunk_rows
     found = rows.array.compute(scheduler="synchronous")

@@ -19,7 +19,7 @@ import daskksvd
 from daskksvd.datasets import make_planted
 from daskksvd.execution import Blueprint
 from daskksvd.execution import executor as base
-from daskksvd.execution.cluster import ClusterRunner
+from daskksvd.execution.cluster import ClusterExecutor
 from daskksvd.machine.buffers import lender
 from daskksvd.tracking import WaveFinished
 
@@ -101,7 +101,7 @@ def test_number_of_workers_does_not_matter(store):
 @pytest.mark.parametrize(("count", "shares"), [(2, [1, 1]), (3, [2, 1]), (8, [4, 4]), (52, [26, 26])])
 def test_neighbours_run_on_the_same_worker(client, count, shares):
     """In equal shares; so that most of what they return is added up where it is."""
-    places = ClusterRunner(client).places(count)
+    places = ClusterExecutor(client).places(count)
     assert [len(list(run)) for _, run in itertools.groupby(places)] == shares
     assert set(places) == set(client.nthreads())
 
@@ -183,7 +183,7 @@ class _Part:
         _Part.most = max(self.most, len(self.alive))
 
 
-def _part(job, inputs):
+def _part(job):
     time.sleep(0.02)  # for the messages that tell what is no longer needed
     return _Part([job])
 
@@ -192,20 +192,15 @@ def _add_parts(parts):
     return _Part([part.sum for part in parts])
 
 
-class _NoRows:
-    def inputs(self, job):
-        return []
-
-
 def test_partial_results_are_let_go_once_they_are_added(monkeypatch):
     monkeypatch.setattr(_Part, "most", 0)
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
-        runner = ClusterRunner(client)
-        total = runner.reduce(Blueprint(_part, _add_parts), _NoRows(), range(64))
-        runner.close()
+        executor = ClusterExecutor(client)
+        total = executor.reduce(Blueprint(_part, _add_parts), lambda: ((number,) for number in range(64)))
+        executor.close()
     assert total.sum == sum(range(64))
     assert _Part.most <= 32  # of the 64, and 15 sums
 

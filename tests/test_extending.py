@@ -255,11 +255,11 @@ def test_an_interrupt_while_no_checkpoint_can_be_written(Y, tmp_path, failing):
     "place",
     [
         "daskksvd.fitting.fit.run_survey",
-        "daskksvd.fitting.fit.as_rows",
+        "daskksvd.fitting.fit.as_source",
         "daskksvd.fitting.fit.load_checkpoint",
         "daskksvd.fitting.fit.problem_identity",
         "daskksvd.fitting.fit.initial_dictionary",
-        "daskksvd.rows.source.take_apart",
+        "daskksvd.rows.reader.take_apart",
     ],
 )
 def test_an_interrupt_before_learning_is_a_fit_interrupted(Y, tmp_path, monkeypatch, place):

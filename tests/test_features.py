@@ -175,7 +175,7 @@ BAD_NAMES = {
 
 @pytest.mark.parametrize("kind", BAD_NAMES)
 def test_names_that_cannot_be_stored_are_refused_before_any_work(kind, monkeypatch):
-    monkeypatch.setattr("daskksvd.fitting.fit.make_runner", None)  # nothing runs
+    monkeypatch.setattr("daskksvd.fitting.fit.make_executor", None)  # nothing runs
     with pytest.raises((TypeError, ValueError), match="names of features that cannot be stored"):
         routes.learned(pd.DataFrame(X, columns=BAD_NAMES[kind]))
     if kind == "MultiIndex":

@@ -9,7 +9,7 @@ import routes
 from distributed import LocalCluster
 from numpy.testing import assert_array_equal
 
-from daskksvd.rows import as_rows
+from daskksvd.rows import as_source
 
 dd = pytest.importorskip("dask.dataframe")
 
@@ -71,7 +71,7 @@ def numbers(table):
 def test_a_table_is_its_numbers_and_names(kind):
     table = FRAMES[kind]()
     plain = table.to_pandas() if hasattr(table, "to_pandas") and kind.startswith("Arrow,") else None
-    rows = as_rows(table)
+    rows = as_source(table)
     assert rows.dtype.kind in "fi" and rows.dtype.isnative
     if plain is not None or isinstance(table, pd.DataFrame):
         expected = numbers(table if plain is None else plain)
@@ -83,7 +83,7 @@ def test_a_table_is_its_numbers_and_names(kind):
 @pytest.mark.parametrize("kind", ["Int64", "Arrow columns", "int beside bool", "mixed", "Arrow", "Polars"])
 def test_tables_come_in_by_one_door(kind, route, result, tmp_path):
     table = FRAMES[kind]()
-    plain = as_rows(table).array.compute(scheduler="synchronous")
+    plain = as_source(table).array.compute(scheduler="synchronous")
     expected = routes.ROUTES[route](plain, result, tmp_path)
     assert_array_equal(routes.ROUTES[route](table, result, tmp_path), expected)
 
@@ -103,10 +103,10 @@ def test_missing_values_of_arrow_and_polars_are_refused():
     table = frame("Int64")
     table.iloc[17, 2] = pd.NA
     with pytest.raises(ValueError, match=r"row 17 of column 'c' \(1 missing"):
-        as_rows(arrow(table))
+        as_source(arrow(table))
     polars_frame = pytest.importorskip("polars").DataFrame({"a": [1, None], "b": [2, 3]})
     with pytest.raises(ValueError, match=r"row 1 of column 'a' \(1 missing"):
-        as_rows(polars_frame)
+        as_source(polars_frame)
 
 
 @pytest.mark.parametrize("route", routes.ROUTES)
@@ -133,7 +133,7 @@ def test_tensors_that_are_no_plain_arrays_are_refused():
     torch = pytest.importorskip("torch")
     for tensor in (torch.from_numpy(X).requires_grad_(), torch.ones(3, 2, dtype=torch.bfloat16)):
         with pytest.raises(ValueError, match="array is no array"):
-            as_rows(tensor)
+            as_source(tensor)
 
 
 # ---------------------------------------------------------------- frames of Dask
@@ -165,7 +165,7 @@ def test_a_frame_of_dask_gives_the_bits_of_its_chunks(kind, route, result, tmp_p
     import dask.array as da
 
     table = FRAMES[kind]()
-    plain = as_rows(table).array.compute(scheduler="synchronous")
+    plain = as_source(table).array.compute(scheduler="synchronous")
     expected = routes.ROUTES[route](da.from_array(plain, chunks=(60, 6)), result, tmp_path)
     lazy = Reads(table, 60).frame()
     assert_array_equal(routes.ROUTES[route](lazy, result, tmp_path), expected)
@@ -176,7 +176,7 @@ def test_a_frame_of_dask_stays_lazy_and_its_lengths_are_found_once(result):
     lazy = reads.frame()
     codes = result.encode(lazy)
     assert sorted(reads.read) == [0, 1, 2, 3]  # for the lengths
-    assert codes.chunks[0] == (60,) * 4 and as_rows(lazy).feature_names == NAMES
+    assert codes.chunks[0] == (60,) * 4 and as_source(lazy).feature_names == NAMES
     result.encode(lazy)
     model = routes.estimator().fit(X)
     assert hasattr(model.transform(lazy), "compute")
@@ -190,11 +190,11 @@ def test_empty_partitions_and_filters_of_a_frame_of_dask(result):
     lazy = dd.from_pandas(table, npartitions=5)
     kept = lazy[lazy["a"] > 100]
     expected = table[table["a"] > 100].to_numpy()
-    assert_array_equal(as_rows(kept).array.compute(scheduler="synchronous"), expected)
+    assert_array_equal(as_source(kept).array.compute(scheduler="synchronous"), expected)
     with pytest.raises(ValueError, match="array is empty"):
-        as_rows(lazy[lazy["a"] > 1e9])
+        as_source(lazy[lazy["a"] > 1e9])
     with pytest.raises(ValueError, match="1 dimension"):
-        as_rows(lazy["a"])
+        as_source(lazy["a"])
 
 
 def test_a_frame_of_dask_on_a_cluster(result, tmp_path):

@@ -15,7 +15,7 @@ from small_cluster import assert_nothing_left
 
 import daskksvd
 from daskksvd import cli
-from daskksvd.execution import make_runner
+from daskksvd.execution import make_executor
 
 N, M = 240, 8
 CAPTIONS = [("a dog", "a cat", "a red cow")[n % 3] for n in range(N)]
@@ -78,11 +78,11 @@ def test_chunks_are_kept_by_so_many_threads(n_threads):
         return chunk
 
     array = da.ones((64, 2), chunks=(2, 2)).map_blocks(block, meta=np.empty((0, 0)))
-    runner = make_runner(None, n_threads=n_threads)
+    executor = make_executor(None, n_threads=n_threads)
     try:
-        kept = runner.persist(array)
+        kept = executor.persist(array)
     finally:
-        runner.close()
+        executor.close()
     assert len(most) == 32 and max(most) <= n_threads
     np.testing.assert_array_equal(kept.compute(scheduler="sync"), np.ones((64, 2)))
 

@@ -80,9 +80,9 @@ def test_rows_read_from_zarr(tmp_path, options, dtype):
     reader = ZarrRows(array)
     kept = [reader[slice(start, start + 33), slice(0, 6)] for start in range(0, 95, 33)]
     assert_array_equal(np.concatenate(kept), values)
-    found = daskksvd.rows.as_rows(str(tmp_path / "rows.zarr"), missing_chunks="fill").array
+    found = daskksvd.rows.as_source(str(tmp_path / "rows.zarr"), missing_chunks="fill").array
     assert_array_equal(found.compute(), values)
-    assert found.name == daskksvd.rows.as_rows(array, missing_chunks="fill").array.name
+    assert found.name == daskksvd.rows.as_source(array, missing_chunks="fill").array.name
 
 
 def test_rows_that_travelled_are_opened_once(tmp_path):

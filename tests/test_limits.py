@@ -85,7 +85,7 @@ def test_threads_keep_to_quota_and_mask(monkeypatch):
     for quota, expected in ((None, cores), (1, 1), (cores + 7, cores)):
         monkeypatch.setattr(threads, "cpu_quota", lambda quota=quota: quota)
         assert threads.usable_cores() == expected
-        assert threads.ThreadRunner().memory()[0][1] == expected
+        assert threads.ThreadExecutor().memory()[0][1] == expected
     monkeypatch.setattr(threads, "cpu_quota", lambda: None)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3})
     assert threads.usable_cores() == 1

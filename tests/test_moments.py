@@ -41,9 +41,9 @@ def problem():
 def moments_of(Y, atoms, transform, chunks, wanted, most=None, rtol=0.0):
     """What the blueprint makes of all rows, added up in two levels."""
     products = products_of(atoms, K, rtol, transform=transform)
-    runner, rows, jobs = reference.prepared(da.from_array(Y, chunks=(chunks, Y.shape[1])), most=most)
-    parts = [MOMENTS.chunk(job, rows.inputs(job), products, wanted) for job in jobs]
-    runner.close()
+    executor, reader, jobs = reference.prepared(da.from_array(Y, chunks=(chunks, Y.shape[1])), most=most)
+    parts = [MOMENTS.chunk(job, reader.inputs(job), products, wanted) for job in jobs]
+    executor.close()
     return MOMENTS.combine([MOMENTS.combine(parts[i : i + 3]) for i in range(0, len(parts), 3)])
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import daskksvd
 from daskksvd.datasets import make_planted
-from daskksvd.rows import as_rows, source
+from daskksvd.rows import as_source, source
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def test_rows_and_chunks_are_those_of_the_array(change, samples, tmp_path, monke
     monkeypatch.setattr(source, "MEMORY_CHUNK_BYTES", 30_000)
     X = change(samples)
     np.save(tmp_path / "x.npy", X)
-    rows = as_rows(tmp_path / "x.npy")
-    assert rows.chunk_rows == as_rows(X).chunk_rows
+    rows = as_source(tmp_path / "x.npy")
+    assert rows.chunk_rows == as_source(X).chunk_rows
     assert len(rows.chunk_rows) > 1
     assert rows.dtype == X.dtype.newbyteorder("=")
     np.testing.assert_array_equal(rows.array.compute(scheduler="synchronous"), X)
@@ -54,7 +54,7 @@ def test_fit_and_encode_take_a_path(samples, tmp_path, monkeypatch):
 def test_what_travels_is_a_path(samples, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", samples)
-    array = as_rows("x.npy").array
+    array = as_source("x.npy").array
     travelling = pickle.dumps(dict(array.dask))
     assert len(travelling) < samples.nbytes / 10
     monkeypatch.chdir("/")
@@ -63,9 +63,9 @@ def test_what_travels_is_a_path(samples, tmp_path, monkeypatch):
 
 def test_a_file_written_anew_is_read_anew(samples, tmp_path):
     np.save(tmp_path / "x.npy", samples)
-    before = as_rows(tmp_path / "x.npy").array
+    before = as_source(tmp_path / "x.npy").array
     np.save(tmp_path / "x.npy", -samples)
-    after = as_rows(tmp_path / "x.npy").array
+    after = as_source(tmp_path / "x.npy").array
     assert before.name != after.name
     np.testing.assert_array_equal(after.compute(scheduler="synchronous"), -samples)
 
@@ -84,7 +84,7 @@ def test_a_file_written_anew_is_read_anew(samples, tmp_path):
 def test_what_is_refused(array, error, words, tmp_path):
     np.save(tmp_path / "x.npy", array)
     with pytest.raises(error, match=words) as caught:
-        as_rows(tmp_path / "x.npy")
+        as_source(tmp_path / "x.npy")
     assert str(caught.value).startswith("array ")
 
 
@@ -94,4 +94,4 @@ def test_a_broken_file_is_refused(samples, tmp_path):
     for content in (b"", b"text", whole[:1000]):
         (tmp_path / "cut.npy").write_bytes(content)
         with pytest.raises(ValueError, match=r"no \.npy file of plain numbers"):
-            as_rows(tmp_path / "cut.npy")
+            as_source(tmp_path / "cut.npy")

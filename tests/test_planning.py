@@ -15,8 +15,7 @@ import zarr
 from distributed import Client, LocalCluster
 
 import daskksvd
-from daskksvd.execution import ThreadRunner
-from daskksvd.execution.executor import Runner
+from daskksvd.execution import ThreadExecutor
 from daskksvd.fitting.fit import memory_needed
 from daskksvd.fitting.initial import sample_size
 from daskksvd.fitting.settings import check_settings
@@ -36,7 +35,7 @@ from daskksvd.planning.model import (
     where_scaling_stops,
 )
 from daskksvd.planning.report import duration
-from daskksvd.rows import as_rows
+from daskksvd.rows import Reader, as_source
 from daskksvd.tracking import PassFinished, PassStarted
 
 SIZE = {"n_components": small.M, "n_nonzero_coefs": small.K}
@@ -54,7 +53,7 @@ def plan(array, **options):
     [(1, 1, 1, 0), (8, 1, 8, 0), (9, 3, 5, 2), (10, 3, 5, 2), (64, 15, 8, 6), (65, 17, 8, 6)],
 )
 def test_tree(tasks, calls, leaves, sums):
-    """As counted by hand; and as many additions as the runner makes."""
+    """As counted by hand; and as many additions as the executor makes."""
     tree = tree_of(tasks)
     assert tree[:3] == (calls, leaves, sums)
     assert not any(tree[3:])  # on one worker
@@ -64,10 +63,10 @@ def test_tree(tasks, calls, leaves, sums):
         added.append(len(parts))
         return sum(parts)
 
-    runner = ThreadRunner(1)
-    root = runner.tree(combine, [runner.submit(int, 1) for _ in range(tasks)], tasks)
-    assert runner.gather([root]) == [tasks]
-    runner.close()
+    executor = ThreadExecutor(1)
+    root = executor.tree(combine, [executor.submit(int, 1) for _ in range(tasks)], tasks)
+    assert executor.gather([root]) == [tasks]
+    executor.close()
     assert len(added) == calls
     assert sum(added) == tasks + calls - 1
 
@@ -165,16 +164,16 @@ def test_schedule_is_that_of_the_fit(options, monkeypatch):
         options = {**options, "update": "ksvd"}
     array = da.from_array(np.tile(small.samples(), (5, 1)), chunks=(900, small.D))
     rounds, events = [], []
-    reduce = Runner.reduce
+    reduce = Reader.reduce
 
-    def count(self, blueprint, rows, jobs, *shared):
+    def count(self, blueprint, jobs, *shared):
         pieces = [job.pieces for job in jobs]
         reads = sum(len({piece.index for piece in job}) for job in pieces)
         rounds.append(Round(len(jobs), sum(piece.n_rows for job in pieces for piece in job), reads))
-        return reduce(self, blueprint, rows, jobs, *shared)
+        return reduce(self, blueprint, jobs, *shared)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Runner, "reduce", count)
+        patch.setattr(Reader, "reduce", count)
         small.fit(array, tol=0, persist=False, callbacks=[events.append], **options)
     found = plan(array, max_passes=4, persist=False, **options)
     passes = {}
@@ -239,7 +238,7 @@ def test_memory_is_at_least_what_tasks_take(update):
         random_state=0, center=False, scale=False, whiten=None, holdout=0.0, n_blocks=None,
         replace_atoms=True, dtype="float32",
     )  # fmt: skip
-    per_task, per_process = memory_needed(as_rows(array), settings)
+    per_task, per_process = memory_needed(as_source(array), settings)
     few, many = (
         plan(array, update=update, persist=False, n_workers=2, n_threads=n_threads) for n_threads in (1, 4)
     )

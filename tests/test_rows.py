@@ -22,7 +22,7 @@ import daskksvd
 from daskksvd.coding import code_block
 from daskksvd.rows import (
     Transform,
-    as_rows,
+    as_source,
     cut_jobs,
     cut_pieces,
     cut_waves,
@@ -44,9 +44,9 @@ def values(n=40, d=6, dtype="float64", seed=0):
 
 def read(array):
     """All rows, as tasks read them."""
-    runner, rows, jobs = reference.prepared(array)
-    parts = [part for job in jobs for _, part in job.read(rows.inputs(job))]
-    runner.close()
+    executor, reader, jobs = reference.prepared(array)
+    parts = [part for job in jobs for _, part in job.read(reader.inputs(job))]
+    executor.close()
     return np.concatenate(parts)
 
 
@@ -99,7 +99,7 @@ INPUTS = {
 def test_every_kind_of_array_gives_its_rows(tmp_path, kind):
     X = values()
     array = INPUTS[kind](X, tmp_path)
-    rows = as_rows(array)
+    rows = as_source(array)
     assert (rows.n, rows.d, rows.dtype) == (*X.shape, X.dtype)
     assert sum(rows.chunk_rows) == len(X) and min(rows.chunk_rows) > 0
     assert rows.array.numblocks[1] == 1
@@ -110,7 +110,7 @@ def test_every_kind_of_array_gives_its_rows(tmp_path, kind):
 def test_every_real_dtype_is_kept_and_coded(dtype, tmp_path):
     X = values(dtype=dtype)
     for array in (X, da.from_array(X, chunks=(11, 2)), store_array(tmp_path, X, chunks=(9, 6))):
-        assert as_rows(array).dtype == X.dtype
+        assert as_source(array).dtype == X.dtype
         assert_array_equal(read(array), X)
         prepared = Transform().apply(read(array), np.float32)
         assert prepared.dtype == np.float32 and prepared.flags.c_contiguous
@@ -119,38 +119,38 @@ def test_every_real_dtype_is_kept_and_coded(dtype, tmp_path):
 def test_names_of_features_are_kept():
     X = values(5, 3)
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
-    assert as_rows(frame).feature_names == ["a", "b", "c"]
+    assert as_source(frame).feature_names == ["a", "b", "c"]
     named = xr.DataArray(X, dims=("sample", "feature"), coords={"feature": [10, 20, 30]})
-    assert as_rows(named).feature_names == [10, 20, 30]
-    assert as_rows(X).feature_names is None
+    assert as_source(named).feature_names == [10, 20, 30]
+    assert as_source(X).feature_names is None
 
 
 def test_rows_are_rows_already():
-    rows = as_rows(values())
-    assert as_rows(rows) is rows
+    rows = as_source(values())
+    assert as_source(rows) is rows
 
 
 def test_tiny_chunks_of_a_store_are_read_together_and_shards_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "MEMORY_CHUNK_BYTES", 4 * 30 * 6 * 8)  # reads of about 30 rows
     X = values(200)
     stored = store_array(tmp_path, X, chunks=(7, 6))
-    assert as_rows(stored).chunk_rows == (28,) * 7 + (4,)
+    assert as_source(stored).chunk_rows == (28,) * 7 + (4,)
     assert_array_equal(read(stored), X)
     sharded = zarr.create_array(tmp_path / "s.zarr", shape=X.shape, dtype="f8", chunks=(5, 6), shards=(50, 6))
     sharded[:] = X
-    assert as_rows(sharded).chunk_rows == (50, 50, 50, 50)
+    assert as_source(sharded).chunk_rows == (50, 50, 50, 50)
     assert_array_equal(read(sharded), X)
-    assert as_rows(X).chunk_rows == (120, 80)
+    assert as_source(X).chunk_rows == (120, 80)
 
 
 def test_arrays_of_this_process_are_not_copied(monkeypatch):
     """`dask.array.from_array` would."""
     monkeypatch.setattr(source, "MEMORY_CHUNK_BYTES", 15 * 6 * 8)
     X = values()
-    runner, rows, jobs = reference.prepared(X)
-    parts = [part for job in jobs for _, part in job.read(runner.gather(rows.inputs(job)))]
-    runner.close()
-    assert len(rows.chunk_rows) == 3
+    executor, reader, jobs = reference.prepared(X)
+    parts = [part for job in jobs for _, part in job.read(executor.gather(reader.inputs(job)))]
+    executor.close()
+    assert len(reader.source.chunk_rows) == 3
     assert_array_equal(np.concatenate(parts), X)
     assert all(np.shares_memory(part, X) for part in parts)
 
@@ -219,7 +219,7 @@ def test_what_cannot_be_rows_is_refused_in_one_sentence(tmp_path, kind):
     make, error, words = BAD_INPUTS[kind]
     array = make(values(), tmp_path)
     with pytest.raises(error) as caught:
-        as_rows(array)
+        as_source(array)
     message = str(caught.value)
     assert message.startswith("array ") and "\n" not in message
     for word in words:
@@ -282,31 +282,31 @@ def test_jobs_are_of_equal_size(multiple):
 
 def test_tasks_side_by_side_read_a_chunk_once():
     counted = reference.Counted(values(60), 30)
-    runner, rows, _ = reference.prepared(counted.array)
-    pieces = cut_pieces(rows.chunk_rows, 10)
-    readers = [rows.job([piece]).read([]) for piece in pieces]
+    executor, reader, _ = reference.prepared(counted.array)
+    pieces = cut_pieces(reader.source.chunk_rows, 10)
+    reads = [reader.job([piece]).read([]) for piece in pieces]
     with ThreadPoolExecutor(4) as pool:  # all hold on to what they have read
-        found = list(pool.map(next, readers))
+        found = list(pool.map(next, reads))
     assert_array_equal(np.concatenate([part for _, part in found]), values(60))
     assert counted.reads == {0: 1, 1: 1}
     del found
-    for reader in readers:
-        reader.close()
-    list(rows.job(pieces[:1]).read([]))
+    for read in reads:
+        read.close()
+    list(reader.job(pieces[:1]).read([]))
     assert counted.reads == {0: 2, 1: 1}  # nothing was kept
-    runner.close()
+    executor.close()
 
 
 def test_nothing_is_computed_before_rows_are_read():
     counted = reference.Counted(values(60), 10)
     for array in (counted.array, xr.DataArray(counted.array, dims=("x", "y"))):
-        runner, rows, jobs = reference.prepared(array)
+        executor, reader, jobs = reference.prepared(array)
         assert not counted.reads
     assert_array_equal(
-        np.concatenate([part for _, part in jobs[2].read(rows.inputs(jobs[2]))]), values(60)[20:30]
+        np.concatenate([part for _, part in jobs[2].read(reader.inputs(jobs[2]))]), values(60)[20:30]
     )
     assert counted.reads == {2: 1}
-    runner.close()
+    executor.close()
 
 
 @pytest.mark.parametrize("n_chunks", [1, 2, 3, 7, 20])
@@ -325,15 +325,15 @@ def test_what_all_chunks_share_is_computed_once_and_no_chunk_is_kept(n_chunks, k
     for chunk in layout.chunks:
         names = {key[0] for key in chunk.graph}
         assert n_chunks == 1 or not any("aggregate" in name for name in names)
-    runner, rows, jobs = reference.prepared(array)
+    executor, reader, jobs = reference.prepared(array)
     shared = 0 if n_chunks == 1 else 1
     assert counted.reads == ({} if n_chunks == 1 else dict.fromkeys(range(n_chunks), 1))
     for passes in (1, 2):
-        parts = [part for job in jobs for _, part in job.read(rows.inputs(job))]
+        parts = [part for job in jobs for _, part in job.read(reader.inputs(job))]
         assert_allclose(np.concatenate(parts), expected, atol=1e-12)
         del parts  # or it would be shared
         assert counted.reads == dict.fromkeys(range(n_chunks), shared + passes)
-    runner.close()
+    executor.close()
 
 
 def test_overlapping_and_merged_chunks_are_read_right():
@@ -373,9 +373,9 @@ def test_small_arrays_are_read_once_for_a_whole_fit():
 
 
 def survey_of(array, index=(), with_covariance=False, most=None):
-    runner, rows, jobs = reference.prepared(array, most=most)
-    found = run_survey(runner, rows, jobs, np.array(index, np.int64), with_covariance)
-    runner.close()
+    executor, reader, jobs = reference.prepared(array, most=most)
+    found = run_survey(reader, jobs, np.array(index, np.int64), with_covariance)
+    executor.close()
     return found
 
 
@@ -542,7 +542,7 @@ def test_the_decoder_takes_codes_to_samples(center, scale, whiten):
 
 
 def test_nothing_runs_on_a_global_scheduler_by_mistake():
-    """Reading goes through the runner and never through the scheduler that is set."""
+    """Reading goes through the executor and never through the scheduler that is set."""
 
     def forbidden(*_, **__):
         raise AssertionError("a scheduler was called")

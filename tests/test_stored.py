@@ -8,7 +8,7 @@ import routes
 from distributed import Client, LocalCluster
 from numpy.testing import assert_array_equal
 
-from daskksvd.rows import as_rows, source
+from daskksvd.rows import as_source, source
 
 X = routes.samples()
 
@@ -52,7 +52,7 @@ def test_what_takes_slices_is_read_in_chunks(route, chunks, small_chunks, result
     import dask.array as da
 
     array = Lying(X, chunks)
-    rows = as_rows(array)
+    rows = as_source(array)
     assert array.most == 0
     if chunks is not None:
         assert rows.chunk_rows == (60,) * 4
@@ -66,17 +66,17 @@ def test_masks_shapes_and_byte_orders_of_such_arrays_are_checked(small_chunks):
     mask[70, 1] = True
     with pytest.raises(ValueError, match="1 row with masked values, the first is row 70"):
         routes.learned(Lying(np.ma.array(X, mask=mask), (60, 6)))
-    assert_array_equal(as_rows(Lying(X.astype(">f4"), (60, 6))).array.compute(), X.astype("f4"))
+    assert_array_equal(as_source(Lying(X.astype(">f4"), (60, 6))).array.compute(), X.astype("f4"))
     wrong = Lying(X, (60, 6))
     wrong.shape = (200, 6)  # more rows than it says are no matter, fewer are
-    as_rows(wrong).array.compute()
+    as_source(wrong).array.compute()
     wrong.shape = (300, 6)
     with pytest.raises(ValueError, match=r"has a block \(number \d, rows"):
-        as_rows(wrong).array.compute()
+        as_source(wrong).array.compute()
     with pytest.raises(TypeError, match="dtype object"):
-        as_rows(Lying(X.astype(object), (60, 6)))
+        as_source(Lying(X.astype(object), (60, 6)))
     with pytest.raises(ValueError, match="3 dimensions"):
-        as_rows(Lying(X[None], (1, 60, 6)))
+        as_source(Lying(X[None], (1, 60, 6)))
 
 
 def test_what_cannot_be_sent_to_workers_says_so(cluster):
@@ -118,8 +118,8 @@ def test_data_sets_of_hdf5_on_a_cluster_are_opened_by_name(data_set, result, clu
 
 
 def test_packed_and_swapped_data_sets_of_hdf5(data_set):
-    assert_array_equal(as_rows(data_set["big"]).array.compute(), X.astype("f4"))
-    found = as_rows(data_set["packed"]).array.compute()
+    assert_array_equal(as_source(data_set["big"]).array.compute(), X.astype("f4"))
+    found = as_source(data_set["packed"]).array.compute()
     np.testing.assert_allclose(found, np.round(X * 100) * 0.01, atol=1e-5)
 
 
@@ -135,7 +135,7 @@ def test_variables_of_netcdf_are_unpacked_and_their_masks_seen(tmp_path):
         masked[:] = X
         masked[70, 1] = np.ma.masked
     with netcdf.Dataset(tmp_path / "x.nc") as file:
-        found = as_rows(file["x"]).array.compute()
+        found = as_source(file["x"]).array.compute()
         np.testing.assert_allclose(found, np.round(X * 100) * 0.01, atol=1e-5)
         with pytest.raises(ValueError, match="1 row with masked values, the first is row 70"):
             routes.learned(file["y"])

@@ -8,27 +8,26 @@ import threadpoolctl
 
 import daskksvd
 from daskksvd.coding import code_rows
-from daskksvd.execution import Blueprint, ThreadRunner, given
+from daskksvd.execution import Blueprint, ThreadExecutor, given
 from daskksvd.machine.blas import single_threaded_blas
 
 
 @pytest.fixture
-def runner():
-    made = ThreadRunner(2)
+def executor():
+    made = ThreadExecutor(2)
     yield made
     made.close()
 
 
-def test_calls_of_calls(runner):
-    leaves = [runner.submit(pow, 2, power) for power in range(20)]
-    sums = [runner.submit(sum, leaves[start : start + 5]) for start in range(0, 20, 5)]
-    assert runner.gather([runner.submit(sum, sums), *leaves[:3]]) == [2**20 - 1, 1, 2, 4]
+def test_calls_of_calls(executor):
+    leaves = [executor.submit(pow, 2, power) for power in range(20)]
+    sums = [executor.submit(sum, leaves[start : start + 5]) for start in range(0, 20, 5)]
+    assert executor.gather([executor.submit(sum, sums), *leaves[:3]]) == [2**20 - 1, 1, 2, 4]
 
 
-def test_a_single_job_runs_where_it_is_asked_for_and_ends_like_several(runner):
-    class Rows:
-        def inputs(self, job):
-            return [runner.submit(int, 5)]
+def test_a_single_job_runs_where_it_is_asked_for_and_ends_like_several(executor):
+    def tasks(jobs):
+        return lambda: ((job, [executor.submit(int, 5)]) for job in jobs)
 
     def chunk(job, inputs, shared):
         return {"sum": job + sum(inputs) + shared, "threads": {threading.current_thread().name}}
@@ -37,13 +36,13 @@ def test_a_single_job_runs_where_it_is_asked_for_and_ends_like_several(runner):
         threads = set.union(*[part["threads"] for part in parts])
         return {"sum": sum(part["sum"] for part in parts), "threads": threads, "combined": True}
 
-    one, two = (runner.reduce(Blueprint(chunk, combine), Rows(), jobs, given(10)) for jobs in ([1], [1, 2]))
+    one, two = (executor.reduce(Blueprint(chunk, combine), tasks(jobs), given(10)) for jobs in ([1], [1, 2]))
     here = threading.current_thread().name
     assert one == {"sum": 16, "threads": {here}, "combined": True}
     assert two["sum"] == 33 and two["combined"] and here not in two["threads"]
 
 
-def test_no_thread_waits_for_an_argument(runner):
+def test_no_thread_waits_for_an_argument(executor):
     """With both threads in a leaf, a third task still runs before their sum can."""
     gate, entered, order = threading.Event(), threading.Semaphore(0), []
 
@@ -55,16 +54,16 @@ def test_no_thread_waits_for_an_argument(runner):
     def later():
         order.append("later")
 
-    first = runner.submit(leaf, 1)
-    total = runner.submit(lambda parts: order.append("total") or sum(parts), [first])
+    first = executor.submit(leaf, 1)
+    total = executor.submit(lambda parts: order.append("total") or sum(parts), [first])
     entered.acquire(timeout=60)
-    runner.gather([runner.submit(later)])  # one thread is in the leaf; the other must not be in the sum
+    executor.gather([executor.submit(later)])  # one thread is in the leaf; the other must not be in the sum
     gate.set()
-    assert runner.gather([total]) == [1] and order == ["later", "total"]
+    assert executor.gather([total]) == [1] and order == ["later", "total"]
 
 
 def test_what_is_added_up_goes_before_the_next_task():
-    runner, order = ThreadRunner(1), []
+    executor, order = ThreadExecutor(1), []
     gate = threading.Event()
 
     def leaf(name):
@@ -72,39 +71,39 @@ def test_what_is_added_up_goes_before_the_next_task():
         order.append(name)
         return name
 
-    pair = [runner.submit(leaf, name) for name in "ab"]
-    joined = runner.submit(lambda names: order.append("".join(names)), pair)
-    more = runner.submit(leaf, "c")
+    pair = [executor.submit(leaf, name) for name in "ab"]
+    joined = executor.submit(lambda names: order.append("".join(names)), pair)
+    more = executor.submit(leaf, "c")
     gate.set()
-    runner.gather([joined, more])
+    executor.gather([joined, more])
     assert order == ["a", "b", "ab", "c"]
-    runner.close()
+    executor.close()
 
 
-def test_errors_come_up(runner):
+def test_errors_come_up(executor):
     gate = threading.Event()
 
     def broken():
         assert gate.wait(60)
         raise ArithmeticError("of a leaf")
 
-    total = runner.submit(sum, [runner.submit(sum, [runner.submit(broken)])])
+    total = executor.submit(sum, [executor.submit(sum, [executor.submit(broken)])])
     gate.set()
     with pytest.raises(ArithmeticError, match="of a leaf"):
-        runner.gather([total])
-    assert runner.gather([runner.submit(abs, -1)]) == [1]  # threads live on
+        executor.gather([total])
+    assert executor.gather([executor.submit(abs, -1)]) == [1]  # threads live on
 
 
-def test_cancelled_calls_are_not_made(runner):
+def test_cancelled_calls_are_not_made(executor):
     gate, made = threading.Event(), []
-    blocked = [runner.submit(gate.wait, 60) for _ in range(2)]
-    queued = [runner.submit(made.append, number) for number in range(3)]
-    total = runner.submit(lambda parts: made.append("total"), queued)
-    runner.cancel()
+    blocked = [executor.submit(gate.wait, 60) for _ in range(2)]
+    queued = [executor.submit(made.append, number) for number in range(3)]
+    total = executor.submit(lambda parts: made.append("total"), queued)
+    executor.cancel()
     gate.set()
-    runner.gather(blocked)
+    executor.gather(blocked)
     with pytest.raises(BaseException):  # noqa: B017  # CancelledError is no Exception
-        runner.gather([total])
+        executor.gather([total])
     assert made == []
 
 

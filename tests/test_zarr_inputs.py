@@ -16,7 +16,7 @@ from numpy.testing import assert_array_equal
 
 from daskksvd.cli import main
 from daskksvd.cli.info import describe
-from daskksvd.rows import as_rows
+from daskksvd.rows import as_source
 
 X = routes.samples()
 NAMES = [f"f{i}" for i in range(routes.D)]
@@ -66,7 +66,7 @@ OPENED = {
 @pytest.mark.parametrize("kind", PACKED)
 def test_packed_numbers_are_decoded_as_xarray_does(kind, zarr_format, opened, tmp_path):
     path, expected = packed(tmp_path, kind, zarr_format)
-    rows = as_rows(OPENED[opened](path))
+    rows = as_source(OPENED[opened](path))
     assert rows.dtype == expected.dtype
     assert_array_equal(rows.array.compute(scheduler="synchronous"), expected)
     assert rows.feature_names == NAMES and rows.dims == ("sample", "feature")
@@ -101,7 +101,7 @@ def test_nan_as_fill_value_and_plain_fill_values_change_nothing(tmp_path):
     zeros = np.where(X > 0, X, 0)
     plain = zarr.create_array(tmp_path / "plain", data=zeros, chunks=(60, 6), fill_value=0, zarr_format=2)
     for array, expected in ((tmp_path / "nan", X), (plain, zeros)):
-        assert_array_equal(as_rows(array).array.compute(scheduler="synchronous"), expected)
+        assert_array_equal(as_source(array).array.compute(scheduler="synchronous"), expected)
 
 
 # ------------------------------------------------------------------------ labels
@@ -121,7 +121,7 @@ LABELS = {
 def test_a_store_that_xarray_wrote_brings_its_labels(kind, zarr_format, opened, tmp_path):
     array = xr.DataArray(X, dims=("a", "b"), coords={"b": LABELS[kind]}, name="x")
     array.to_dataset().to_zarr(tmp_path / "s", zarr_format=zarr_format, consolidated=False)
-    found, expected = as_rows(OPENED[opened](tmp_path / "s")), as_rows(array)
+    found, expected = as_source(OPENED[opened](tmp_path / "s")), as_source(array)
     assert_array_equal(np.array(found.feature_names), np.array(expected.feature_names))
     assert found.dims == expected.dims == ("a", "b")
     learned = routes.learned(OPENED[opened](tmp_path / "s"))
@@ -133,7 +133,7 @@ def test_an_array_opened_by_xarray_without_chunks_is_not_read_whole(tmp_path):
         tmp_path / "s", consolidated=False, encoding={"x": {"chunks": (60, 6)}}
     )
     array = xr.open_dataset(tmp_path / "s", engine="zarr", consolidated=False)["x"]
-    rows = as_rows(array)
+    rows = as_source(array)
     assert not array.variable._in_memory
     assert_array_equal(rows.array.compute(scheduler="synchronous"), X)
 
@@ -185,9 +185,9 @@ def test_chunks_never_written_are_refused_unless_allowed(kind, given, tmp_path):
     options, count, first = STORES[kind]
     array = GIVEN[given](partly_written(tmp_path / "x", **options))
     with pytest.raises(ValueError, match=f"of which {count} were never written") as caught:
-        as_rows(array)
+        as_source(array)
     assert f"the first is {first!r}" in str(caught.value) and "missing_chunks='fill'" in str(caught.value)
-    rows = as_rows(array, missing_chunks="fill")
+    rows = as_source(array, missing_chunks="fill")
     assert_array_equal(rows.array.compute(scheduler="synchronous"), FILLED)
 
 
@@ -205,9 +205,9 @@ def test_chunks_never_written_are_refused_on_every_way_unless_allowed(route, res
 
 def test_only_rows_that_are_read_are_looked_for(tmp_path):
     array = da.from_zarr(partly_written(tmp_path / "x"))
-    assert_array_equal(as_rows(array[:120]).array.compute(scheduler="synchronous"), X[:120])
+    assert_array_equal(as_source(array[:120]).array.compute(scheduler="synchronous"), X[:120])
     with pytest.raises(ValueError, match="1 of 5 chunks were never written"):
-        as_rows(array[:150])
+        as_source(array[:150])
 
 
 def test_what_xarray_opened_is_looked_for_too(tmp_path):
@@ -217,7 +217,7 @@ def test_what_xarray_opened_is_looked_for_too(tmp_path):
     opened = xr.open_zarr(tmp_path / "s", consolidated=False)["x"]
     for given in (opened, opened.data, tmp_path / "s"):
         with pytest.raises(ValueError, match="1 of 4 chunks"):
-            as_rows(given)
+            as_source(given)
 
 
 def test_a_value_that_is_no_choice_is_refused(result):
@@ -262,11 +262,11 @@ def test_a_store_written_anew_has_another_name(kind, tmp_path):
     path = str(tmp_path / "x.npy") if kind == ".npy" else str(tmp_path / "x")
     opened = (lambda: da.from_zarr(path)) if kind == "dask of Zarr" else (lambda: path)
     rewritten(path, X, ".npy" if kind == ".npy" else "Zarr 3")
-    before = as_rows(opened())
-    assert as_rows(opened()).array.name == before.array.name  # as long as nothing changes
+    before = as_source(opened())
+    assert as_source(opened()).array.name == before.array.name  # as long as nothing changes
     time.sleep(0.02)  # file systems count time in steps
     rewritten(path, -X, kind)
-    after = as_rows(opened())
+    after = as_source(opened())
     assert after.array.name != before.array.name
     assert_array_equal(after.array.compute(scheduler="synchronous"), -X)
 
@@ -277,7 +277,7 @@ def test_rows_kept_on_a_cluster_are_not_those_of_a_store_before(tmp_path):
         LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
-        kept = client.persist(as_rows(path).array)  # as a fit does
+        kept = client.persist(as_source(path).array)  # as a fit does
         assert_array_equal(kept.compute(), X)
         time.sleep(0.02)
         rewritten(path, X * 3 + 1, "Zarr 3")

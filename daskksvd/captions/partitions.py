@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..coding.nonzeros import COUNT_ROWS
-from ..execution import WORKER_TIMEOUT, make_runner
+from ..execution import WORKER_TIMEOUT, make_executor
 from ..machine.files import absolute
 from .files.columns import distinct, find_captions, find_key
 from .files.keyed import Frame, frame_of, is_keyed, names_images, read_frame, said_in
@@ -109,14 +109,14 @@ def compute(value, client=None, worker_timeout=WORKER_TIMEOUT):
 
     if client is None:
         return dask.compute(value, scheduler="threads")[0]
-    runner = make_runner(client, worker_timeout=worker_timeout)
+    executor = make_executor(client, worker_timeout=worker_timeout)
     try:
-        return runner.compute(value)
+        return executor.compute(value)
     except KeyboardInterrupt:
-        runner.cancel()
+        executor.cancel()
         raise
     finally:
-        runner.close()
+        executor.close()
 
 
 def compute_all(values, client=None, worker_timeout=WORKER_TIMEOUT):

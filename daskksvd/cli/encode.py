@@ -40,11 +40,11 @@ def encode_command(result, store, out, scheduler, worker_timeout, missing_chunks
     A run that was stopped goes on where it was when the same command is given again.
     """
     from ..fitting.result import load
-    from ..rows import as_rows
+    from ..rows import as_source
 
     check_out(out, overwrite)
     loaded = load(result)
-    rows = as_rows(store, "STORE", missing_chunks)
+    rows = as_source(store, "STORE", missing_chunks)
     with connected(scheduler) as client:
         click.echo(f"Coding {rows.n:,} x {rows.d:,} {rows.dtype} samples in {store}", err=True)
         how = {"client": client, "worker_timeout": worker_timeout}

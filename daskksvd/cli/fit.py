@@ -94,7 +94,7 @@ def fit_command(store, out, scheduler, checkpoint, threads, progress, missing_ch
     from ..fitting.fit import FitInterrupted, fit
     from ..fitting.result import load
     from ..machine.files import exists
-    from ..rows import as_rows
+    from ..rows import as_source
 
     check_out(out, overwrite)
     if exists(out):
@@ -104,7 +104,7 @@ def fit_command(store, out, scheduler, checkpoint, threads, progress, missing_ch
             raise ValueError(f"--out {out} is no result of a fit; only such are replaced") from error
     if scheduler and threads is not None:
         raise ValueError("--threads is for fits without --scheduler")
-    rows = as_rows(store, "STORE", missing_chunks)
+    rows = as_source(store, "STORE", missing_chunks)
     going_on = f"The same command with --overwrite goes on from the checkpoint {checkpoint}."
     with connected(scheduler) as client:
         click.echo(f"Learning from {rows.n:,} x {rows.d:,} {rows.dtype} samples in {store}", err=True)

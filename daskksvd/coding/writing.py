@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import __version__
-from ..execution import WORKER_TIMEOUT, Blueprint, given, make_runner
+from ..execution import WORKER_TIMEOUT, Blueprint, given, make_executor
 from ..machine.files import telling_disk_full
 from ..machine.placing import Place
-from ..rows import as_rows, cut_pieces
+from ..rows import Reader, as_source, cut_pieces
 from ..stores import compressors, seal
 from ..stores.keys import chunk_keys, crc32c, missing, read
 from .products import code_rows, join_codes
@@ -81,19 +81,19 @@ def write_codes(
     codes what is missing only: chunks whose samples are the same (the files that
     they lie in are unchanged, or their checksum is the same) and that are whole.
     """
-    rows = as_rows(array)
+    source = as_source(array)
     path = CODES.check_free(path, overwrite)
-    runner_of = functools.partial(make_runner, client, worker_timeout=worker_timeout)
-    need = rows.n * coder.target.n_nonzero_coefs * (4 + coder.dictionary.itemsize)
+    executor_of = functools.partial(make_executor, client, worker_timeout=worker_timeout)
+    need = source.n * coder.target.n_nonzero_coefs * (4 + coder.dictionary.itemsize)
     with telling_disk_full(path, need):
         if "://" in path:
-            _write(rows, path, path, None, False, coder, runner_of)
+            _write(source, path, path, None, False, coder, executor_of)
             return
         with Place(path, wait=0) as place:
             store = os.path.join(place.folder, _STORE)
-            same_files = _begin(place, store, rows, coder, told)
+            same_files = _begin(place, store, source, coder, told)
             try:
-                _write(rows, path, store, os.path.join(place.folder, _DONE), same_files, coder, runner_of)
+                _write(source, path, store, os.path.join(place.folder, _DONE), same_files, coder, executor_of)
             except _KEPT as error:
                 place.keep = True
                 error.add_note(f"What was coded is kept beside {path}; the same call goes on from there")
@@ -102,10 +102,10 @@ def write_codes(
             place.move()
 
 
-def _begin(place, store, rows, coder, told):
+def _begin(place, store, source, coder, told):
     """Take up what an earlier run of the same left, or begin anew; whether samples' files are the same."""
-    identity = _identity(rows, coder)
-    files = _files_of(rows.local_path)
+    identity = _identity(source, coder)
+    files = _files_of(source.local_path)
     note = os.path.join(place.folder, _IDENTITY)
     before = None
     with contextlib.suppress(OSError, ValueError), open(note) as file:
@@ -122,9 +122,9 @@ def _begin(place, store, rows, coder, told):
             before = None
     if before is None:
         os.makedirs(done, exist_ok=True)
-        _make(store, rows, coder)
+        _make(store, source, coder)
     elif told is not None and os.listdir(done):
-        told(len(os.listdir(done)), -(-rows.n // _step(rows)))
+        told(len(os.listdir(done)), -(-source.n // _step(source)))
     if before is None or before.get("files") != files:
         # notes of chunks do not depend on it: samples of changed files are read and compared
         with open(f"{note}.part", "w") as file:
@@ -135,7 +135,7 @@ def _begin(place, store, rows, coder, told):
     return before is not None and files is not None and before.get("files") == files
 
 
-def _identity(rows, coder):
+def _identity(source, coder):
     """What decides codes beside the values of the samples."""
     digest = hashlib.sha256()
     for value in (coder.dictionary, *coder.transform):
@@ -146,9 +146,9 @@ def _identity(rows, coder):
         "version": __version__,
         "how": digest.hexdigest(),
         "target": repr(coder.target),
-        "shape": [rows.n, rows.d],
-        "dtype": str(rows.dtype),
-        "step": _step(rows),
+        "shape": [source.n, source.d],
+        "dtype": str(source.dtype),
+        "step": _step(source),
     }
 
 
@@ -168,20 +168,20 @@ def _files_of(path):
     return digest.hexdigest()
 
 
-def _step(rows):
+def _step(source):
     """Rows of a stored chunk."""
-    return min(rows.n, max(_MIN_ROWS, max(rows.chunk_rows)))
+    return min(source.n, max(_MIN_ROWS, max(source.chunk_rows)))
 
 
-def _make(path, rows, coder):
+def _make(path, source, coder):
     """The two arrays, without chunks."""
     import zarr
 
     width = coder.target.n_nonzero_coefs
     group = zarr.open_group(path, mode="w", zarr_format=3)
     options = {
-        "shape": (rows.n, width),
-        "chunks": (_step(rows), width),
+        "shape": (source.n, width),
+        "chunks": (_step(source), width),
         "compressors": compressors(),
         "dimension_names": ["sample", "slot"],
         # every chunk is written, even one of fill values: what is missing is not done
@@ -202,32 +202,26 @@ def _targets(path):
         return [group[name] for name in CODES.variables]
 
 
-def _write(rows, path, store, done, same_files, coder, runner_of):
+def _write(source, path, store, done, same_files, coder, executor_of):
     """Let tasks write one stored chunk each, and close the store."""
     import zarr
 
     if done is None:
-        _make(store, rows, coder)
+        _make(store, source, coder)
     group = zarr.open_group(store, mode="r+")
     target = _Target(*_targets(store), done, same_files)
-    runner = runner_of()
+    executor = executor_of()
     try:
-        rows.prepare(runner)
-        jobs = [rows.job(pieces) for pieces in _aligned_pieces(rows.chunk_rows, _step(rows))]
-        written = runner.reduce(
-            Blueprint(_write_job, sum),
-            rows,
-            jobs,
-            coder.shared(),
-            given(target),
-        )
+        reader = Reader(source, executor)
+        jobs = [reader.job(pieces) for pieces in _aligned_pieces(source.chunk_rows, _step(source))]
+        written = reader.reduce(Blueprint(_write_job, sum), jobs, coder.shared(), given(target))
     except KeyboardInterrupt:
-        runner.cancel()
+        executor.cancel()
         raise
     finally:
-        runner.close()
+        executor.close()
     for name in CODES.variables:
-        if written != rows.n or missing(group.store, group[name].path, chunk_keys(group[name])):
+        if written != source.n or missing(group.store, group[name].path, chunk_keys(group[name])):
             raise OSError(
                 f"path={path!r}: not all codes arrived in the store; workers and client must see the "
                 "same file system, or use a store that all can reach, such as an s3:// URL"

@@ -249,30 +249,31 @@ def threads_kept():
 class _Sent:
     """Batches that workers have, the oldest first; they are sent again where workers are lost."""
 
-    def __init__(self, runner, spec, options):
-        self.runner, self.how = runner, (spec, options)
+    def __init__(self, executor, spec, options):
+        self.executor, self.how = executor, (spec, options)
         self.batches, self.handles = deque(), deque()
 
     def add(self, items):
         self.batches.append(items)
-        self.runner.retrying(self._send, self)
+        self.executor.retrying(self._send, self._send_again)
 
     def _send(self):
         for items in list(self.batches)[len(self.handles) :]:
-            self.handles.append(self.runner.submit(embed_batch, items, *self.how))
+            self.handles.append(self.executor.submit(embed_batch, items, *self.how))
 
-    def place(self):
+    def _send_again(self):
         self.handles.clear()
         self._send()
 
     def first(self):
         """``(items, outcomes)`` of the oldest batch."""
-        outcomes = self.runner.retrying(lambda: self.runner.gather([self.handles[0]])[0], self)
+        executor = self.executor
+        outcomes = executor.retrying(lambda: executor.gather([self.handles[0]])[0], self._send_again)
         self.handles.popleft()
         return [item._replace(image=None) for item in self.batches.popleft()], outcomes
 
 
-def run_on_cluster(batches, spec, options, runner):
+def run_on_cluster(batches, spec, options, executor):
     """The same by tasks of a cluster; every worker loads the model once.
 
     Parameters
@@ -280,11 +281,11 @@ def run_on_cluster(batches, spec, options, runner):
     batches : iterable of list of Item
     spec : models.ModelSpec
     options : Options
-    runner : execution.Runner
+    executor : execution.Executor
         Stays open.
     """
-    slots = sum(threads for _, threads, _ in runner.memory()) or 1
-    sent = _Sent(runner, spec, options)
+    slots = sum(threads for _, threads, _ in executor.memory()) or 1
+    sent = _Sent(executor, spec, options)
     for items in batches:
         sent.add(items)
         if len(sent.batches) >= CLUSTER_AHEAD * slots:

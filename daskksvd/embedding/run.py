@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 
-from ..execution import NOTHING, WORKER_TIMEOUT, WorkersLost, make_runner
+from ..execution import WORKER_TIMEOUT, WorkersLost, make_executor
 from ..fitting.settings import flag, integer, number
 from ..machine.files import absolute, telling_disk_full
 from .images import IMAGE_PIXELS
@@ -187,16 +187,16 @@ def embed(
         hint = found.captions_hint or "name them with captions"
         raise ValueError(f"source has no captions; {hint}, or pass captions_required=False")
     with contextlib.ExitStack() as stack:
-        encoder = runner = None
+        encoder = executor = None
         if client is None:
             encoder = cached_encoder(spec)
             model_identity, d, batch = encoder.identity(), encoder.d, encoder.default_batch()
         else:
-            runner = stack.enter_context(
-                contextlib.closing(make_runner(client, worker_timeout=worker_timeout))
+            executor = stack.enter_context(
+                contextlib.closing(make_executor(client, worker_timeout=worker_timeout))
             )
-            runner.at_close(forget_encoder, spec)  # it is large, and nobody else on the cluster uses it
-            model_identity, d, batch = ask_workers(runner, source, spec)
+            executor.at_close(forget_encoder, spec)  # it is large, and nobody else on the cluster uses it
+            model_identity, d, batch = ask_workers(executor, source, spec)
         form = {
             "dtype": dtype,
             "thumbnails": thumbnails,
@@ -224,7 +224,7 @@ def embed(
                 if client is None:
                     done = run_here(batches, encoder, options)
                 else:
-                    done = run_on_cluster(batches, spec, options, runner)
+                    done = run_on_cluster(batches, spec, options, executor)
                 with Bar(progress, found.n, writer) as bar:
                     for items, outcomes in done:
                         states = [(item.position, item.state) for item in items if item.state is not None]
@@ -251,17 +251,17 @@ def embed(
     return open_embeddings(path)
 
 
-def ask_workers(runner, source, spec):
+def ask_workers(executor, source, spec):
     """What `describe_encoder` says on a worker.
 
     Refuses a path of this machine that workers do not see: every image would be rejected.
     """
     try:
         if isinstance(source, (str, os.PathLike)) and os.path.exists(source):
-            runner.check_path(absolute(source), "source")
-        return runner.retrying(lambda: runner.gather([runner.submit(describe_encoder, spec)])[0], NOTHING)
+            executor.check_path(absolute(source), "source")
+        return executor.retrying(lambda: executor.gather([executor.submit(describe_encoder, spec)])[0])
     except KeyboardInterrupt:
-        runner.cancel()
+        executor.cancel()
         raise
 
 

@@ -54,9 +54,9 @@ class Dense:
     """
 
     def __init__(self, array, name="embeddings"):
-        from ..rows import as_rows
+        from ..rows import as_source
 
-        self.array = as_rows(array, name).array
+        self.array = as_source(array, name).array
         self.name = name
         self.rows = np.arange(self.array.shape[0])
 

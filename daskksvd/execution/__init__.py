@@ -1,26 +1,26 @@
 """Where tasks run: threads of this process, or a Dask cluster."""
 
-from .cluster import ClusterRunner
-from .executor import NOTHING, Blueprint, Once, WorkersLost, given
-from .threads import ThreadRunner
+from .cluster import ClusterExecutor
+from .executor import Blueprint, Executor, Once, WorkersLost, given
+from .threads import ThreadExecutor
 from .watching import WORKER_TIMEOUT, check_timeout
 
 __all__ = [
-    "NOTHING",
     "WORKER_TIMEOUT",
     "Blueprint",
-    "ClusterRunner",
+    "ClusterExecutor",
+    "Executor",
     "Once",
-    "ThreadRunner",
+    "ThreadExecutor",
     "WorkersLost",
     "given",
-    "make_runner",
+    "make_executor",
 ]
 
 
-def make_runner(client=None, n_threads=None, worker_timeout=WORKER_TIMEOUT):
-    """A runner on ``client``, or on local threads if there is none."""
+def make_executor(client=None, n_threads=None, worker_timeout=WORKER_TIMEOUT):
+    """An executor on ``client``, or on local threads if there is none."""
     worker_timeout = check_timeout(worker_timeout)
     if client is None:
-        return ThreadRunner(n_threads)
-    return ClusterRunner(client, worker_timeout)
+        return ThreadExecutor(n_threads)
+    return ClusterExecutor(client, worker_timeout)

@@ -8,7 +8,7 @@ import weakref
 import dask
 from dask.sizeof import sizeof
 
-from .executor import RoundLost, Runner, WorkersLost, run_job, same, say_farewell, to_make
+from .executor import Executor, RoundLost, WorkersLost, run_task, same, say_farewell, to_make
 from .watching import WORKER_TIMEOUT, Watch
 
 RETRIES = 3
@@ -36,7 +36,7 @@ def leave_thread():
     return inside
 
 
-class ClusterRunner(Runner):
+class ClusterExecutor(Executor):
     """Submits tasks to a `distributed.Client` that the user brings.
 
     Parameters
@@ -97,7 +97,7 @@ class ClusterRunner(Runner):
     def submit(self, function, *arguments, place=None):
         # what comes before the token names a kind of task: the scheduler learns how
         # long those take, and so whether an idle worker should take one over
-        called = arguments[0] if function is run_job else function
+        called = arguments[0] if function is run_task else function
         with self._losses_named():
             handle = self.client.submit(
                 function,

@@ -1,4 +1,4 @@
-"""What a runner offers, and the reduction tree that all of them share."""
+"""What an executor offers, and the reduction tree that all of them share."""
 
 import abc
 import itertools
@@ -22,12 +22,12 @@ _MOST_LOST = 20
 
 
 class Blueprint(NamedTuple):
-    """A reduction over rows, as data.
+    """A reduction over tasks, as data.
 
     Attributes
     ----------
     chunk : callable
-        ``chunk(job, inputs, *shared) -> partial``: what one task returns.
+        ``chunk(*task, *shared) -> partial``: what one task returns.
     combine : callable
         ``combine(partials) -> partial``: adds a list of them, one or more.
     """
@@ -89,11 +89,11 @@ class RoundLost(WorkersLost):
         self.killed = killed
 
 
-class Runner(abc.ABC):
-    """Runs functions on jobs. A job is a `rows.Job`: it knows how to read its rows.
+class Executor(abc.ABC):
+    """Runs functions as tasks.
 
     Results never depend on how many threads or workers there are: a tree's
-    grouping is by position in the list of jobs.
+    grouping is by position in the list of tasks.
     """
 
     _farewells = ()
@@ -127,7 +127,7 @@ class Runner(abc.ABC):
 
     @abc.abstractmethod
     def persist(self, array):
-        """The Dask array, computed once and kept where tasks run, until the runner is closed."""
+        """The Dask array, computed once and kept where tasks run, until the executor is closed."""
 
     moves_arrays: bool
     """Whether arrays of this process are to be moved to workers, by `place`."""
@@ -145,7 +145,7 @@ class Runner(abc.ABC):
 
     @abc.abstractmethod
     def check_future(self, future):
-        """Return the future if tasks of this runner can use it; else raise."""
+        """Return the future if tasks of this executor can use it; else raise."""
 
     @abc.abstractmethod
     def recover(self):
@@ -161,57 +161,66 @@ class Runner(abc.ABC):
 
     @abc.abstractmethod
     def close(self):
-        """Let go of threads and shared values; the runner is done."""
+        """Let go of threads and shared values; the executor is done."""
 
     def at_close(self, function, *arguments):
-        """Have a function called in every process that runs tasks, when the runner is closed."""
+        """Have a function called in every process that runs tasks, when the executor is closed."""
         self._farewells += ((function, arguments),)
 
-    def reduce(self, blueprint, rows, jobs, *shared):
-        """Run a blueprint over jobs on ``rows`` and return the combined result.
+    def reduce(self, blueprint, tasks, *shared, again=None):
+        """Run a blueprint over tasks and return the combined result.
 
-        ``shared`` are `Once` calls; tasks get their results.
+        Parameters
+        ----------
+        blueprint : Blueprint
+        tasks : callable
+            ``tasks()`` yields the arguments of every task, handles and lists of handles among them.
+        *shared : Once
+            Tasks get the results of these calls after their arguments.
+        again : callable, optional
+            As for `retrying`.
         """
 
         def round_():
             handles = [self.share(*once) for once in shared]
-            if self.runs_here and len(jobs) == 1:
+            calls = list(tasks())
+            if self.runs_here and len(calls) == 1:
                 # to wake a thread for one small task, and to be woken, takes half as long as the task
-                part = run_job(blueprint.chunk, jobs[0], self.gather(rows.inputs(jobs[0])), *handles)
-                return blueprint.combine([part])
-            places = self.places(len(jobs))
+                return blueprint.combine([run_task(blueprint.chunk, *self.gather(calls[0]), *handles)])
+            places = self.places(len(calls))
             root = self.tree(
                 blueprint.combine,
                 (
-                    self.submit(run_job, blueprint.chunk, job, rows.inputs(job), *handles, place=place)
-                    for job, place in zip(jobs, places, strict=True)
+                    self.submit(run_task, blueprint.chunk, *call, *handles, place=place)
+                    for call, place in zip(calls, places, strict=True)
                 ),
-                len(jobs),
+                len(calls),
             )
             return self.gather([root])[0]
 
-        return self.retrying(round_, rows)
+        return self.retrying(round_, again)
 
     def compute(self, value):
         """The value of something delayed."""
-        return self.retrying(lambda: self.gather(self.begin(value))[0], NOTHING)
+        return self.retrying(lambda: self.gather(self.begin(value))[0])
 
     @abc.abstractmethod
     def begin(self, value):
         """Start to compute something delayed; returns its handle, in a list."""
 
-    def retrying(self, round_, rows):
+    def retrying(self, round_, again=None):
         """Call ``round_()``; call it again if workers were lost under it.
 
         The scheduler recomputes what tasks made. What the driver itself sent
-        to workers that died is sent again here.
+        to workers that died is sent again by ``again()``, before each other try.
         """
         lost = killed = 0
         while True:
             try:
                 if lost:
                     self.recover()
-                    rows.place()
+                    if again is not None:
+                        again()
                 return round_()
             except RoundLost as error:
                 lost, killed = lost + 1, killed + error.killed
@@ -235,20 +244,10 @@ class Runner(abc.ABC):
         return node(count)
 
 
-class _Nothing:
-    """In place of rows, where nothing is to be sent again."""
-
-    def place(self):
-        pass
-
-
-NOTHING = _Nothing()
-
-
-def run_job(function, job, inputs, *shared):
-    """What a worker runs for one job."""
+def run_task(function, *arguments):
+    """What a thread or worker runs for one task of a reduction."""
     with _tasks, single_threaded_blas():
-        return function(job, inputs, *[made_here(value) for value in shared])
+        return function(*[made_here(value) for value in arguments])
 
 
 _TO_MAKE = "daskksvd.to_make"
@@ -326,7 +325,7 @@ def let_go(owner):
 
 
 def say_farewell(owner, farewells):
-    """What every process does when a runner is closed: `let_go`, and what `Runner.at_close` was given."""
+    """What every process does when an executor is closed: `let_go`, and what `at_close` was given."""
     let_go(owner)
     for function, arguments in farewells:
         function(*arguments)

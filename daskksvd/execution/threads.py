@@ -10,7 +10,7 @@ import dask.threaded
 
 from ..machine.limits import cpu_quota
 from ..machine.memory import available_bytes
-from .executor import Runner, say_farewell
+from .executor import Executor, say_farewell
 
 
 def _forget_threads():
@@ -27,7 +27,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_threads)
 
 
-class ThreadRunner(Runner):
+class ThreadExecutor(Executor):
     """A pool of threads; the kernels and BLAS release the lock."""
 
     def __init__(self, n_threads=None):

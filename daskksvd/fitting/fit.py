@@ -7,10 +7,10 @@ import numpy as np
 from ..coding import SparseCoder
 from ..coding.cost import process_bytes, task_bytes
 from ..coding.products import block_rows
-from ..execution import WORKER_TIMEOUT, WorkersLost, make_runner
+from ..execution import WORKER_TIMEOUT, WorkersLost, make_executor
 from ..machine.blas import blas_for
 from ..machine.memory import check_memory
-from ..rows import as_rows, make_transform, run_survey
+from ..rows import Reader, as_source, make_transform, run_survey
 from ..rows.inputs.underlying import clients
 from ..rows.transform import ZERO_VARIANCE
 from ..stores.checkpoint import Checkpointer, load_checkpoint
@@ -225,36 +225,35 @@ def _fit(
     checkpoint_every = integer("checkpoint_every", checkpoint_every, 1)
     if n_threads is not None:
         n_threads = integer("n_threads", n_threads, 1)
-    rows = as_rows(array, missing_chunks=missing_chunks)
-    check_shape(settings, rows.chunk_rows, rows.d)
+    source = as_source(array, missing_chunks=missing_chunks)
+    check_shape(settings, source.chunk_rows, source.d)
     if not isinstance(settings.init, str):
-        settings = settings._replace(init=check_init(settings.init, settings.n_components, rows.d))
-    schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
-    rows = keep_in_memory(rows, client, persist)
+        settings = settings._replace(init=check_init(settings.init, settings.n_components, source.d))
+    schedule = plan_schedule(settings, source.chunk_rows, source.d)
+    keep = keeps(source, client, persist)
     bar = [ProgressBar()] if progress else []
-    runner = make_runner(client, n_threads, worker_timeout)
-    runner.listen(_teller([*bar, *callbacks]))
+    executor = make_executor(client, n_threads, worker_timeout)
+    executor.listen(_teller([*bar, *callbacks]))
     try:
-        need_memory(runner, rows, settings)
+        need_memory(executor, source, settings)
         writer = Checkpointer(checkpoint) if checkpoint is not None else None
-        rows.prepare(runner)
+        reader = Reader(source, executor, keep)
         found = load_checkpoint(checkpoint) if checkpoint is not None else None
-        identity = problem_identity(runner, rows, settings) if checkpoint is not None else None
+        identity = problem_identity(reader, settings) if checkpoint is not None else None
         recorder = HistoryRecorder()
         if found is None:
             seed = settings.random_state
             if seed is None:
                 seed = int(np.random.SeedSequence().generate_state(1)[0])
-            begun = begin(runner, rows, settings, schedule, seed, checked=writer is not None)
+            begun = begin(reader, settings, schedule, seed, checked=writer is not None)
             coder, variance, state, checksums = begun
         else:
             resumed = resume(checkpoint, *found, identity, settings, schedule)
             coder, variance, state, seed, recorder, checksums = resumed
             if checksums is not None:
-                check_rows(checkpoint, runner, rows, checksums)
+                check_rows(checkpoint, reader, checksums)
         engine = Engine(
-            runner,
-            rows,
+            reader,
             settings,
             schedule,
             coder,
@@ -267,7 +266,7 @@ def _fit(
             checkpoint_every=checkpoint_every,
         )
         engine.resumed_seconds = state.seconds
-        runner.listen(engine.notify)
+        executor.listen(engine.notify)
 
         def make_result(stop_reason):
             return Result(
@@ -277,18 +276,18 @@ def _fit(
                 recorder.to_dataset(),
                 stop_reason,
                 {**settings.identity(), "random_state": seed, "seconds": engine.state.seconds},
-                rows.feature_names,
-                rows.dims,
+                source.feature_names,
+                source.dims,
             )
 
         try:
             return make_result(engine.run())
         except (KeyboardInterrupt, WorkersLost) as stop:
-            raise _stopped(stop, runner, engine, make_result, checkpoint) from None
+            raise _stopped(stop, executor, engine, make_result, checkpoint) from None
     finally:
         for shown in bar:
             shown.close()
-        _closed(runner)
+        _closed(executor)
 
 
 def _teller(callbacks):
@@ -306,14 +305,14 @@ def _teller(callbacks):
     return tell
 
 
-def _stopped(stop, runner, engine, make_result, checkpoint):
+def _stopped(stop, executor, engine, make_result, checkpoint):
     """What to raise for a fit that was interrupted, or whose workers were lost, with what there is."""
     learned = engine.state.n_updates or engine.state.pass_index
     interrupted = isinstance(stop, KeyboardInterrupt)
     result = make_result("interrupted" if interrupted else "workers lost") if learned else None
     saved = False
     try:
-        runner.cancel()
+        executor.cancel()
         saved = engine.save(final=True)
     except KeyboardInterrupt:  # once more
         interrupted = True
@@ -330,35 +329,35 @@ def _stopped(stop, runner, engine, make_result, checkpoint):
     return WorkersLost(f"{stop}. It ended in pass {engine.state.pass_index + 1}; {kept}", result)
 
 
-def _closed(runner):
-    """Close a runner, also when interrupted at that."""
+def _closed(executor):
+    """Close an executor, also when interrupted at that."""
     try:
-        runner.close()
+        executor.close()
     except KeyboardInterrupt:
-        runner.close()
+        executor.close()
         raise
 
 
-def need_memory(runner, rows, settings):
+def need_memory(executor, source, settings):
     """Check memory before any row is read."""
-    per_task, per_process = memory_needed(rows, settings)
+    per_task, per_process = memory_needed(source, settings)
     check_memory(
-        runner,
+        executor,
         per_task,
         per_process,
-        f"use smaller chunks (the largest has {max(rows.chunk_rows)} rows), fewer atoms "
+        f"use smaller chunks (the largest has {max(source.chunk_rows)} rows), fewer atoms "
         f"(n_components={settings.n_components}), fewer threads a worker, or more memory",
     )
 
 
-def memory_needed(rows, settings):
+def memory_needed(source, settings):
     """Bytes that a fit takes in every thread, and in every process beside them."""
-    m, d, itemsize = settings.n_components, rows.d, settings.dtype.itemsize
-    chunk_bytes = max(rows.chunk_rows) * d * rows.dtype.itemsize
+    m, d, itemsize = settings.n_components, source.d, settings.dtype.itemsize
+    chunk_bytes = max(source.chunk_rows) * d * source.dtype.itemsize
     kinds = {"online": (WAVE, FULL), "batch": (FULL,), "ksvd": ()}[settings.update]
     coupled = any(statistics(kind, m) == COUPLED for kind in kinds)
     numbers = (m * m if coupled else 0) + m * d
-    prepared = max(rows.chunk_rows) if settings.update == "ksvd" else block_rows(m, itemsize)
+    prepared = max(source.chunk_rows) if settings.update == "ksvd" else block_rows(m, itemsize)
     width = settings.target(d).n_nonzero_coefs
     per_task = task_bytes(m, width, itemsize, chunk_bytes, prepared * d * itemsize, numbers)
     if settings.update == "ksvd":
@@ -369,18 +368,16 @@ def memory_needed(rows, settings):
     return per_task, per_process
 
 
-def keep_in_memory(rows, client, persist):
-    """The rows; of a small array, or of any if asked to, each chunk is read only once."""
+def keeps(source, client, persist):
+    """Whether each chunk is read only once, and kept: of a small array, or of any if asked to."""
     if persist is None:
-        persist = rows.array.nbytes <= IN_MEMORY_BYTES
-    if client is None and not rows.in_memory and clients(rows.array):
+        persist = source.array.nbytes <= IN_MEMORY_BYTES
+    if client is None and not source.in_memory and clients(source.array):
         persist = False  # its preparation tells that a client is needed
-    if client is not None:
-        rows.check_sent()
-    return rows.copy(kept=persist)
+    return persist
 
 
-def begin(runner, rows, settings, schedule, seed, checked=False):
+def begin(reader, settings, schedule, seed, checked=False):
     """Survey the data, check it, and make the state to start from.
 
     Returns
@@ -391,24 +388,24 @@ def begin(runner, rows, settings, schedule, seed, checked=False):
     checksums : (chunks,) uint32 array or None
         Of the rows, with ``checked``.
     """
-    with blas_for(settings.n_components, rows.d):
-        return _begin(runner, rows, settings, schedule, seed, checked)
+    with blas_for(settings.n_components, reader.source.d):
+        return _begin(reader, settings, schedule, seed, checked)
 
 
-def _begin(runner, rows, settings, schedule, seed, checked):
+def _begin(reader, settings, schedule, seed, checked):
     rng = np.random.default_rng([seed, 0, 0])
     index = _sample_index(schedule, sample_size(settings, schedule.n_samples), rng)
-    jobs = [rows.job(pieces) for pieces in reading_jobs(rows.chunk_rows)]
-    survey, checksums = run_survey(runner, rows, jobs, index, settings.whiten is not None, checked), None
+    jobs = [reader.job(pieces) for pieces in reading_jobs(reader.source.chunk_rows)]
+    survey, checksums = run_survey(reader, jobs, index, settings.whiten is not None, checked), None
     if checked:
         survey, checksums = survey
     check_data(survey, settings)
     transform = make_transform(survey, settings.center, settings.scale, settings.whiten)
     sample = survey.sample[rng.permutation(len(survey.sample))]
-    dictionary = initial_dictionary(settings, sample, transform, rows.d, rng)
+    dictionary = initial_dictionary(settings, sample, transform, reader.source.d, rng)
     coupled = schedule.phases.first == WAVE and statistics(WAVE, len(dictionary)) == COUPLED
     state = State.start(dictionary, schedule.phases.first, coupled)
-    coder = SparseCoder(dictionary, transform, settings.target(rows.d))
+    coder = SparseCoder(dictionary, transform, settings.target(reader.source.d))
     return coder, float(survey.variance.sum()), state, checksums
 
 

@@ -50,9 +50,7 @@ class Engine:
 
     Parameters
     ----------
-    runner : execution.Runner
-    rows : rows.Rows
-        Prepared on the runner.
+    reader : rows.Reader
     settings : Settings
     schedule : Schedule
     coder : coding.SparseCoder
@@ -71,8 +69,7 @@ class Engine:
 
     def __init__(
         self,
-        runner,
-        rows,
+        reader,
         settings,
         schedule,
         coder,
@@ -84,8 +81,7 @@ class Engine:
         checkpoint=None,
         checkpoint_every=16,
     ):
-        self.runner = runner
-        self.rows = rows
+        self.reader = reader
         self.settings = settings
         self.schedule = schedule
         self._coder = coder
@@ -98,13 +94,13 @@ class Engine:
         self.checkpoint_every = checkpoint_every
         self.unsaved = None  # why the last checkpoint could not be written
         self.n_worst = max(WORST_ROWS, most_replaced(settings.n_components))
-        self.n_blocks = count_blocks(settings, rows.d)
+        self.n_blocks = count_blocks(settings, reader.source.d)
 
     # ------------------------------------------------------------- the loop
 
     def run(self):
         """Run to the end; returns why it stopped."""
-        with blas_for(self.settings.n_components, self.rows.d):
+        with blas_for(self.settings.n_components, self.reader.source.d):
             return self._run()
 
     def _run(self):
@@ -113,7 +109,7 @@ class Engine:
             self.notify(
                 FitStarted(
                     self.schedule.n_samples,
-                    self.rows.d,
+                    self.reader.source.d,
                     self.settings.n_components,
                     self.schedule.phases.limit,
                     self.state.pass_index,
@@ -221,9 +217,8 @@ class Engine:
             # (again) from the first block, whose events replace earlier ones
             self.notify(PassStarted(index, KSVD, self.n_blocks, 0))
             return ksvd_pass(
-                self.runner,
-                self.rows,
-                [self.rows.job(pieces) for pieces in jobs],
+                self.reader,
+                [self.reader.job(pieces) for pieces in jobs],
                 self.coder,
                 self.n_worst if may_replace else 0,
                 self.n_blocks,
@@ -231,7 +226,7 @@ class Engine:
             )
 
         may_replace = self.may_replace(index, KSVD)
-        dictionary, moments = self.runner.retrying(iteration, self.rows)
+        dictionary, moments = self.reader.executor.retrying(iteration, self.reader.place)
         replaced = []
         if may_replace:
             atoms = self.surplus(dictionary, moments.uses, moments.uses.astype(float))
@@ -325,8 +320,8 @@ class Engine:
 
     def moments(self, jobs, wanted, coder):
         """Code lists of pieces."""
-        jobs = [self.rows.job(pieces) for pieces in jobs]
-        return self.runner.reduce(MOMENTS, self.rows, jobs, coder.shared(), given(wanted))
+        jobs = [self.reader.job(pieces) for pieces in jobs]
+        return self.reader.reduce(MOMENTS, jobs, coder.shared(), given(wanted))
 
     def coder_now(self):
         """The coder of this pass.

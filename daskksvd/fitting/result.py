@@ -6,8 +6,8 @@ from ..coding import SparseCoder
 from ..coding.formats import decode
 from ..coding.inputs import plain_codes
 from ..coding.writing import write_codes
-from ..execution import WORKER_TIMEOUT, given, make_runner
-from ..rows import as_rows, run_survey
+from ..execution import WORKER_TIMEOUT, given, make_executor
+from ..rows import Reader, as_source, run_survey
 from ..rows.features import check_features
 from ..rows.names import check_names
 from . import saving
@@ -116,7 +116,7 @@ class Result:
         alike but for rounding, as copies do, or atoms and rows of small integers,
         other chunks may there give it the other of the two, and after it other atoms.
         """
-        return self.coder.encode(self._rows(array, missing_chunks).array)
+        return self.coder.encode(self._source(array, missing_chunks).array)
 
     def write_codes(
         self, array, path, *, client=None, overwrite=False, missing_chunks="error", told=None,
@@ -150,7 +150,7 @@ class Result:
             If there is no room; what was coded is kept.
         """
         how = {"client": client, "overwrite": overwrite, "told": told, "worker_timeout": worker_timeout}
-        write_codes(self._rows(array, missing_chunks), path, self.coder, **how)
+        write_codes(self._source(array, missing_chunks), path, self.coder, **how)
 
     def decode(self, codes):
         """Samples from codes: ``X @ decoder + mean``.
@@ -191,17 +191,17 @@ class Result:
             (in the metric of the data), ``fvu`` (fraction of the variance of
             ``array`` unexplained), ``mean_nonzeros``, ``used_atoms``, ``n_samples``.
         """
-        rows = self._rows(array, missing_chunks)
+        source = self._source(array, missing_chunks)
         wanted = given(Wanted(None, 0))
-        runner = make_runner(client, worker_timeout=worker_timeout)
+        executor = make_executor(client, worker_timeout=worker_timeout)
         try:
-            rows.prepare(runner)
-            jobs = [rows.job(pieces) for pieces in reading_jobs(rows.chunk_rows)]
-            survey = run_survey(runner, rows, jobs, np.empty(0, np.int64), False)
+            reader = Reader(source, executor)
+            jobs = [reader.job(pieces) for pieces in reading_jobs(source.chunk_rows)]
+            survey = run_survey(reader, jobs, np.empty(0, np.int64), False)
             survey.check_finite()
-            found = runner.reduce(MOMENTS, rows, jobs, self.coder.shared(), wanted)
+            found = reader.reduce(MOMENTS, jobs, self.coder.shared(), wanted)
         finally:
-            runner.close()
+            executor.close()
         variance = survey.variance.sum() * survey.count
         return {
             "relative_error": _root(found.residual, found.energy),
@@ -247,13 +247,13 @@ class Result:
 
     # -------------------------------------------------------------- helpers
 
-    def _rows(self, array, missing_chunks):
-        rows = as_rows(array, missing_chunks=missing_chunks)
-        check_features(rows, *self._features())
+    def _source(self, array, missing_chunks):
+        source = as_source(array, missing_chunks=missing_chunks)
+        check_features(source, *self._features())
         d = self.dictionary.sizes["feature"]
-        if rows.d != d:
-            raise ValueError(f"array has {rows.d} features; the dictionary was learned on {d}")
-        return rows
+        if source.d != d:
+            raise ValueError(f"array has {source.d} features; the dictionary was learned on {d}")
+        return source
 
     def _features(self):
         """Names of the features and of the dimensions of samples, None each where there are none."""

@@ -22,18 +22,21 @@ EXTENDS = ("max_passes", "tol")
 """Settings that only say how far a fit goes: they may change between a checkpoint and a call."""
 
 
-def problem_identity(runner, rows, settings):
+def problem_identity(reader, settings):
     """What a checkpoint must agree with: settings, shape, chunks, first rows."""
-    digest = hashlib.sha256(json.dumps(rows.chunk_rows).encode())
-    [piece] = cut_pieces(rows.chunk_rows[:1], rows.chunk_rows[0])
-    job = rows.job([piece])
-    [head] = runner.retrying(lambda: runner.gather([runner.submit(_first_rows, job, rows.inputs(job))]), rows)
+    source, executor = reader.source, reader.executor
+    digest = hashlib.sha256(json.dumps(source.chunk_rows).encode())
+    [piece] = cut_pieces(source.chunk_rows[:1], source.chunk_rows[0])
+    job = reader.job([piece])
+    [head] = executor.retrying(
+        lambda: executor.gather([executor.submit(_first_rows, job, reader.inputs(job))]), reader.place
+    )
     digest.update(np.ascontiguousarray(head).tobytes())
     if not isinstance(settings.init, str):
         digest.update(np.ascontiguousarray(settings.init).tobytes())
     return {
-        "shape": [rows.n, rows.d],
-        "array_dtype": str(rows.dtype),
+        "shape": [source.n, source.d],
+        "array_dtype": str(source.dtype),
         "rows": digest.hexdigest(),
         **settings.identity(),
     }
@@ -112,19 +115,19 @@ def has_settled(error, last_error, promised, tol):
     return last_error - error <= tol * last_error < np.inf or promised <= PROMISED_SHARE * tol
 
 
-def check_rows(path, runner, rows, checksums):
+def check_rows(path, reader, checksums):
     """Read all rows and refuse them if they are not those that a checkpoint was begun with."""
-    jobs = [rows.job(pieces) for pieces in reading_jobs(rows.chunk_rows)]
-    found = run_checksums(runner, rows, jobs)
+    chunk_rows = reader.source.chunk_rows
+    found = run_checksums(reader, [reader.job(pieces) for pieces in reading_jobs(chunk_rows)])
     differ = np.flatnonzero(found != checksums)
     if len(differ):
-        ends = np.cumsum(rows.chunk_rows)
+        ends = np.cumsum(chunk_rows)
         first = differ[0]
         more = f" and those of {len(differ) - 1} more chunks" if len(differ) > 1 else ""
         raise ValueError(
             _another(
                 f"checkpoint={os.fspath(path)!r}",
-                f"rows {ends[first] - rows.chunk_rows[first]} to {ends[first] - 1} of array{more} "
+                f"rows {ends[first] - chunk_rows[first]} to {ends[first] - 1} of array{more} "
                 "differ from those it was begun with",
             )
         )

@@ -67,17 +67,17 @@ class Stream(NamedTuple):
         """The coder with the dictionary of the moment."""
         return self.first.with_dictionary(self.state.dictionary)
 
-    def learn(self, rows, runner, began):
-        """The stream after one more batch, which ``runner`` can read.
+    def learn(self, reader, began):
+        """The stream after one more batch, which ``reader`` reads.
 
         ``began`` is the clock when the batch came.
         """
         settings, state = self.settings, self.state
         m = settings.n_components
-        schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
-        jobs = [rows.job(pieces) for pieces in cut_jobs(schedule.pieces, schedule.task_rows)]
+        schedule = plan_schedule(settings, reader.source.chunk_rows, reader.source.d)
+        jobs = [reader.job(pieces) for pieces in cut_jobs(schedule.pieces, schedule.task_rows)]
         wanted = given(Wanted(statistics(WAVE, m), n_worst=max(WORST_ROWS, most_replaced(m))))
-        moments = runner.reduce(MOMENTS, rows, jobs, self.coder.shared(), wanted)
+        moments = reader.reduce(MOMENTS, jobs, self.coder.shared(), wanted)
         if not all(np.isfinite(part).all() for part in (moments.energy, moments.XX, moments.XY)):
             raise ValueError(
                 f"X has NaN, infinite or too large values for {settings.dtype}; all values must be finite"

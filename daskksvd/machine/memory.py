@@ -12,18 +12,18 @@ PROCESS_BYTES = 300 * 2**20
 """What a Python process with NumPy, Numba and Dask loaded takes by itself."""
 
 
-def check_memory(runner, per_task, per_process, advice):
+def check_memory(executor, per_task, per_process, advice):
     """Raise `MemoryError` where a worker has less than its threads will need.
 
     Parameters
     ----------
-    runner : Runner
+    executor : Executor
     per_task, per_process : int
         Bytes, for every thread and for every worker.
     advice : str
         What the user can change.
     """
-    for name, threads, limit in runner.memory():
+    for name, threads, limit in executor.memory():
         if not limit:
             continue
         needed = PROCESS_BYTES + per_process + threads * per_task

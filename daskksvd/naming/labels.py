@@ -21,7 +21,7 @@ from ..captions.words.vocabulary import (
 )
 from ..coding.nonzeros import open_code_rows
 from ..embedding.store import open_embeddings
-from ..execution import WORKER_TIMEOUT, make_runner
+from ..execution import WORKER_TIMEOUT, make_executor
 from ..execution.executor import TREE_FAN_IN
 from ..machine.files import absolute
 from ..machine.memory import MEMORY_SHARE, available_bytes, check_memory
@@ -174,11 +174,11 @@ def label(
             | {"tokenizer": tokenizer_identity(tokenizer), "occurrence": occurrence, "missing": missing}
             | {"ranges of rows": code_rows.edges},
         )
-    runner = make_runner(client, worker_timeout=worker_timeout)
+    executor = make_executor(client, worker_timeout=worker_timeout)
     try:
         for name, value in (("codes", codes), ("captions", captions)):
             if isinstance(value, (str, os.PathLike)) and "://" not in os.fspath(value):
-                runner.check_path(absolute(value), name)
+                executor.check_path(absolute(value), name)
         how = {"client": client, "worker_timeout": worker_timeout}
         counter, n_captioned = _frequencies(code_rows.edges, caption_rows, tokenizer, progress, **how)
         vocabulary = choose_words(
@@ -186,10 +186,10 @@ def label(
         )
         size = table_bytes(len(vocabulary), code_rows.m, occurrence == "share")
         advice = "name fewer words: raise min_df, or give a vocabulary"
-        check_memory(runner, 2 * size, TREE_FAN_IN * size, advice)
+        check_memory(executor, 2 * size, TREE_FAN_IN * size, advice)
         _check_room(len(vocabulary), code_rows.m, advice)
     finally:
-        runner.close()
+        executor.close()
     counts = count(
         code_rows,
         caption_rows,

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 
 from ..captions.partitions import compute_all
-from ..execution import make_runner
+from ..execution import make_executor
 from ..execution.executor import TREE_FAN_IN
 from ..machine.files import absolute, replaced
 from ..stores.checkpoint import load_checkpoint
@@ -178,8 +178,8 @@ def n_threads(client, worker_timeout):
     """Threads that count: the workers' of a client, or of this machine."""
     if client is None:
         return os.cpu_count() or 1
-    with contextlib.closing(make_runner(client, worker_timeout=worker_timeout)) as runner:
-        return sum(threads for _, threads, _ in runner.memory()) or 1
+    with contextlib.closing(make_executor(client, worker_timeout=worker_timeout)) as executor:
+        return sum(threads for _, threads, _ in executor.memory()) or 1
 
 
 def n_levels(n_parts):

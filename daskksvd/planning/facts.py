@@ -16,7 +16,7 @@ from ..fitting.schedule import KSVD, WAVE, reading_jobs, rows_per_task, statisti
 from ..fitting.statistics import Wanted
 from ..fitting.updates.ksvd import count_blocks
 from ..machine.memory import PROCESS_BYTES
-from ..rows import Job, Rows, cut_pieces
+from ..rows import Job, Source, cut_pieces
 from ..rows.graph import take_apart
 from ..rows.source import MEMORY_CHUNK_BYTES
 from .measure import READERS, Request, size_of
@@ -24,7 +24,7 @@ from .model import Round, Work
 
 
 class Shape(NamedTuple):
-    """Stands in for `rows.Rows` where there are none yet."""
+    """Stands in for `rows.Source` where there are none yet."""
 
     n: int
     d: int
@@ -68,10 +68,10 @@ def bytes_of(rows):
     return rows.n * rows.d * rows.dtype.itemsize
 
 
-def places_of(runner, client, n_workers, n_threads):
+def places_of(executor, client, n_workers, n_threads):
     """`Places` asked for: the client's workers, workers to come, or threads of this process."""
     if client is not None:
-        threads = [number_ for _, number_, _ in runner.memory()]
+        threads = [number_ for _, number_, _ in executor.memory()]
         return Places(len(threads), max(1, sum(threads) // len(threads)), max(threads))
     n_threads = n_threads or (usable_cores() if n_workers is None else 1)
     return Places(n_workers, n_threads, n_threads)
@@ -121,7 +121,7 @@ def kinds_of(schedule):
     return kinds
 
 
-def rows_to_read(runner, rows, readers):
+def rows_to_read(executor, rows, readers):
     """What to read to measure by.
 
     Returns
@@ -136,8 +136,8 @@ def rows_to_read(runner, rows, readers):
         note = f"No rows were given: random {rows.dtype} rows were coded, and reading is not counted."
         return None, [], [note]
     if rows.local_path is not None:
-        runner.check_path(rows.local_path, "array")
-    layout = take_apart(rows.array, move_arrays=runner.moves_arrays)
+        executor.check_path(rows.local_path, "array")
+    layout = take_apart(rows.array, move_arrays=executor.moves_arrays)
     if layout.common_keys:
         note = (
             "All chunks need the result of a computation on the whole array, which was not made: random "
@@ -152,8 +152,8 @@ def rows_to_read(runner, rows, readers):
     chunks = tuple(layout.chunks[piece.index] for piece in pieces)
     needs = tuple(sorted({key for chunk in chunks for key in chunk.needs}, key=str))
     arrays = [key for key in needs if isinstance(layout.placed[key], np.ndarray)]
-    placed = dict(zip(arrays, runner.place([layout.placed[key] for key in arrays]), strict=True))
-    inputs = [placed[key] if key in placed else runner.check_future(layout.placed[key]) for key in needs]
+    placed = dict(zip(arrays, executor.place([layout.placed[key] for key in arrays]), strict=True))
+    inputs = [placed[key] if key in placed else executor.check_future(layout.placed[key]) for key in needs]
     return Job(tuple(pieces), chunks, needs), inputs, []
 
 
@@ -169,7 +169,7 @@ def work_of(rows, settings, schedule, request, measured, keeps):
     out = dict.fromkeys(rounds, sent) | {"survey": 0}
     # the dictionary before and after the last change, and that change
     out["block"] = 2 * measured.coder.dictionary.nbytes + measured.sizes.get("block", (0,))[-1]
-    in_memory = isinstance(rows, Rows) and rows.in_memory
+    in_memory = isinstance(rows, Source) and rows.in_memory
     return {
         kind: Work(
             tuple(_round(jobs, in_memory or (keeps and kind != "survey")) for jobs in found),
@@ -209,6 +209,6 @@ def memory_of(rows, settings, request, work, places, keeps):
     driver = state + 3 * 8 * request.sample_size * rows.d
     if places.n_workers is None:
         return worker + driver, worker + driver
-    if isinstance(rows, Rows) and rows.in_memory:
+    if isinstance(rows, Source) and rows.in_memory:
         driver += bytes_of(rows)
     return worker, PROCESS_BYTES + driver

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..coding import SparseCoder, SparsityTarget
-from ..execution import ThreadRunner, given
-from ..execution.executor import TREE_FAN_IN, run_job
+from ..execution import ThreadExecutor, given
+from ..execution.executor import TREE_FAN_IN, run_task
 from ..execution.threads import usable_cores
 from ..fitting.fit import check_data
 from ..fitting.initial import initial_dictionary
@@ -26,7 +26,7 @@ from ..fitting.updates.descent import power_of, sweep
 from ..fitting.updates.ksvd import Spread, dominant_directions, ksvd_pass
 from ..fitting.updates.online import update_after_wave
 from ..machine.memory import available_bytes
-from ..rows import Piece, Rows, as_dask, make_transform, run_survey
+from ..rows import Piece, Reader, Source, as_dask, make_transform, run_survey
 from .model import Cost
 
 READERS = 8
@@ -107,7 +107,7 @@ class Call(NamedTuple):
     size: int
 
 
-class Recorder(ThreadRunner):
+class Recorder(ThreadExecutor):
     """Threads that note how long every call takes, and the size of what it returns."""
 
     def __init__(self, n_threads, in_process):
@@ -123,7 +123,7 @@ class Recorder(ThreadRunner):
 
     def submit(self, function, *arguments, place=None):
         kind = function.__name__
-        if function is run_job:
+        if function is run_task:
             kind = "task"
         elif isinstance(arguments[0], list):
             kind = "add"
@@ -169,11 +169,11 @@ def measure_tasks(job, inputs, request):
     Measured
     """
     read, rows = _read(job, inputs, request)
-    runner = Recorder(*(min(number, usable_cores()) for number in (request.side_by_side, request.readers)))
+    executor = Recorder(*(min(number, usable_cores()) for number in (request.side_by_side, request.readers)))
     try:
-        return _Bench(runner, rows, request).measured(read)
+        return _Bench(executor, rows, request).measured(read)
     finally:
-        runner.close()
+        executor.close()
 
 
 def _read(job, inputs, request):
@@ -216,15 +216,15 @@ class _Enough(Exception):
 class _Bench:
     """Runs rounds of equal tasks, as many as make a group of the tree."""
 
-    def __init__(self, runner, raw, request):
-        self.runner = runner
+    def __init__(self, executor, raw, request):
+        self.executor = executor
         self.raw, self.others = raw[: request.n_rows], raw[request.n_rows :]
         self.request = request
-        self.rows = Rows(as_dask(self.raw, len(self.raw))).prepare(runner)
-        self.n_jobs = max(TREE_FAN_IN, runner.n_threads)
+        self.reader = Reader(Source(as_dask(self.raw, len(self.raw))), executor)
+        self.n_jobs = max(TREE_FAN_IN, executor.n_threads)
 
     def jobs(self, n_rows, count=None):
-        return [self.rows.job([Piece(0, 0, n_rows, 0)])] * (count or self.n_jobs)
+        return [self.reader.job([Piece(0, 0, n_rows, 0)])] * (count or self.n_jobs)
 
     def measured(self, read):
         request = self.request
@@ -258,7 +258,7 @@ class _Bench:
         costs = {
             kind: cost._replace(read=once if kind == "survey" else later) for kind, cost in costs.items()
         }
-        return Measured(costs, sizes, once, self.runner.n_threads, coder, moments)
+        return Measured(costs, sizes, once, self.executor.n_threads, coder, moments)
 
     def survey(self):
         """Cost, sizes and result of the survey."""
@@ -268,7 +268,7 @@ class _Bench:
         covariance = request.settings.whiten is not None
 
         def survey(jobs):
-            return run_survey(self.runner, self.rows, jobs, index, covariance)
+            return run_survey(self.reader, jobs, index, covariance)
 
         cost, _, found = self.timed(survey)
         sample = request.sample_size * request.d * self.raw.itemsize
@@ -279,7 +279,7 @@ class _Bench:
         """Cost, sizes and sum of rounds that bring back ``wanted``."""
 
         def round_(jobs):
-            return self.runner.reduce(MOMENTS, self.rows, jobs, coder.shared(), given(wanted))
+            return self.reader.reduce(MOMENTS, jobs, coder.shared(), given(wanted))
 
         return self.timed(round_)
 
@@ -288,14 +288,14 @@ class _Bench:
 
         Small tasks and large ones tell what a task costs beside its rows.
         """
-        runner, n_rows, few_rows = self.runner, len(self.raw), self.request.few_rows
+        executor, n_rows, few_rows = self.executor, len(self.raw), self.request.few_rows
         round_(self.jobs(few_rows))  # compiles, and takes from the system the memory that is lent later
-        runner.calls.clear()
+        executor.calls.clear()
         round_(self.jobs(few_rows))
-        few = _median(runner.take("task"))
-        adds = runner.take("add")
-        result = round_(self.jobs(n_rows, -(-_LARGE // runner.n_threads) * runner.n_threads))
-        tasks = runner.take("task")
+        few = _median(executor.take("task"))
+        adds = executor.take("add")
+        result = round_(self.jobs(n_rows, -(-_LARGE // executor.n_threads) * executor.n_threads))
+        tasks = executor.take("task")
         many, more = _median(tasks), n_rows - few_rows
         row = few / few_rows
         if more and many > few:  # a straight line through the few rows, of which more tasks were timed
@@ -303,14 +303,14 @@ class _Bench:
         cost = Cost(
             task=few - row * few_rows,
             row=row,
-            share=min((call.seconds for call in runner.take("share")), default=0.0),
+            share=min((call.seconds for call in executor.take("share")), default=0.0),
             add=_per_part(adds),
         )
         return cost, (tasks[-1].size, adds[0].size, adds[-1].size), result
 
     def ksvd(self, coder):
         """Costs and sizes of the two kinds of rounds of K-SVD proper: coding, and blocks of atoms."""
-        request, runner = self.request, self.runner
+        request, executor = self.request, self.executor
         last = min(1, request.n_blocks - 1)  # the second block takes in the first one's change
 
         def block_done(index, moments):
@@ -318,22 +318,21 @@ class _Bench:
                 raise _Enough
 
         for n_rows in (request.few_rows, len(self.raw)):
-            runner.calls.clear()
+            executor.calls.clear()
             with contextlib.suppress(_Enough):
                 ksvd_pass(
-                    runner,
-                    self.rows,
+                    self.reader,
                     self.jobs(n_rows),
                     coder,
                     request.n_worst,
                     request.n_blocks,
                     block_done,
                 )
-        tasks, adds, shares = (runner.take(kind) for kind in ("task", "add", "share"))
-        found = runner.take(dominant_directions.__name__)[-1]
+        tasks, adds, shares = (executor.take(kind) for kind in ("task", "add", "share"))
+        found = executor.take(dominant_directions.__name__)[-1]
         n_rows, n_adds = len(self.raw), len(adds) // (last + 2)
         coded, blocks = tasks[: self.n_jobs], tasks[-self.n_jobs :]
-        partials = runner.take("_second")
+        partials = executor.take("_second")
         code = Cost(
             row=_median(coded) / n_rows,
             share=shares[-1].seconds,

@@ -5,7 +5,7 @@ import math
 from collections import Counter
 from typing import NamedTuple
 
-from ..execution.executor import Runner
+from ..execution.executor import Executor
 
 WORTH = 0.1
 """More workers are worth it where they make it faster by this share."""
@@ -171,7 +171,7 @@ class Scaling(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """The shape of a reduction tree, as the runners build it.
+    """The shape of a reduction tree, as the executors build it.
 
     Attributes
     ----------
@@ -204,7 +204,7 @@ class _Result(NamedTuple):
 
 
 class _Counter:
-    """Stands in for a runner, on workers that add up what most of is theirs."""
+    """Stands in for an executor, on workers that add up what most of is theirs."""
 
     def __init__(self):
         self.calls = self.moved_leaves = self.moved_sums = 0
@@ -226,7 +226,7 @@ def tree_of(tasks, n_workers=1):
     """The `Tree` of so many tasks, of which neighbours run on the same worker."""
     counter = _Counter()
     leaves = [_Result(number * n_workers // tasks, True) for number in range(tasks)]
-    root = Runner.tree(counter, None, leaves, tasks)
+    root = Executor.tree(counter, None, leaves, tasks)
     return Tree(counter.calls, *root.added, counter.moved_leaves, counter.moved_sums)
 
 

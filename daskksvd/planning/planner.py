@@ -4,12 +4,12 @@ import math
 
 from dask.utils import format_bytes
 
-from ..execution import make_runner
+from ..execution import make_executor
 from ..fitting.fit import IN_MEMORY_BYTES
 from ..fitting.replacement import checks_per_pass
 from ..fitting.schedule import FULL, KSVD, WAVE, plan_schedule
 from ..fitting.settings import check_settings, check_shape, flag, integer, number
-from ..rows import Rows, as_rows
+from ..rows import Source, as_source
 from .facts import (
     Shape,
     bytes_of,
@@ -148,7 +148,7 @@ def plan(
     latency = number("latency", latency, 0, math.inf, "seconds, 0 or more")
     bandwidth = number("bandwidth", bandwidth, 0, math.inf, "bytes a second, more than 0", open_ends=True)
     dispatch = number("dispatch", dispatch, 0, math.inf, "seconds, 0 or more")
-    rows = shape_of(array, settings.dtype) or as_rows(array, missing_chunks=missing_chunks)
+    rows = shape_of(array, settings.dtype) or as_source(array, missing_chunks=missing_chunks)
     check_shape(settings, rows.chunk_rows, rows.d)
     if isinstance(rows, Shape) and n_nonzero_coefs is None:
         raise ValueError(
@@ -156,17 +156,17 @@ def plan(
             "rows, so give those, or n_nonzero_coefs"
         )
     schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
-    runner = make_runner(client, n_threads if n_workers is None else 1)
+    executor = make_executor(client, n_threads if n_workers is None else 1)
     try:
-        places = places_of(runner, client, n_workers, n_threads)
+        places = places_of(executor, client, n_workers, n_threads)
         request = request_for(rows, settings, schedule, places)
-        job, inputs, notes = rows_to_read(runner, rows, request.readers)
-        [measured] = runner.gather([runner.submit(measure_tasks, job, inputs, request)])
-        limits = [] if n_workers is not None else runner.memory()
+        job, inputs, notes = rows_to_read(executor, rows, request.readers)
+        [measured] = executor.gather([executor.submit(measure_tasks, job, inputs, request)])
+        limits = [] if n_workers is not None else executor.memory()
     finally:
-        runner.close()
+        executor.close()
     persist = bytes_of(rows) <= IN_MEMORY_BYTES if persist is None else persist
-    keeps = persist or (isinstance(rows, Rows) and rows.in_memory)
+    keeps = persist or (isinstance(rows, Source) and rows.in_memory)
     network = Network(latency, bandwidth, dispatch) if places.n_workers is not None else None
     work = work_of(rows, settings, schedule, request, measured, keeps)
     costs = measured.costs
@@ -200,7 +200,7 @@ def make_plan(rows, settings, schedule, request, work, costs, network, places, m
 
     Parameters
     ----------
-    rows : Rows or Shape
+    rows : Source or Shape
     settings : Settings
     schedule : Schedule
     request : Request

@@ -40,9 +40,9 @@ def with_checksums(blueprint):
     return Blueprint(chunk, functools.partial(_checked_combine, blueprint.combine))
 
 
-def run_checksums(runner, rows, jobs):
+def run_checksums(reader, jobs):
     """Checksums of the pieces of some jobs, a uint32 array."""
-    return runner.reduce(Blueprint(_checksums_job, np.concatenate), rows, jobs)
+    return reader.reduce(Blueprint(_checksums_job, np.concatenate), jobs)
 
 
 def _checksums_job(job, inputs):

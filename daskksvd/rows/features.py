@@ -15,7 +15,7 @@ def check_features(rows, names, dims, name="array"):
 
     Parameters
     ----------
-    rows : Rows
+    rows : Source
         Samples given.
     names : list or None
         Names of the features learned on, None if they had none.

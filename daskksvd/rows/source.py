@@ -1,6 +1,6 @@
-"""NumPy, Dask, xarray and Zarr arrays, or a path, as `Rows`."""
+"""NumPy, Dask, xarray and Zarr arrays, or a path, as `Source`."""
 
-import copy
+import dataclasses
 import math
 import os
 import uuid
@@ -9,21 +9,20 @@ import dask.array as da
 import numpy as np
 
 from .blocks import ALLOWED, MaskedRows, checked, is_real, masked_rows, masked_text
-from .graph import take_apart
 from .inputs.frames import frame_as_dask, frame_names, frame_values, is_dask_frame, is_frame
 from .inputs.listing import CHOICES, check_chunks, list_files
 from .inputs.npy import NpyFile
 from .inputs.opening import array_of_group, open_path, zarr_dims, zarr_names
 from .inputs.stored import StoredRows, is_stored
 from .inputs.underlying import clients, rows_read, zarr_arrays
-from .jobs import Job
 from .names import check_names
 
 MEMORY_CHUNK_BYTES = 16 * 2**20
 
 
-class Rows:
-    """A two-dimensional array as rows (samples) in chunks that tasks can read.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """A two-dimensional array as rows (samples) in chunks; a `Reader` reads them.
 
     Attributes
     ----------
@@ -39,21 +38,14 @@ class Rows:
         Names of the dimensions, where the input brought any.
     stored : StoredRows or None
         What reads the rows, where another library does.
-    kept : bool
-        Whether to read all chunks once and keep them in memory where tasks run.
     """
 
-    def __init__(self, array, feature_names=None, in_memory=False, local_path=None, dims=None):
-        self.array = array
-        self.feature_names = feature_names
-        self.in_memory = in_memory
-        self.local_path = local_path
-        self.dims = dims
-        self.stored = None
-        self.kept = False
-        self._layout = None
-        self._handles = {}
-        self._runner = None
+    array: da.Array
+    feature_names: list | None = None
+    in_memory: bool = False
+    local_path: str | None = None
+    dims: tuple | None = None
+    stored: StoredRows | None = None
 
     @property
     def n(self):
@@ -77,57 +69,9 @@ class Rows:
         if self.stored is not None:
             self.stored.__reduce__()
 
-    def prepare(self, runner):
-        """Make the chunks readable by tasks of ``runner``."""
-        if runner.moves_arrays:
-            self.check_sent()
-        if self.local_path is not None:
-            runner.check_path(self.local_path, "array")
-        self._runner = runner
-        self._layout = None
-        runner.retrying(self.place, self)
-        return self
 
-    def copy(self, kept):
-        """The same rows, for one more use of them; ``kept`` says whether to read each chunk only once."""
-        rows = copy.copy(self)
-        rows.kept = kept and not self.in_memory
-        rows._layout, rows._handles, rows._runner = None, {}, None
-        return rows
-
-    def place(self):
-        """Put, or put again, what tasks need from outside where they run."""
-        if self._layout is None or self.kept:
-            # what is kept has the same keys when it is read again
-            array = self._runner.persist(self.array) if self.kept else self.array
-            self._layout = take_apart(array, move_arrays=self._runner.moves_arrays)
-        layout = self._layout
-        handles = {}
-        arrays = {}
-        for key, value in layout.placed.items():
-            if isinstance(value, np.ndarray):
-                arrays[key] = value
-            else:
-                handles[key] = self._runner.check_future(value)
-        handles.update(zip(arrays, self._runner.place(list(arrays.values())), strict=True))
-        if layout.common_keys:
-            held = self._runner.hold(layout.common, layout.common_keys)
-            handles.update(zip(layout.common_keys, held, strict=True))
-        self._handles = handles
-
-    def job(self, pieces):
-        """A job that reads ``pieces``."""
-        chunks = tuple(self._layout.chunks[piece.index] for piece in pieces)
-        needs = tuple(sorted({key for chunk in chunks for key in chunk.needs}, key=str))
-        return Job(tuple(pieces), chunks, needs)
-
-    def inputs(self, job):
-        """Handles of what a job needs from outside."""
-        return [self._handles[key] for key in job.needs]
-
-
-def as_rows(array, name="array", missing_chunks="error"):
-    """Any supported array as `Rows`, checked as far as can be told without reading rows.
+def as_source(array, name="array", missing_chunks="error"):
+    """Any supported array as `Source`, checked as far as can be told without reading rows.
 
     Parameters
     ----------
@@ -151,7 +95,7 @@ def as_rows(array, name="array", missing_chunks="error"):
         raise ValueError(f"missing_chunks={missing_chunks!r}; it must be one of 'error', 'fill'")
     names = dims = local_path = stored = None
     here = False
-    if isinstance(array, Rows):
+    if isinstance(array, Source):
         return array
     if isinstance(array, (str, os.PathLike)):
         array = open_path(array, name)
@@ -197,9 +141,7 @@ def as_rows(array, name="array", missing_chunks="error"):
     if names is not None:
         names = check_names(names, name)
         names = list(names) if names.dtype.kind in "Mm" else names.tolist()
-    rows = Rows(array, names, here, local_path, dims)
-    rows.stored = stored
-    return rows
+    return Source(array, names, here, local_path, dims, stored)
 
 
 def in_memory(array, name="array"):

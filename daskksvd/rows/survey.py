@@ -73,13 +73,12 @@ class Survey(NamedTuple):
         return scatter / self.count
 
 
-def run_survey(runner, rows, jobs, sample_index, with_covariance, checked=False):
+def run_survey(reader, jobs, sample_index, with_covariance, checked=False):
     """Survey all rows of ``jobs``.
 
     Parameters
     ----------
-    runner : execution.Runner
-    rows : Rows
+    reader : Reader
     jobs : list of Job
     sample_index : (s,) int64 array
         Sorted numbers of the rows to bring back.
@@ -96,7 +95,7 @@ def run_survey(runner, rows, jobs, sample_index, with_covariance, checked=False)
     blueprint = Blueprint(_survey_job, _combine)
     if checked:
         blueprint = with_checksums(blueprint)
-    return runner.reduce(blueprint, rows, jobs, given(_Request(sample_index, with_covariance)))
+    return reader.reduce(blueprint, jobs, given(_Request(sample_index, with_covariance)))
 
 
 class _Request(NamedTuple):

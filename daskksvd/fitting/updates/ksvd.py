@@ -16,7 +16,7 @@ import scipy.linalg
 import scipy.sparse.linalg
 
 from ...coding import Codes
-from ...execution.executor import run_job, same
+from ...execution.executor import run_task, same
 from ...kernels.moments import subtract_reconstruction
 from ...kernels.update import replace_coefficients
 from ...machine.blas import single_threaded_blas
@@ -77,13 +77,12 @@ def count_blocks(settings, d):
     return min(m, max(KSVD_BLOCKS, by_memory))
 
 
-def ksvd_pass(runner, rows, jobs, coder, n_worst, n_blocks, block_done):
+def ksvd_pass(reader, jobs, coder, n_worst, n_blocks, block_done):
     """One iteration of K-SVD.
 
     Parameters
     ----------
-    runner : execution.Runner
-    rows : rows.Rows
+    reader : rows.Reader
     jobs : list of rows.Job
     coder : coding.SparseCoder
         With the dictionary to start from.
@@ -101,26 +100,27 @@ def ksvd_pass(runner, rows, jobs, coder, n_worst, n_blocks, block_done):
     moments : Moments
         Of the coding, without statistics.
     """
+    executor = reader.executor
     dictionary, transform = coder.dictionary, coder.transform.cast(coder.dictionary.dtype)
     m = len(dictionary)
-    products, wanted = runner.share(*coder.shared()), Wanted(None, n_worst)
-    transform = runner.share(same, (transform,))
-    jobs = [(job, rows.inputs(job)) for job in jobs]
-    coded = [runner.submit(run_job, _code_job, job, inputs, products, wanted) for job, inputs in jobs]
-    codes = [runner.submit(_first, pair) for pair in coded]
-    root = runner.tree(add_all, (runner.submit(_second, pair) for pair in coded), len(jobs))
-    [moments] = runner.gather([root])
+    products, wanted = executor.share(*coder.shared()), Wanted(None, n_worst)
+    transform = executor.share(same, (transform,))
+    jobs = [(job, reader.inputs(job)) for job in jobs]
+    coded = [executor.submit(run_task, _code_job, job, inputs, products, wanted) for job, inputs in jobs]
+    codes = [executor.submit(_first, pair) for pair in coded]
+    root = executor.tree(add_all, (executor.submit(_second, pair) for pair in coded), len(jobs))
+    [moments] = executor.gather([root])
     del coded, root
     change = None
     for index, atoms in enumerate(np.array_split(np.arange(m), n_blocks)):
-        request = runner.share(_Request, (change, dictionary, atoms))
+        request = executor.share(_Request, (change, dictionary, atoms))
         updated = [
-            runner.submit(run_job, _block_job, job, inputs, old, request, transform)
+            executor.submit(run_task, _block_job, job, inputs, old, request, transform)
             for (job, inputs), old in zip(jobs, codes, strict=True)
         ]
-        codes = [runner.submit(_first, pair) for pair in updated]
-        spread = runner.tree(add_spreads, (runner.submit(_second, pair) for pair in updated), len(jobs))
-        [after] = runner.gather([runner.submit(dominant_directions, spread, dictionary[atoms])])
+        codes = [executor.submit(_first, pair) for pair in updated]
+        spread = executor.tree(add_spreads, (executor.submit(_second, pair) for pair in updated), len(jobs))
+        [after] = executor.gather([executor.submit(dominant_directions, spread, dictionary[atoms])])
         del updated, spread
         change = _Change(dictionary, atoms, after)
         dictionary = dictionary.copy()

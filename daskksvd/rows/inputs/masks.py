@@ -8,7 +8,7 @@ import contextlib
 import numpy as np
 from distributed.protocol import dask_serialize
 
-from ...execution import ClusterRunner
+from ...execution import ClusterExecutor
 from ...machine.pickling import leave_to_pickle
 
 dask_serialize.dispatch(np.ma.MaskedArray)  # looked up as a plain array before, and remembered so
@@ -18,8 +18,8 @@ dask_serialize.register(np.ma.MaskedArray, leave_to_pickle)
 def keep_masks(client):
     """Mend all workers of a `distributed.Client` that may hold masked arrays."""
     if client.status == "running" and not client.asynchronous:
-        with contextlib.closing(ClusterRunner(client)) as runner:
-            runner.everywhere(_mended)
+        with contextlib.closing(ClusterExecutor(client)) as executor:
+            executor.everywhere(_mended)
 
 
 def _mended():
