@@ -15,5 +15,6 @@ if ! command -v chromium > /dev/null && command -v apt-get > /dev/null && [ "$(i
 fi
 ruff check .
 ruff format --check .
+mypy
 # two files at a time: much of a test is waiting for browsers, clusters and new processes
 python -m pytest --numprocesses 2 --dist loadfile "$@"

@@ -13,7 +13,7 @@ from .store import CAPTIONS, EMBEDDINGS, GROUP, JOURNAL, LOCK, PROGRESS, REJECTS
 try:
     import fcntl
 except ImportError:  # no such locks on Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 BATCH_NAME = re.compile(r"(\d{12})-(\d{12})\.arrow")
 _ROWS_NAME = re.compile(r"rows-\d{12}\.parquet(\.part)?")

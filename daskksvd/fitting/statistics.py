@@ -42,7 +42,7 @@ class Moments(NamedTuple):
         Most rows kept in ``worst``.
     """
 
-    count: int
+    count: int  # type: ignore[assignment]
     nonzeros: int
     energy: float
     residual: float

@@ -1,5 +1,7 @@
 """The one place that owns Numba's flags."""
 
+from typing import Any
+
 import numba
 from llvmlite import ir
 from numba import types
@@ -11,7 +13,7 @@ from numba.np.arrayobj import populate_array
 # fastmath only allows multiply and add to be fused. The rest stays off: the
 # kernels compare with zero and stop on ties, and must see NaN as NaN.
 # cache: compiled once a machine, not once a process.
-_OPTIONS = {
+_OPTIONS: dict[str, Any] = {
     "nogil": True,
     "cache": True,
     "fastmath": {"contract"},

@@ -15,7 +15,7 @@ import time
 try:
     import fcntl
 except ImportError:  # no such locks on Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 WAIT = 60.0
 """Seconds to wait for another writer of the same path."""

@@ -25,7 +25,7 @@ class Piece(NamedTuple):
         Number of row ``start`` in the whole array.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]
     start: int
     stop: int
     offset: int

@@ -41,7 +41,7 @@ class Survey(NamedTuple):
         The rows asked for, in their own dtype.
     """
 
-    count: int
+    count: int  # type: ignore[assignment]
     n_bad: int
     first_bad: int
     n_masked: int

@@ -62,7 +62,7 @@ class CheckedStore(WrapperStore):
             and self._settings() == other._settings()
         )
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     async def get(self, key, prototype=None, byte_range=None):
         if prototype is None:

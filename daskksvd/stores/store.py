@@ -1,6 +1,7 @@
 """A kind of store: its name on disk, what is in it, where it lies, how it is opened and replaced."""
 
 import contextlib
+import os
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -74,15 +75,15 @@ class Store:
         """The attributes by which a store of this kind is known."""
         return {"format": self.format, "version": self.version}
 
-    def beside(self, path) -> str:
+    def beside(self, path: str | os.PathLike[str]) -> str:
         """Where a store of this kind lies that belongs to another."""
         return absolute(path).rstrip("/").removesuffix(".zarr") + f"{self.suffix}.zarr"
 
-    def is_at(self, path) -> bool:
+    def is_at(self, path: str | os.PathLike[str]) -> bool:
         """Whether there is a store of this kind."""
         return exists(path) and open_store(path).attrs.get("format") == self.format
 
-    def open(self, path) -> Opened:
+    def open(self, path: str | os.PathLike[str]) -> Opened:
         """Open a store and look at its format; nothing else is verified yet.
 
         Raises
@@ -105,7 +106,7 @@ class Store:
             )
         return opened
 
-    def check_free(self, path, overwrite) -> str:
+    def check_free(self, path: str | os.PathLike[str], overwrite: bool) -> str:
         """The absolute path, if a store may be written there.
 
         Raises
@@ -122,7 +123,7 @@ class Store:
             self.check_replaceable(path)
         return path
 
-    def check_replaceable(self, path) -> None:
+    def check_replaceable(self, path: str | os.PathLike[str]) -> None:
         """Refuse to replace what is no store of this kind; a damaged one may go."""
         with contextlib.suppress(DamagedStore):
             self.open(path)

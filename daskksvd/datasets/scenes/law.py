@@ -27,7 +27,7 @@ class Group(NamedTuple):
     object: str
     colour: str
     size: str | None
-    count: int
+    count: int  # type: ignore[assignment]
     position: str
     texture: str
     action: str | None
