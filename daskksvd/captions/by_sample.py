@@ -44,7 +44,7 @@ class Captions:
 
     def delayed(self, low, high):
         """The captions with keys in [low, high), a `Partition`, as a delayed value."""
-        return self._reading(_read, low, high)
+        return self.reading(_read, low, high)
 
     def read(self, low, high):
         """The same, at once: without Dask where no part needs it, as its import takes long."""
@@ -57,7 +57,8 @@ class Captions:
         """The same captions by row of n codes, as `CaptionRows`; see there."""
         return CaptionRows(self, n, sample_ids)
 
-    def _reading(self, function, low, high, *more):
+    def reading(self, function, low, high, *more):
+        """What a function makes of the parts with keys in [low, high), their key and the bounds, delayed."""
         import dask
 
         read = dask.delayed(function, pure=False)
@@ -155,9 +156,9 @@ class CaptionRows:
     def delayed(self, low, high):
         """Captions of rows [low, high) as (`Partition` by row, lines of the table), delayed."""
         if self._ids is None:
-            return self._captions._reading(_read_rows, low, high)
+            return self._captions.reading(_read_rows, low, high)
         ids = self._ids[low:high]
-        return self._captions._reading(_read_rows, int(ids[0]), int(ids[-1]) + 1, ids, low)
+        return self._captions.reading(_read_rows, int(ids[0]), int(ids[-1]) + 1, ids, low)
 
 
 def check_ids(sample_ids, n):
@@ -189,7 +190,7 @@ def rows_of(samples, ids):
 
 def _reordered(captions, ids):
     """Captions in memory by row, for rows that are not in the order of their ids."""
-    sample, cells = compute(captions._reading(read_lines, captions.first, captions.last + 1))
+    sample, cells = compute(captions.reading(read_lines, captions.first, captions.last + 1))
     order = np.argsort(ids)
     rows, known = rows_of(sample, ids[order])
     frame = pd.DataFrame({"row": order[rows[known]], "caption": cells[known]})

@@ -171,7 +171,7 @@ class Tokenizer:
         edit = Trace(caption)
         text = self._plain(caption, edit)
         matches = list(self._pattern(text).finditer(text))
-        bases = [self._lemma(match[0]) for match in matches]
+        bases = [self.lemma(match[0]) for match in matches]
         places = [(edit.places[match.start()][0], edit.places[match.end() - 1][1]) for match in matches]
         found = [
             (*place, base) for place, base in zip(places, bases, strict=True) if base and base[0] != LEFT
@@ -293,12 +293,12 @@ class Tokenizer:
         try:
             return [lemmas[form] for form in found]
         except KeyError:
-            return [self._lemma(form) for form in found]
+            return [self.lemma(form) for form in found]
 
     def _parts(self, phrase):
         """Base forms of a phrase, each with its form."""
         text = self._plain(phrase)
-        return [(self._lemma(form), _clean(form).lower()) for form in self._pattern(text).findall(text)]
+        return [(self.lemma(form), _clean(form).lower()) for form in self._pattern(text).findall(text)]
 
     def _batches(self, captions):
         """Captions as lines of a few long texts, with the number of the first line of each."""
@@ -311,7 +311,7 @@ class Tokenizer:
                 first, lines, size = number + 1, [], 0
         yield first, "\n".join(lines)
 
-    def _lemma(self, form):
+    def lemma(self, form):
         """Base form of one form; None if it is left out, or the form marked if phrases have it."""
         lemma = self._lemmas.get(form, self)
         if lemma is not self:  # asked once: another thread may empty the store at any time
@@ -371,7 +371,7 @@ class _Numbers(dict):
         self.names, self.left = {}, {}
 
     def __missing__(self, form):
-        base = self.tokenizer._lemma(form)
+        base = self.tokenizer.lemma(form)
         if base is None:
             number = STOP
         elif base[0] == LEFT:  # phrases alone ask for it
