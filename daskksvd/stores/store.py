@@ -116,12 +116,12 @@ class Store:
         ValueError
             If what is there is no store of this kind; a damaged one may go.
         """
-        path = absolute(path)
-        if exists(path):
+        place: str = absolute(path)
+        if exists(place):
             if not overwrite:
-                raise FileExistsError(f"path={path!r} exists; pass overwrite=True to replace it")
-            self.check_replaceable(path)
-        return path
+                raise FileExistsError(f"path={place!r} exists; pass overwrite=True to replace it")
+            self.check_replaceable(place)
+        return place
 
     def check_replaceable(self, path: str | os.PathLike[str]) -> None:
         """Refuse to replace what is no store of this kind; a damaged one may go."""
