@@ -48,10 +48,11 @@ def view_command(result, compare, port, address, allow_origin, show, **sources):
     is left out. The first time, codes are listed by atom, in a store beside
     them.
     """
-    from ..view.server.app import dashboard
-    from ..view.server.process import own_process
+    from ..view.server.process import own_process, staying
 
     with own_process():
+        with staying():
+            from ..view.server.app import dashboard
         served = dashboard(
             result,
             compare=compare,

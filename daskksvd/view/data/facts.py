@@ -33,7 +33,7 @@ def result_facts(view):
     """What was learned, by what it is called."""
     m, d = view.result.dictionary.shape
     atoms, history, index = view.atoms, view.result.history, view.index
-    facts = {"atoms": f"{m:,} of {d:,} features"}
+    facts = {"atoms": f"{m:,} with {d:,} features each"}
     if view.n:
         facts["samples"] = f"{view.n:,}"
     if index is not None:

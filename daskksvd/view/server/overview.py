@@ -42,6 +42,8 @@ class Overview:
 
 def summary_html(view):
     """What was learned, in a few lines, and what to do here."""
-    names = view.atoms.loc[best_atoms(view)].names.drop_duplicates().head(STRONGEST)
-    best = [(atom, words.split(", ")[0]) for atom, words in names.items() if words]
-    return SAYS.summary(view.name or "Result", best, result_facts(view))
+    first = {}
+    for atom in best_atoms(view):
+        for word in view.names[atom][:1]:
+            first.setdefault(word, atom)
+    return SAYS.summary(view.name or "Result", list(first.items())[:STRONGEST], result_facts(view))
