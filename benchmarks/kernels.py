@@ -33,10 +33,10 @@ from daskksvd.coding import (
 from daskksvd.coding.products import correlate_rounded
 from daskksvd.coding.space import Space
 from daskksvd.datasets import make_planted
-from daskksvd.fitting.loop import BATCH_SWEEPS
 from daskksvd.fitting.schedule import FULL, WAVE, plan_schedule, statistics
 from daskksvd.fitting.settings import Settings, check_settings
 from daskksvd.fitting.statistics import COUPLED
+from daskksvd.fitting.updates.batch import BATCH_SWEEPS
 from daskksvd.kernels.moments import add_moments, add_residual_moments, subtract_reconstruction
 from daskksvd.machine.blas import blas_for
 from daskksvd.machine.buffers import aligned

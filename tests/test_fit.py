@@ -12,7 +12,7 @@ from small import D, K, M, N, assert_same_bits, fit, samples, stop_at_once
 import daskksvd
 from daskksvd.datasets import make_planted, recovered_atoms
 from daskksvd.fitting import statistics as moments
-from daskksvd.fitting.loop import BATCH_SWEEPS
+from daskksvd.fitting.updates.batch import BATCH_SWEEPS
 from daskksvd.rows import source
 
 
@@ -450,7 +450,7 @@ def test_rows_to_replace_atoms_by_are_at_hand_whenever_atoms_are_replaced(monkey
     arguments = {"n_components": 64, "n_nonzero_coefs": 3, "init": init, "random_state": 0}
     found = daskksvd.fit(Y, **arguments)
     assert found.history.replaced_atoms.sum() >= 2
-    monkeypatch.setattr("daskksvd.fitting.loop.may_find", lambda state, n_nonzero, n_waves: True)
+    monkeypatch.setattr("daskksvd.fitting.updates.online.may_find", lambda state, n_nonzero, n_waves: True)
     always = daskksvd.fit(Y, **arguments)
     assert_same_bits(found, always)
 

@@ -18,6 +18,7 @@ from ..tracking import HistoryRecorder, ProgressBar, StopFit
 from . import CHECKPOINT_EVERY
 from .initial import check_init, initial_dictionary, sample_size
 from .loop import Engine
+from .problem import Problem
 from .result import Result
 from .resuming import check_rows, problem_identity, resume, saver
 from .schedule import FULL, WAVE, plan_schedule, reading_jobs, statistics
@@ -253,19 +254,13 @@ def _fit(
             if checksums is not None:
                 check_rows(checkpoint, reader, checksums)
         engine = Engine(
-            reader,
-            settings,
-            schedule,
-            coder,
-            variance,
-            seed,
+            Problem(reader, settings, schedule, coder, variance, seed),
             state,
             recorder,
             [*bar, *callbacks],
             checkpoint=saver(writer, identity, seed, recorder, checksums) if writer else None,
             checkpoint_every=checkpoint_every,
         )
-        engine.resumed_seconds = state.seconds
         executor.listen(engine.notify)
 
         def make_result(stop_reason):

@@ -12,7 +12,7 @@ from ..rows.features import check_features
 from ..rows.names import check_names
 from . import saving
 from .schedule import reading_jobs
-from .statistics import MOMENTS, Wanted
+from .statistics import MOMENTS, Wanted, relative_norm
 
 
 class Result:
@@ -204,8 +204,8 @@ class Result:
             executor.close()
         variance = survey.variance.sum() * survey.count
         return {
-            "relative_error": _root(found.residual, found.energy),
-            "relative_error_original": _root(found.residual_original, found.energy_original),
+            "relative_error": relative_norm(found.residual, found.energy),
+            "relative_error_original": relative_norm(found.residual_original, found.energy_original),
             "fvu": float(found.residual_original / variance) if variance > 0 else np.nan,
             "mean_nonzeros": found.nonzeros / found.count,
             "used_atoms": int((found.uses > 0).sum()),
@@ -282,7 +282,3 @@ def load(path):
         If a file of it is missing or is not what was written; the message names it.
     """
     return Result(*saving.read(path))
-
-
-def _root(residual, energy):
-    return float(np.sqrt(residual / energy)) if energy > 0 else 0.0

@@ -138,7 +138,7 @@ def saver(writer, identity, seed, recorder, checksums):
 
     def save(engine):
         header, arrays = engine.state.dump()
-        for name, value in engine.coder.transform._asdict().items():
+        for name, value in engine.problem.coder.transform._asdict().items():
             if value is not None:
                 arrays[f"preprocessing_{name}"] = value
         if checksums is not None:
@@ -148,7 +148,7 @@ def saver(writer, identity, seed, recorder, checksums):
             {
                 "identity": identity,
                 "seed": seed,
-                "variance": engine.variance,
+                "variance": engine.problem.variance,
                 "history": history,
                 "state": header,
             },

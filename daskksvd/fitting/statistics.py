@@ -247,4 +247,9 @@ def _add_arrays(arrays):
     return total
 
 
+def relative_norm(residual, energy):
+    """Relative norm from squared norms; 0 where there is nothing to represent."""
+    return float(np.sqrt(residual / energy)) if energy > 0 else 0.0
+
+
 MOMENTS = Blueprint(job_moments, add_all)

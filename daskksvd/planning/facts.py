@@ -10,11 +10,11 @@ from ..execution.executor import TREE_FAN_IN
 from ..execution.threads import usable_cores
 from ..fitting.fit import memory_needed
 from ..fitting.initial import sample_size
-from ..fitting.loop import RTOL_PASSES
 from ..fitting.replacement import WORST_ROWS, most_replaced
 from ..fitting.schedule import KSVD, WAVE, reading_jobs, rows_per_task, statistics
 from ..fitting.statistics import Wanted
 from ..fitting.updates.ksvd import count_blocks
+from ..fitting.updates.online import RTOL_PASSES
 from ..machine.memory import PROCESS_BYTES
 from ..rows import Job, Source, cut_pieces
 from ..rows.graph import take_apart

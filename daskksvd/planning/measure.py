@@ -16,12 +16,12 @@ from ..execution.executor import TREE_FAN_IN, run_task
 from ..execution.threads import usable_cores
 from ..fitting.fit import check_data
 from ..fitting.initial import initial_dictionary
-from ..fitting.loop import BATCH_SWEEPS
 from ..fitting.replacement import find_redundant
 from ..fitting.schedule import FULL, WAVE
 from ..fitting.settings import Settings
 from ..fitting.state import State
 from ..fitting.statistics import MOMENTS, Moments, add_all
+from ..fitting.updates.batch import BATCH_SWEEPS
 from ..fitting.updates.descent import power_of, sweep
 from ..fitting.updates.ksvd import Spread, dominant_directions, ksvd_pass
 from ..fitting.updates.online import update_after_wave

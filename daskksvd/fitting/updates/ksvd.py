@@ -9,6 +9,7 @@ the next block every sample's residual and coefficients are brought up to
 date. With one atom a block this is the textbook algorithm.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,11 @@ from ...execution.executor import run_task, same
 from ...kernels.moments import subtract_reconstruction
 from ...kernels.update import replace_coefficients
 from ...machine.blas import single_threaded_blas
+from ...tracking import PassStarted
+from ..replacement import replace
+from ..schedule import KSVD
 from ..statistics import Wanted, add_all, job_moments
+from .passes import Passes, surplus
 
 KSVD_BLOCKS = 8
 """Least number of blocks of atoms an iteration works through, one after the
@@ -32,6 +37,51 @@ features mean more blocks, not more memory."""
 
 _DENSE_EIGEN = 200
 """Matrices up to this size are solved outright."""
+
+
+class KSVDPasses(Passes):
+    """Passes of ``update="ksvd"``: iterations of K-SVD, with a round for each block of atoms."""
+
+    kind = KSVD
+
+    def run(self, engine):
+        """One iteration; begun again as a whole if workers are lost."""
+        problem, index = self.problem, engine.state.pass_index
+        reader = problem.reader
+        [jobs] = problem.schedule.rounds(index, KSVD, problem.seed)
+        n_blocks = count_blocks(problem.settings, reader.source.d)
+        may_replace = self.may_replace(engine.state)
+
+        def block_done(number, moments):
+            engine.tick()
+            engine.announce_round(number, KSVD, moments, [])
+
+        def iteration():
+            # (again) from the first block, whose events replace earlier ones
+            engine.notify(PassStarted(index, KSVD, n_blocks, 0))
+            return ksvd_pass(
+                reader,
+                [reader.job(pieces) for pieces in jobs],
+                self.coder(engine.state),
+                self.n_worst if may_replace else 0,
+                n_blocks,
+                block_done,
+            )
+
+        dictionary, moments = reader.executor.retrying(iteration, reader.place)
+        replaced = []
+        if may_replace:
+            atoms = surplus(dictionary, moments.uses, moments.uses.astype(float))
+            dictionary, _, _, replaced = replace(dictionary, None, None, atoms, moments)
+        state = dataclasses.replace(
+            engine.state,
+            dictionary=dictionary,
+            totals=moments.without_statistics(),
+            replaced=len(replaced),
+            updated=True,
+        )
+        engine.advance(state, replaced)
+        return True
 
 
 class _Change(NamedTuple):

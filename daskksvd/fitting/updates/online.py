@@ -1,13 +1,17 @@
 """Waves: many dictionary updates a pass, on statistics that fade."""
 
-from dataclasses import replace as succeed
+import dataclasses
 
 import numpy as np
 
 from ...kernels import update as kernel
 from ...kernels.jit import read_only
 from ..replacement import checks_per_pass, find_redundant, most_replaced, replace
+from ..resuming import has_settled
+from ..schedule import WAVE
+from ..statistics import relative_norm
 from .descent import power_of, sweep
+from .passes import Passes
 
 WINDOW = 0.25
 """Statistics are forgotten over at least this share of a pass. Shorter
@@ -24,6 +28,96 @@ their own; sooner, useful ones were lost where there are few rows an atom."""
 DEAD_USES = 100
 """An atom not used while an average one is used this often is dead. 30 was
 too short: rare but useful atoms were churned."""
+
+
+WAVE_TOL = 0.005
+"""Waves that gain less than this share of the error a pass give way to full
+passes: what is left to gain then needs all rows at once."""
+
+QUARTER_ROWS = 50_000
+"""Rows in a quarter of a pass from which its error, on rows of its own, tells
+whether waves still gain: chance moves it by about 0.1 %."""
+
+RTOL_PASSES = 5
+"""With ``rtol`` alone, the first passes in waves come down to it by equal factors."""
+
+REPLACE_AFTER = 16
+"""Updates before the first replacement of atoms.
+Sooner, many atoms look alike that still go different ways."""
+
+
+class Waves(Passes):
+    """Passes of ``update="online"``: an update after every wave, a mini-batch of many chunks.
+
+    A wave is as large as gives every atom a few uses, so that its statistics are
+    no noise, and its rows come from all over the array, at random.
+    """
+
+    kind = WAVE
+
+    def coder(self, state):
+        """What rows are coded with.
+
+        With ``rtol`` alone a poor dictionary would code every row with a
+        great many atoms, from which it learns little: the first passes are
+        content with more, and come down to it by equal factors.
+        """
+        coder = super().coder(state)
+        if not self.approaches(state.pass_index):
+            return coder
+        share = (state.pass_index + 1) / self.rtol_passes
+        return dataclasses.replace(coder, target=coder.target._replace(rtol=coder.target.rtol**share))
+
+    @property
+    def rtol_passes(self):
+        """Passes over which ``rtol`` alone is approached."""
+        if self.problem.settings.n_nonzero_coefs is not None:
+            return 1
+        return min(RTOL_PASSES, self.problem.schedule.phases.first_limit)
+
+    def approaches(self, index):
+        """Whether pass ``index`` is still on its way down to ``rtol``."""
+        return index + 1 < self.rtol_passes
+
+    def may_replace(self, state, progress, jobs):
+        settings, schedule = self.problem.settings, self.problem.schedule
+        if not settings.replace_atoms or state.n_updates < REPLACE_AFTER:
+            return False
+        if state.pass_index >= schedule.phases.limit - 1 and progress >= 0.75:
+            return False
+        rows = sum(piece.n_rows for job in jobs for piece in job)
+        return may_find(state, rows * self.problem.coder.target.n_nonzero_coefs, schedule.n_waves)
+
+    def after_round(self, state, moments, may_replace):
+        state, replaced = update_after_wave(state, moments, self.problem.schedule.n_waves, may_replace)
+        return state, moments.without_statistics(), replaced
+
+    def marks(self, marks, number, totals):
+        """Residual and energy after half and three quarters of the waves, too."""
+        n_waves = self.problem.schedule.n_waves
+        if number + 1 in (n_waves // 2, 3 * n_waves // 4):
+            return (*marks, (totals.residual, totals.energy))
+        return marks
+
+    def has_settled(self, state, error):
+        tol = self.problem.settings.tol
+        if tol > 0:
+            tol = max(tol, WAVE_TOL)
+        settled = has_settled(error, state.last_error, state.promised, tol)
+        settled |= tol > 0 and gain_of_last_quarter(state) <= tol / 4
+        return settled and not self.approaches(state.pass_index)
+
+
+def gain_of_last_quarter(state):
+    """Relative gain of the last quarter of the waves of a pass on the quarter before.
+
+    Infinite where a quarter has too few rows for other ones to compare with.
+    """
+    if len(state.marks) < 2 or state.totals.count < 4 * QUARTER_ROWS:
+        return np.inf
+    sums = np.array([*state.marks, (state.totals.residual, state.totals.energy)])
+    before, after = (relative_norm(*part) for part in np.diff(sums, axis=0))
+    return 1 - after / before if before > 0 else 0.0
 
 
 def add_faded(old, fade, new):
@@ -92,7 +186,7 @@ def update_after_wave(state, moments, n_waves, may_replace):
         dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, moments)
         idle[replaced] = 0.0
     dictionary = sweep(dictionary, XX, XY, ONLINE_SWEEPS)
-    state = succeed(
+    state = dataclasses.replace(
         state,
         dictionary=dictionary,
         XX=XX,

@@ -1,0 +1,31 @@
+"""What a fit is of: the same from its first round to its last."""
+
+from typing import NamedTuple
+
+from ..coding import SparseCoder
+from ..rows import Reader
+from .schedule import Schedule
+from .settings import Settings
+
+
+class Problem(NamedTuple):
+    """Rows, settings, and all that follows from them before the first round.
+
+    Attributes
+    ----------
+    reader : rows.Reader
+    settings : Settings
+    schedule : Schedule
+    coder : coding.SparseCoder
+        With the dictionary that the fit, or the call that goes on with it, began with.
+    variance : float
+        Sum over features of the variance of the data, in its own metric.
+    seed : int
+    """
+
+    reader: Reader
+    settings: Settings
+    schedule: Schedule
+    coder: SparseCoder
+    variance: float
+    seed: int

@@ -1,0 +1,54 @@
+"""One update after each pass, on the statistics of all rows."""
+
+import dataclasses
+
+import numpy as np
+
+from ..replacement import replace
+from ..schedule import FULL
+from .descent import error_at_fixed_codes, power_of, sweep
+from .passes import Passes, surplus
+
+BATCH_SWEEPS = 3
+"""Sweeps after a full pass, where one is cheap beside the coding."""
+
+
+class FullPasses(Passes):
+    """Passes of ``update="batch"``."""
+
+    kind = FULL
+
+    def after_pass(self, engine):
+        state, totals = engine.state, engine.state.totals
+        dictionary, XX, XY, replaced = state.dictionary, totals.XX, totals.XY, []
+        if self.may_replace(state):
+            atoms = surplus(dictionary, totals.uses, power_of(XX))
+            dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, totals)
+        dictionary = sweep(dictionary, XX, XY, BATCH_SWEEPS)
+        state = dataclasses.replace(
+            state,
+            dictionary=dictionary,
+            promised=self.promised(state, dictionary, XX, XY),
+            totals=totals.without_statistics(),
+            replaced=state.replaced + len(replaced),
+            updated=True,
+        )
+        engine.advance(state, replaced)
+
+    def promised(self, state, dictionary, XX, XY):
+        """Share by which the new dictionary lowers the error at the codes; infinite where not known."""
+        return np.inf
+
+
+class ClosingPasses(FullPasses):
+    """Full passes after waves: atoms were replaced before, and little is left to gain."""
+
+    def may_replace(self, state, progress=0.0, jobs=()):
+        return False
+
+    def promised(self, state, dictionary, XX, XY):
+        if XX.ndim != 2:
+            return np.inf
+        energy = state.totals.energy
+        before, after = (error_at_fixed_codes(D, XX, XY, energy) for D in (state.dictionary, dictionary))
+        return float(1 - np.sqrt(max(after, 0) / before)) if before > 0 else 0.0
