@@ -185,7 +185,7 @@ def gather_images(view, atoms):
         key = str(sample.row)
         if sample.found and key not in images["data"]:
             images["data"][key] = _small(sample.image, kind)
-        return {"data-row": key if sample.found else ""}
+        return Markup('data-row="{}"').format(key if sample.found else "")
 
     galleries = {}
     for atom in atoms:

@@ -3,6 +3,8 @@
 import base64
 import io
 
+from markupsafe import Markup
+
 from ..data.facts import atom_facts, figure
 from . import macros, render
 
@@ -24,7 +26,7 @@ def gallery_html(panels, *, side=None, style=True, source=None):
     style : bool
         Whether the style sheet comes with it; once a page is enough.
     source : callable, optional
-        Takes a `Sample` and returns attributes of its ``<img>`` as a dict; by
+        Takes a `Sample` and returns attributes of its ``<img>``, as `Markup`; by
         default the image itself, as a data URI.
 
     Returns
@@ -32,7 +34,7 @@ def gallery_html(panels, *, side=None, style=True, source=None):
     markupsafe.Markup
         A ``str``.
     """
-    source = source or (lambda sample: {"src": data_uri(sample.image, side)})
+    source = source or (lambda sample: Markup('src="{}"').format(data_uri(sample.image, side)))
     return ATOM.gallery(panels, source, ATOM_STYLE if style else "")
 
 
