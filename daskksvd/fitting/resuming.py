@@ -1,9 +1,9 @@
 """What a checkpoint of a fit holds, and how a fit goes on from it."""
 
+import dataclasses
 import hashlib
 import json
 import os
-from dataclasses import replace as succeed
 
 import numpy as np
 
@@ -105,7 +105,7 @@ def reopened(state, passes, tol, settings, phases):
     last, before = errors[-1], errors[-2] if len(errors) > 1 else np.inf
     if has_settled(last, before, state.promised, settings.tol):
         return state
-    return succeed(state, kind=kind, last_error=last, promised=np.inf)
+    return dataclasses.replace(state, kind=kind, last_error=last, promised=np.inf)
 
 
 def has_settled(error, last_error, promised, tol):

@@ -24,7 +24,7 @@ _PLAIN = (
 
 @dataclass(frozen=True)
 class State:
-    """State at a boundary between rounds; never changed, only succeeded.
+    """State at a boundary between rounds; never changed, only replaced by the next.
 
     Attributes
     ----------
