@@ -20,6 +20,7 @@ except ImportError as error:
         'daskksvd.KSVD needs scikit-learn; install it with: pip install "daskksvd[sklearn]"'
     ) from error
 
+from .arguments import integer
 from .coding.inputs import plain_codes
 from .execution import WORKER_TIMEOUT, make_executor
 from .fitting import CHECKPOINT_EVERY
@@ -27,7 +28,7 @@ from .fitting.fit import begin, check_init, keeps, need_memory
 from .fitting.fit import fit as learn
 from .fitting.result import Result
 from .fitting.schedule import plan_schedule, rows_per_task
-from .fitting.settings import check_settings, check_shape, integer
+from .fitting.settings import check_settings, check_shape
 from .fitting.stream import Stream
 from .rows import Reader, Source, as_source
 from .rows.features import check_features

@@ -273,7 +273,7 @@ def train(
         tokenizer = processor.tokenizer
     model.train()
     # the fused kernel's backward pass takes three times as long on 65 tokens
-    attention = model.config._attn_implementation
+    attention = model.config._attn_implementation  # noqa: SLF001
     model.set_attn_implementation("eager")
     optimizer = _optimizer(model, learning_rate, weight_decay=0.05)
     mean, std = (

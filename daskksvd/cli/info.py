@@ -139,7 +139,7 @@ def describe_embeddings(path):
     model = found.attrs["model"]
     return {
         "complete": found.attrs["complete"],
-        "checksums": checksums(found._group),
+        "checksums": checksums(found.group),
         "shape": list(found.array.shape),
         "dtype": found.attrs["dtype"],
         "model": model,

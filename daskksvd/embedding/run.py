@@ -6,8 +6,8 @@ import shutil
 
 import numpy as np
 
+from ..arguments import flag, integer, number
 from ..execution import WORKER_TIMEOUT, WorkersLost, make_executor
-from ..fitting.settings import flag, integer, number
 from ..machine.files import absolute, telling_disk_full
 from .images import IMAGE_PIXELS
 from .models import cached_encoder, check_spec, forget_encoder

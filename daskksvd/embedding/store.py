@@ -94,22 +94,24 @@ class Embeddings:
         Folder.
     attrs : dict
         See `ATTRIBUTES`: model, source, counts, mean and scale.
+    group : zarr.Group
+        What is read from it is compared with its checksums.
     """
 
     def __init__(self, path, group):
         self.path = path
         self.attrs = dict(group.attrs)
-        self._group = group
+        self.group = group
         self._thumbnails = group.get("thumbnail")
 
     def __len__(self):
-        return self._group["embeddings"].shape[0]
+        return self.group["embeddings"].shape[0]
 
     def __repr__(self):
-        n, d = self._group["embeddings"].shape
+        n, d = self.group["embeddings"].shape
         left = f", {self.attrs['n_rejected']:,} rejected" if self.attrs.get("n_rejected") else ""
         stopped = "" if self.attrs.get("complete") else ", not complete"
-        return f"<daskksvd.Embeddings: {n:,} x {d} {self._group['embeddings'].dtype}{left}{stopped}>"
+        return f"<daskksvd.Embeddings: {n:,} x {d} {self.group['embeddings'].dtype}{left}{stopped}>"
 
     @property
     def counts(self):
@@ -132,18 +134,18 @@ class Embeddings:
         """The vectors, n x d, a lazy Dask array; `daskksvd.fit` takes it."""
         import dask.array as da
 
-        array = StoredArray(self._group["embeddings"])
+        array = StoredArray(self.group["embeddings"])
         return da.from_array(array, chunks=array.chunks, inline_array=True)
 
     @property
     def sample(self):
         """Stable ids of the rows, (n,) int64."""
-        return read_part(self._group["sample"], slice(None))
+        return read_part(self.group["sample"], slice(None))
 
     @property
     def source(self):
         """Where the rows came from, (n,) of str."""
-        return read_part(self._group["source"], slice(None))
+        return read_part(self.group["source"], slice(None))
 
     @property
     def captions(self):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..arguments import renamed
 from ..naming.association import MEASURES, benjamini_hochberg
 from ..naming.choosing import (
     best_words,
@@ -13,7 +14,6 @@ from ..naming.choosing import (
 )
 from ..naming.inputs import codes_matrix, frequent, gather, indicator, one_side, orient, split_samples
 from ..naming.thresholds import SIGNIFICANCE
-from ..renamed import renamed
 from .summary import summarise
 
 SCORED_USES = 10

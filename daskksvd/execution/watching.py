@@ -8,6 +8,7 @@ import time
 import warnings
 from typing import NamedTuple
 
+from ..arguments import number
 from ..tracking.events import WaitingForWorkers, WorkersReturned
 from .executor import RoundLost, WorkersLost
 
@@ -254,8 +255,6 @@ class Watch:
 
 def check_timeout(value):
     """A worker_timeout: seconds above 0, or None."""
-    from ..fitting.settings import number
-
     if value is None or value == math.inf:
         return None
     return number("worker_timeout", value, 0, math.inf, "seconds above 0, or None to wait for ever", True)

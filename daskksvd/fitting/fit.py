@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 
+from ..arguments import callables, integer
 from ..coding import SparseCoder
 from ..coding.cost import process_bytes, task_bytes
 from ..coding.products import block_rows
@@ -22,7 +23,7 @@ from .problem import Problem
 from .result import Result
 from .resuming import check_rows, problem_identity, resume, saver
 from .schedule import FULL, WAVE, plan_schedule, reading_jobs, statistics
-from .settings import callables, check_settings, check_shape, integer
+from .settings import check_settings, check_shape
 from .state import State
 from .statistics import COUPLED
 from .updates.ksvd import KSVD_GRAM_BYTES

@@ -1,11 +1,11 @@
 """The arguments of `daskksvd.fit`, checked before any work starts."""
 
 import math
-import numbers
 from typing import NamedTuple
 
 import numpy as np
 
+from ..arguments import choice, flag, integer, number, seed
 from ..coding import SparsityTarget
 from ..rows.jobs import split_holdout
 
@@ -146,53 +146,3 @@ def check_shape(settings, chunk_rows, d):
         raise ValueError(
             f"n_nonzero_coefs={k} is more than the {d} features of array; {d} atoms already span the space"
         )
-
-
-def integer(name, value, least):
-    """A whole number of at least ``least``."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} is {value!r}; it must be a whole number of at least {least}")
-    if value < least:
-        raise ValueError(f"{name}={value}; it must be at least {least}")
-    return int(value)
-
-
-def number(name, value, low, high, allowed, open_ends=False):
-    """A real number in a range; ``allowed`` says the range in words."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} is {value!r}; it must be {allowed}")
-    inside = low < value < high if open_ends else low <= value <= high
-    if not inside:
-        raise ValueError(f"{name}={value}; it must be {allowed}")
-    return float(value)
-
-
-def flag(name, value):
-    """True or False."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} is {value!r}; it must be True or False")
-    return bool(value)
-
-
-def callables(name, value):
-    """A sequence of callables, as a list."""
-    if callable(value) or not hasattr(value, "__iter__") or not all(map(callable, value)):
-        raise TypeError(f"{name} is {value!r}; it must be a sequence of callables, such as [print]")
-    return list(value)
-
-
-def choice(name, value, allowed, also=""):
-    """One of a few words."""
-    if value not in allowed:
-        words = ", ".join(repr(word) for word in allowed)
-        raise ValueError(f"{name}={value!r}; it must be one of {words}{' ' + also if also else ''}")
-
-
-def seed(name, value):
-    """A seed: an int, None, or drawn from a generator."""
-    if value is None:
-        return None
-    if isinstance(value, (np.random.Generator, np.random.RandomState)):
-        draw = getattr(value, "integers", None) or value.randint
-        return int(draw(2**31 - 1))
-    return integer(name, value, 0)

@@ -81,7 +81,7 @@ def _uncounted(context, builder, kind, value, n_indices):
     kind = kind.copy(ndim=kind.ndim - n_indices)
     result = context.make_array(kind)(context, builder)
     populate_array(result, data, shape[n_indices:], strides[n_indices:], whole.itemsize, None)
-    return result._getvalue()
+    return result._getvalue()  # noqa: SLF001  which Numba has no public name for
 
 
 @intrinsic

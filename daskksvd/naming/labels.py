@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..arguments import renamed
 from ..captions.by_sample import open_captions
 from ..captions.partitions import compute
 from ..captions.words.tokens import Tokenizer, as_tokenizer
@@ -25,7 +26,6 @@ from ..execution import WORKER_TIMEOUT, make_executor
 from ..execution.executor import TREE_FAN_IN
 from ..machine.files import absolute
 from ..machine.memory import MEMORY_SHARE, available_bytes, check_memory
-from ..renamed import renamed
 from . import association
 from .counting import count, table_bytes, tree
 from .measures import name_atoms

@@ -4,11 +4,12 @@ import math
 
 from dask.utils import format_bytes
 
+from ..arguments import flag, integer, number
 from ..execution import make_executor
 from ..fitting.fit import IN_MEMORY_BYTES
 from ..fitting.replacement import checks_per_pass
 from ..fitting.schedule import FULL, KSVD, WAVE, plan_schedule
-from ..fitting.settings import check_settings, check_shape, flag, integer, number
+from ..fitting.settings import check_settings, check_shape
 from ..rows import Source, as_source
 from .facts import (
     Shape,

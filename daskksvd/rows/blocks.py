@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import dask.array as da
 import numpy as np
-from dask._task_spec import Task, TaskRef
+from dask._task_spec import Task, TaskRef  # noqa: PLC2701  nodes of graphs have no public name
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 

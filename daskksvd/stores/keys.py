@@ -39,7 +39,7 @@ def joined(prefix, *names):
 def local_root(store):
     """The folder of a local store, or None."""
     while hasattr(store, "_store"):  # one that wraps another
-        store = store._store
+        store = store._store  # noqa: SLF001  Zarr wraps stores so
     return os.path.abspath(store.root) if isinstance(store, LocalStore) else None
 
 

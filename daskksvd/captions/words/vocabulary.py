@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ...renamed import renamed
+from ...arguments import renamed
 from ..by_sample import each_once, open_captions
 from .segmenting import UNSPACED
 from .tokens import as_tokenizer

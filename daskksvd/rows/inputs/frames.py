@@ -4,7 +4,7 @@ import weakref
 
 import dask.array as da
 import numpy as np
-from dask._task_spec import Task, TaskRef
+from dask._task_spec import Task, TaskRef  # noqa: PLC2701  nodes of graphs have no public name
 
 from ..blocks import ALLOWED, Declared, check_block, is_real, native
 
@@ -144,9 +144,9 @@ def frame_as_dask(frame, name="array"):
         raise ValueError(
             f"{name} is a Dask {type(frame).__name__}, of 1 dimension; it must be n x d, a DataFrame"
         )
-    empty = frame_values(frame._meta, name)
+    empty = frame_values(frame._meta, name)  # noqa: SLF001  as Dask tells its extensions to
     lengths = _lengths(frame)
-    label = f"rows-{frame._name}"
+    label = f"rows-{frame._name}"  # noqa: SLF001
     optimized = frame.optimize()
     graph = dict(optimized.__dask_graph__())
     heights, first = [], 0

@@ -1,7 +1,7 @@
 """What a Dask array is made of: Zarr arrays and which of their rows, clusters that hold blocks."""
 
 import numpy as np
-from dask._task_spec import DataNode, TaskRef
+from dask._task_spec import DataNode, TaskRef  # noqa: PLC2701  nodes of graphs have no public name
 from dask.blockwise import Blockwise
 from dask.core import flatten
 from dask.highlevelgraph import MaterializedLayer

@@ -165,7 +165,7 @@ def serve(page, own, origins, *, loop, **options):
     from panel.io.server import get_server
 
     server = get_server(page, loop=loop, verbose=False, start=False, **options)
-    application = server._tornado
+    application = server._tornado  # noqa: SLF001  there is no public way
     application.websocket_origins.update(own, origins)
     guard(application, origins)
     server.start()
