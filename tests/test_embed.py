@@ -459,7 +459,7 @@ def test_stores_that_are_not_as_the_schema_says(model, tmp_path):
     attrs = dict(group.attrs)
     for key, value, message in (
         ("n_samples", 7, r"embeddings has shape \(4, 20\); it must have 7 rows"),
-        ("version", 99, "was written by a newer daskksvd \(version 99 of the format; this one reads 1\)"),
+        ("version", 99, r"was written by a newer daskksvd \(version 99 of the format; this one reads 1\)"),
         ("format", "other", "but not of embeddings"),
     ):
         group.attrs.put({**attrs, key: value})
