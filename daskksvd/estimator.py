@@ -1,8 +1,12 @@
 """`daskksvd.KSVD`: the same learning as a scikit-learn estimator."""
 
+from __future__ import annotations
+
 import copy
 import os
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import dask.array as da
 import numpy as np
@@ -36,6 +40,16 @@ from .rows.inputs.frames import is_dask_frame, is_frame
 from .rows.inputs.stored import is_stored
 from .rows.source import in_memory
 from .tracking import HistoryRecorder
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from distributed import Client
+
+    from .coding.inputs import CodesLike
+    from .coding.target import Pursuit
+    from .fitting.settings import Init, Precision, Update
+    from .rows.source import ArrayLike, MissingChunks
+    from .tracking.events import Callback
 
 
 class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -169,35 +183,35 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | None = None,
         *,
-        n_nonzero_coefs=None,
-        rtol=None,
-        pursuit="omp",
-        update="online",
-        init="rows",
-        max_passes=None,
-        tol=1e-3,
-        max_time=None,
-        random_state=None,
-        center=False,
-        scale=False,
-        whiten=None,
-        holdout=0.0,
-        n_blocks=None,
-        replace_atoms=True,
-        dtype=None,
-        persist=None,
-        checkpoint=None,
-        checkpoint_every=CHECKPOINT_EVERY,
-        client=None,
-        callbacks=(),
-        progress=False,
-        n_threads=None,
-        worker_timeout=WORKER_TIMEOUT,
-        sparse_output=False,
-        missing_chunks="error",
-    ):
+        n_nonzero_coefs: int | None = None,
+        rtol: float | None = None,
+        pursuit: Pursuit = "omp",
+        update: Update = "online",
+        init: Init | npt.ArrayLike = "rows",
+        max_passes: int | None = None,
+        tol: float = 1e-3,
+        max_time: float | None = None,
+        random_state: int | np.random.Generator | np.random.RandomState | None = None,
+        center: bool = False,
+        scale: bool = False,
+        whiten: float | bool | None = None,
+        holdout: float = 0.0,
+        n_blocks: int | None = None,
+        replace_atoms: bool = True,
+        dtype: Precision | None = None,
+        persist: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = CHECKPOINT_EVERY,
+        client: Client | None = None,
+        callbacks: Sequence[Callback] = (),
+        progress: bool = False,
+        n_threads: int | None = None,
+        worker_timeout: float | None = WORKER_TIMEOUT,
+        sparse_output: bool = False,
+        missing_chunks: MissingChunks = "error",
+    ) -> None:
         self.n_components = n_components
         self.n_nonzero_coefs = n_nonzero_coefs
         self.rtol = rtol
@@ -228,7 +242,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     # -------------------------------------------------------------- learning
 
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Learn a dictionary, from the beginning.
 
         Parameters
@@ -252,7 +266,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self
 
     @available_if(lambda self: self._check_online())
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Learn from one more batch of samples, as one wave of the online update.
 
         The first call starts a dictionary from its batch, which must have at
@@ -308,7 +322,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     # ------------------------------------------------------ coding and back
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> np.ndarray | scipy.sparse.csr_array | da.Array:
         """Sparse codes of samples.
 
         Parameters
@@ -344,7 +358,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             return scipy.sparse.coo_array((codes.data, tuple(coords)), shape=codes.shape).tocsr()
         return codes.todense()
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: CodesLike) -> np.ndarray | da.Array:
         """Samples from codes.
 
         Parameters
@@ -364,7 +378,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             X = check_array(X, accept_sparse="csr", input_name="X")
         return self.result_.decode(X)
 
-    def score(self, X, y=None):
+    def score(self, X: ArrayLike, y: Any = None) -> float:
         """Share of the variance of samples that their codes explain.
 
         Parameters
@@ -385,7 +399,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         )
 
     @property
-    def result_(self):
+    def result_(self) -> Result:
         check_is_fitted(self, "components_")
         if isinstance(self._learned, Result):
             return self._learned
@@ -397,7 +411,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return len(self.components_)
 
     @property
-    def error_(self):
+    def error_(self) -> np.ndarray:
         history = self.result_.history
         return (history.wave_relative_error if self.n_steps_ else history.relative_error).values
 

@@ -1,13 +1,34 @@
 """Captions by sample: any storage, a range of samples at a time, as words."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from .partitions import Partition, compute, cut, one_a_line, open_table, read_lines
 from .words.tokens import as_tokenizer
+
+if TYPE_CHECKING:
+    import os
+
+    import dask.dataframe as dd
+    import numpy.typing as npt
+    import scipy.sparse
+    from dask.delayed import Delayed
+
+    from .partitions import Table
+    from .words.tokens import Tokenizer
+
+
+CaptionsLike: TypeAlias = (
+    "str | os.PathLike[str] | pd.DataFrame | pd.Series | dd.DataFrame | np.ndarray | Sequence[Any] "
+    "| Mapping[int, Any] | Captions"
+)
+"""What `open_captions` takes."""
 
 
 class Captions:
@@ -26,34 +47,34 @@ class Captions:
         Lines of the table; those with lists hold several captions.
     """
 
-    def __init__(self, table):
+    def __init__(self, table: Table) -> None:
         self.table = table
         self.key = table.key
         self.n_lines = table.n_lines
         self._lows, self._highs = np.array(table.bounds, np.int64).reshape(-1, 2).T
         self.first, self.last = int(self._lows[0]), int(self._highs[-1])
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Partition]:
         for low, high in self.ranges():
             yield self.read(low, high)
 
-    def ranges(self):
+    def ranges(self) -> list[tuple[int, int]]:
         """Bounds [low, high) of key ranges that hold all captions, one a part."""
         edges = [*np.unique(self._lows).tolist(), self.last + 1]
         return list(pairwise(edges))
 
-    def delayed(self, low, high):
+    def delayed(self, low: int, high: int) -> Delayed:
         """The captions with keys in [low, high), a `Partition`, as a delayed value."""
         return self.reading(_read, low, high)
 
-    def read(self, low, high):
+    def read(self, low: int, high: int) -> Partition:
         """The same, at once: without Dask where no part needs it, as its import takes long."""
         parts = self._parts(low, high)
         if any(hasattr(part, "__dask_graph__") for part in parts):
             return compute(self.delayed(low, high))
         return _read(parts, self.key, low, high)
 
-    def by_row(self, n, sample_ids=None):
+    def by_row(self, n: int, sample_ids: npt.ArrayLike | None = None) -> CaptionRows:
         """The same captions by row of n codes, as `CaptionRows`; see there."""
         return CaptionRows(self, n, sample_ids)
 
@@ -70,12 +91,17 @@ class Captions:
         last = int(np.searchsorted(self._lows, high, side="left"))
         return [cut(part, self.key, low, high) for part in self.table.parts[first:last]]
 
-    def in_memory(self):
+    def in_memory(self) -> Partition:
         """All captions as one `Partition`."""
         return compute(self.delayed(self.first, self.last + 1))
 
 
-def open_captions(captions, *, key=None, embeddings=None):
+def open_captions(
+    captions: CaptionsLike,
+    *,
+    key: Literal["row", "sample"] | None = None,
+    embeddings: str | os.PathLike[str] | Sequence[str] | Any | None = None,
+) -> Captions:
     """Captions of samples, from wherever they are.
 
     Parameters
@@ -259,7 +285,14 @@ def each_once(values):
     return values[np.diff(values, prepend=values[:1] - 1) > 0]
 
 
-def occurrence(captions, tokenizer, vocabulary, n_samples, *, share=False):
+def occurrence(
+    captions: CaptionsLike,
+    tokenizer: Tokenizer | str | None,
+    vocabulary: Sequence[str],
+    n_samples: int,
+    *,
+    share: bool = False,
+) -> scipy.sparse.csr_matrix:
     """Which words occur in which samples, as one sparse matrix.
 
     Parameters

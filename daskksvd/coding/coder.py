@@ -1,8 +1,10 @@
 """`SparseCoder`: a dictionary, and how rows are coded with it."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dask
 import dask.array as da
@@ -17,6 +19,11 @@ from .cost import process_bytes, row_flops
 from .formats import codes_to_coo, decode
 from .products import code_rows, make_products
 from .target import SparsityTarget
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from .products import Products
 
 
 class Cost(NamedTuple):
@@ -58,27 +65,27 @@ class SparseCoder:
     target: SparsityTarget
 
     @classmethod
-    def of_atoms(cls, atoms, transform, target):
+    def of_atoms(cls, atoms: np.ndarray, transform: Transform, target: SparsityTarget) -> SparseCoder:
         """The coder of a dictionary (m, d) on the features of the rows."""
         return cls(np.ascontiguousarray(transform.to_coding(atoms)), transform, target)
 
     @property
-    def atoms(self):
+    def atoms(self) -> np.ndarray:
         """The dictionary on the features of the rows, (m, d)."""
         return self.transform.from_coding(self.dictionary)
 
-    def with_dictionary(self, dictionary):
+    def with_dictionary(self, dictionary: np.ndarray) -> SparseCoder:
         """The same with another dictionary."""
         return dataclasses.replace(self, dictionary=dictionary)
 
     @property
-    def cost(self):
+    def cost(self) -> Cost:
         """What coding takes, a `Cost`."""
         m, d = self.dictionary.shape
         width = self.target.n_nonzero_coefs
         return Cost(process_bytes(m, d, self.dictionary.itemsize), row_flops(m, d, width))
 
-    def encode(self, rows):
+    def encode(self, rows: npt.ArrayLike | da.Array) -> sparse.COO | da.Array:
         """Sparse codes of rows.
 
         Parameters
@@ -98,63 +105,62 @@ class SparseCoder:
         self._check(rows)
         if not isinstance(rows, da.Array):
             return _encode_chunk(np.asanyarray(rows), self._products)
-        if rows.numblocks[1] > 1:
-            rows = rows.rechunk({1: -1})
+        lazy: da.Array = rows if rows.numblocks[1] == 1 else rows.rechunk({1: -1})
         dtype = self.dictionary.dtype
         # one node of the graph makes the products; chunks refer to it
         products = dask.delayed(make_products, pure=True)(self._cast())
         return da.map_blocks(
             _encode_chunk,
-            rows,
+            lazy,
             products=products,
-            chunks=(rows.chunks[0], (len(self.dictionary),)),
+            chunks=(lazy.chunks[0], (len(self.dictionary),)),
             dtype=dtype,
             meta=sparse.COO(np.empty((2, 0), np.int64), np.empty(0, dtype), shape=(0, 0)),
         )
 
-    def decode(self, codes):
+    def decode(self, codes: npt.ArrayLike | sparse.SparseArray | da.Array) -> np.ndarray | da.Array:
         """Rows from codes (n, m), on their own features; lazy if codes are."""
         atoms = self.transform._replace(mean=None).undo(self.dictionary.astype(np.float64))
         return decode(codes, atoms.astype(self.dictionary.dtype), self.transform.mean)
 
-    def residual(self, rows):
+    def residual(self, rows: np.ndarray | da.Array) -> np.ndarray | da.Array:
         """What coding leaves of rows (n, d), on their own features; lazy if rows are."""
         return rows - self.decode(self.encode(rows))
 
-    def transformed(self, rows):
+    def transformed(self, rows: np.ndarray) -> np.ndarray:
         """Rows as they are coded, a new array of the dtype of the dictionary."""
         return self._cast().transform.apply(rows, self.dictionary.dtype)
 
-    def shared(self):
+    def shared(self) -> Once:
         """As tasks share it: its products, made once in every process."""
         return Once(make_products, (self._cast(),), everywhere=True)
 
     # -------------------------------------------------------------- helpers
 
-    def _check(self, rows):
+    def _check(self, rows: npt.ArrayLike | da.Array) -> None:
         d = self.dictionary.shape[1]
         if len(np.shape(rows)) != 2 or np.shape(rows)[1] != d:
             raise ValueError(f"rows has shape {np.shape(rows)}; it must be n x {d}")
 
-    def _cast(self):
+    def _cast(self) -> SparseCoder:
         """The same, its transform as coding takes it: half as many bytes to send in float32."""
         return dataclasses.replace(self, transform=self.transform.cast(self.dictionary.dtype))
 
     @functools.cached_property
-    def _products(self):
+    def _products(self) -> Products:
         return make_products(self)
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         """Without the products, which every process makes for itself."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
-    def __sizeof__(self):
+    def __sizeof__(self) -> int:
         """Bytes of its arrays, of which Dask asks."""
         arrays = [self.dictionary, *(part for part in self.transform if part is not None)]
         return object.__sizeof__(self) + sum(array.nbytes for array in arrays)
 
 
-def _encode_chunk(raw, products, block_info=None):
+def _encode_chunk(raw: Any, products: Products, block_info: Any = None) -> sparse.COO:
     offset = block_info[0]["array-location"][0][0] if block_info else 0
     with single_threaded_blas():  # as in jobs: its bits depend on its number of threads
         codes = code_rows(plain(raw, offset), products, offset)

@@ -3,7 +3,9 @@
 from .products import BLOCK_BYTES, BLOCK_ROWS, FLOAT_GRAM_ATOMS
 
 
-def task_bytes(m, width, itemsize, chunk_bytes, block_row_bytes, statistics):
+def task_bytes(
+    m: int, width: int, itemsize: int, chunk_bytes: int, block_row_bytes: int, statistics: int
+) -> int:
     """Most memory that one task takes, in bytes.
 
     A chunk as stored and as read, a block of prepared rows and its
@@ -24,7 +26,7 @@ def task_bytes(m, width, itemsize, chunk_bytes, block_row_bytes, statistics):
     return 2 * chunk_bytes + block + 2 * block_row_bytes + statistics * (2 * itemsize + 8)
 
 
-def process_bytes(m, d, itemsize):
+def process_bytes(m: int, d: int, itemsize: int) -> int:
     """Memory that a process needs for a dictionary, its Gram matrix and its rounded atoms.
 
     Products that the matrix is filled from take less in every thread than its task later.
@@ -35,6 +37,6 @@ def process_bytes(m, d, itemsize):
     return 2 * m * m + atoms
 
 
-def row_flops(m, d, width):
+def row_flops(m: int, d: int, width: int) -> int:
     """Operations that coding a row takes, about: its correlations, and ``width`` steps of pursuit."""
     return 2 * m * d + m * width * (width + 3)

@@ -1,9 +1,29 @@
 """Codes as people have them: arrays and tables, with or without numbers of atoms."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
 import numpy as np
 import scipy.sparse
 
 from ..rows.inputs.frames import frame_names, frame_values, is_frame
+
+if TYPE_CHECKING:
+    import os
+
+    import dask.array as da
+    import numpy.typing as npt
+    import pandas as pd
+    import sparse
+    import xarray as xr
+
+
+CodesLike: TypeAlias = (
+    "npt.ArrayLike | scipy.sparse.sparray | scipy.sparse.spmatrix | sparse.SparseArray | da.Array "
+    "| xr.DataArray | pd.DataFrame | os.PathLike[str]"
+)
+"""Codes, n x m; a path, where one is taken, names what `Result.write_codes` wrote."""
 
 
 def plain_codes(codes):

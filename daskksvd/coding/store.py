@@ -1,5 +1,9 @@
 """Codes on disk: two plain fixed-width Zarr arrays, read back as COO chunks."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import dask.array as da
 import numpy as np
 import sparse
@@ -7,6 +11,9 @@ import sparse
 from ..stores import Store, StoredArray, Variable
 from .formats import codes_to_coo
 from .products import Codes
+
+if TYPE_CHECKING:
+    import os
 
 CODES = Store(
     kind="codes",
@@ -29,7 +36,7 @@ CODES = Store(
 )
 
 
-def open_codes(path):
+def open_codes(path: str | os.PathLike[str]) -> da.Array:
     """Open a store written by `Result.write_codes` as COO chunks.
 
     Parameters
@@ -68,5 +75,5 @@ def open_codes(path):
     )
 
 
-def _pair_to_coo(indices, values, m):
+def _pair_to_coo(indices: np.ndarray, values: np.ndarray, m: int) -> sparse.COO:
     return codes_to_coo(Codes(np.asarray(indices), np.asarray(values)), m)

@@ -1,6 +1,8 @@
 """How sparse codes are to be."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
+
+Pursuit: TypeAlias = Literal["omp", "mp"]
 
 
 class SparsityTarget(NamedTuple):
@@ -19,4 +21,4 @@ class SparsityTarget(NamedTuple):
 
     n_nonzero_coefs: int
     rtol: float = 0.0
-    pursuit: str = "omp"
+    pursuit: Pursuit = "omp"

@@ -1,10 +1,15 @@
 """Samples made of a known dictionary."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import dask.array as da
 import numpy as np
 import sparse
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _TAG = 0x6B737664
 """Mixed into every seed: a planted dictionary must differ from what a fit with
@@ -30,18 +35,18 @@ class Planted(NamedTuple):
 
 
 def make_planted(
-    n_samples,
-    n_features,
-    n_components,
-    n_nonzero_coefs,
+    n_samples: int,
+    n_features: int,
+    n_components: int,
+    n_nonzero_coefs: int,
     *,
-    noise=0.05,
-    coefficients="uniform",
-    usage="even",
-    chunks="auto",
-    dtype="float32",
-    random_state=None,
-):
+    noise: float = 0.05,
+    coefficients: Literal["uniform", "gaussian"] = "uniform",
+    usage: Literal["even", "power"] = "even",
+    chunks: int | Literal["auto"] = "auto",
+    dtype: npt.DTypeLike = "float32",
+    random_state: int | None = None,
+) -> Planted:
     """Sparse sums of random unit atoms, plus noise; lazy, of any size.
 
     Parameters
@@ -151,7 +156,7 @@ def _samples_chunk(index, law, dictionary, noise, dtype):
     return samples.astype(dtype)
 
 
-def recovered_atoms(found, truth, threshold=0.95):
+def recovered_atoms(found: npt.ArrayLike, truth: npt.ArrayLike, threshold: float = 0.95) -> float:
     """Share of true atoms that some found atom matches, sign aside.
 
     Parameters

@@ -1,8 +1,12 @@
 """`embed`: from captioned images to a store of vectors; `embed_texts`."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import shutil
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,6 +20,12 @@ from .sources import open_source
 from .store import open_embeddings, read_rejects
 from .writer import Writer
 
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from .models.base import Pooling, Precision
+    from .store import Embeddings
+
 EMBED_CHUNK_BYTES = 16 * 2**20
 """Size aimed at for one chunk of embeddings; the store grows by whole chunks."""
 
@@ -24,38 +34,38 @@ EMBED_LEAST_ROWS = 1024
 
 
 def embed(
-    source,
-    out,
+    source: str | os.PathLike[str] | Iterable[Any],
+    out: str | os.PathLike[str],
     *,
-    model,
-    pretrained=None,
-    revision=None,
-    pooling="pooled",
-    layer=None,
-    resize=None,
-    captions=None,
-    split=None,
-    config=None,
-    data_revision=None,
-    image_column=None,
-    url_column=None,
-    caption_columns=None,
-    n_samples=None,
-    captions_required=True,
-    dtype="float16",
-    thumbnails=None,
-    batch_size=None,
-    chunk_rows=None,
-    precision="auto",
-    device="auto",
-    allow_private=False,
-    timeout=10.0,
-    max_pixels=IMAGE_PIXELS,
-    client=None,
-    worker_timeout=WORKER_TIMEOUT,
-    overwrite=False,
-    progress=False,
-):
+    model: str | os.PathLike[str],
+    pretrained: str | None = None,
+    revision: str | None = None,
+    pooling: Pooling = "pooled",
+    layer: int | None = None,
+    resize: int | Literal[False] | None = None,
+    captions: str | os.PathLike[str] | None = None,
+    split: str | None = None,
+    config: str | None = None,
+    data_revision: str | None = None,
+    image_column: str | None = None,
+    url_column: str | None = None,
+    caption_columns: str | Sequence[str] | None = None,
+    n_samples: int | None = None,
+    captions_required: bool = True,
+    dtype: Literal["float16", "float32"] = "float16",
+    thumbnails: int | None = None,
+    batch_size: int | None = None,
+    chunk_rows: int | None = None,
+    precision: Precision = "auto",
+    device: str = "auto",
+    allow_private: bool = False,
+    timeout: float = 10.0,
+    max_pixels: int = IMAGE_PIXELS,
+    client: Client | None = None,
+    worker_timeout: float | None = WORKER_TIMEOUT,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Embeddings:
     """Run a Vision Transformer over captioned images, into a store that `fit` reads.
 
     A run that was stopped, by whatever, goes on where it was when it is called
@@ -321,8 +331,15 @@ class Bar:
 
 
 def embed_texts(
-    texts, *, model, pretrained=None, revision=None, batch_size=256, precision="auto", device="auto"
-):
+    texts: Sequence[str],
+    *,
+    model: str | os.PathLike[str],
+    pretrained: str | None = None,
+    revision: str | None = None,
+    batch_size: int = 256,
+    precision: Precision = "auto",
+    device: str = "auto",
+) -> np.ndarray:
     """Vectors of texts: words, or captions.
 
     Parameters

@@ -6,8 +6,11 @@ OUT/rejects/rows-<first>-<end>.parquet     what was skipped, and why
 OUT/progress.json, OUT/journal             what a run that was stopped goes on from
 """
 
+from __future__ import annotations
+
 import json
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +19,13 @@ from ..rows.inputs.opening import EMBEDDINGS as GROUP
 from ..stores import Store, StoredArray, Variable, read_part
 from ..stores.damage import damaged
 from ..stores.record import digest_of_file
+
+if TYPE_CHECKING:
+    import dask.array as da
+    import dask.dataframe as dd
+    import pandas as pd
+    import PIL.Image
+    import zarr
 
 CAPTIONS, REJECTS = "captions", "rejects"
 PROGRESS, JOURNAL, LOCK = "progress.json", "journal", ".lock"
@@ -98,23 +108,23 @@ class Embeddings:
         What is read from it is compared with its checksums.
     """
 
-    def __init__(self, path, group):
+    def __init__(self, path: str, group: zarr.Group) -> None:
         self.path = path
-        self.attrs = dict(group.attrs)
-        self.group = group
+        self.attrs: dict[str, Any] = dict(group.attrs)
+        self.group: Any = group
         self._thumbnails = group.get("thumbnail")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.group["embeddings"].shape[0]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         n, d = self.group["embeddings"].shape
         left = f", {self.attrs['n_rejected']:,} rejected" if self.attrs.get("n_rejected") else ""
         stopped = "" if self.attrs.get("complete") else ", not complete"
         return f"<daskksvd.Embeddings: {n:,} x {d} {self.group['embeddings'].dtype}{left}{stopped}>"
 
     @property
-    def counts(self):
+    def counts(self) -> dict[str, dict[str, int | None]]:
         """What became of the source: ``{"images": ..., "captions": ...}``, each seen, stored and rejected.
 
         What was seen is stored or rejected. An element without an image counts as one that was rejected;
@@ -130,7 +140,7 @@ class Embeddings:
         )
 
     @property
-    def array(self):
+    def array(self) -> da.Array:
         """The vectors, n x d, a lazy Dask array; `daskksvd.fit` takes it."""
         import dask.array as da
 
@@ -138,28 +148,28 @@ class Embeddings:
         return da.from_array(array, chunks=array.chunks, inline_array=True)
 
     @property
-    def sample(self):
+    def sample(self) -> np.ndarray:
         """Stable ids of the rows, (n,) int64."""
         return read_part(self.group["sample"], slice(None))
 
     @property
-    def source(self):
+    def source(self) -> np.ndarray:
         """Where the rows came from, (n,) of str."""
         return read_part(self.group["source"], slice(None))
 
     @property
-    def captions(self):
+    def captions(self) -> dd.DataFrame:
         """A `dask.dataframe.DataFrame` (sample, row, caption), one partition a range of rows."""
         import dask.dataframe as dd
 
         return dd.read_parquet(os.path.join(self.path, CAPTIONS))
 
     @property
-    def rejects(self):
+    def rejects(self) -> pd.DataFrame:
         """What was skipped: a `pandas.DataFrame` (sample, source, reason)."""
         return read_rejects(self.path)
 
-    def thumbnail(self, row):
+    def thumbnail(self, row: int) -> PIL.Image.Image | None:
         """The thumbnail of a row, a `PIL.Image.Image`, or None where none are kept."""
         import io
 
@@ -170,7 +180,7 @@ class Embeddings:
         return Image.open(io.BytesIO(read_part(self._thumbnails, row).tobytes()))
 
 
-def open_embeddings(path):
+def open_embeddings(path: str | os.PathLike[str]) -> Embeddings:
     """Open what `daskksvd.embed` wrote.
 
     Parameters

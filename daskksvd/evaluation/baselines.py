@@ -1,9 +1,20 @@
 """Codes of other dictionaries at the same budget: what any atoms would score."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 import scipy.sparse as sp
 
 from .features import Dense
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from ..fitting.result import Result
+    from ..rows.source import ArrayLike
 
 BASELINE_ROWS = 50_000
 """Rows that the atoms of baselines are learned from at most, in memory."""
@@ -11,7 +22,14 @@ BASELINE_ROWS = 50_000
 METHODS = ("random directions", "samples", "PCA", "FastICA", "k-means", "k-means, one-hot")
 
 
-def baseline_codes(result, embeddings, *, methods=METHODS, train=None, random_state=None):
+def baseline_codes(
+    result: Result,
+    embeddings: ArrayLike,
+    *,
+    methods: str | Sequence[str] = METHODS,
+    train: npt.ArrayLike | None = None,
+    random_state: int | np.random.Generator | None = None,
+) -> dict[str, sp.csr_matrix]:
     """Code samples with other atoms, as many and with as many nonzeros as a result has.
 
     All work on the rows as the result prepares them (centred, whitened, ...).
@@ -53,7 +71,7 @@ def baseline_codes(result, embeddings, *, methods=METHODS, train=None, random_st
     coder = result.coder
     some = np.concatenate([coder.transformed(block) for _, block in dense.take(rows).blocks()])
     makers = {method: _encoder(method, some, coder, rng) for method in methods}
-    coded = {method: [] for method in methods}
+    coded: dict[str, list] = {method: [] for method in methods}
     for _, block in dense.blocks():
         for method, encode in makers.items():
             coded[method].append(encode(block))

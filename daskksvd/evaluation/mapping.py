@@ -29,7 +29,7 @@ class Mapping(NamedTuple):
     n_unknown: int
 
 
-def as_mapping(mapping, m, vocabulary, top):
+def as_mapping(mapping, m, vocabulary, top) -> Mapping:
     """A mapping in any form, over a given vocabulary.
 
     Parameters
@@ -80,7 +80,7 @@ def as_mapping(mapping, m, vocabulary, top):
     )
 
 
-def choose_mapping(counts, top, rank_by="g"):
+def choose_mapping(counts, top, rank_by="g") -> Mapping:
     """The ``top`` best words of every atom by the counts of some samples; a `Mapping`."""
     chosen = best_words(rank(counts, rank_by), min(top, len(counts.joint)))
     atoms = np.repeat(np.arange(len(chosen)), chosen.shape[1])

@@ -1,8 +1,16 @@
 """Which atom of one dictionary is which of another."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import xarray as xr
+
+    from ..fitting.result import Result
 
 MATCHED_ATOMS = 4096
 """Atoms up to which two dictionaries are matched on all pairs, 268 MB of costs. With more
@@ -28,7 +36,9 @@ class Match(NamedTuple):
     cosines: np.ndarray
 
 
-def match_atoms(first, second):
+def match_atoms(
+    first: Result | xr.DataArray | npt.ArrayLike, second: Result | xr.DataArray | npt.ArrayLike
+) -> Match:
     """Match atoms one to one so that the sum of ``|cos|`` is greatest.
 
     Parameters
@@ -67,7 +77,7 @@ def match_atoms(first, second):
     return Match(rows, columns, np.einsum("ij,ij->i", first[rows], second[columns]))
 
 
-def unit_atoms(dictionary, name):
+def unit_atoms(dictionary: Any, name: str) -> np.ndarray:
     """Atoms (m, d) of a result or an array, set to unit norm, in float64."""
     dictionary = getattr(dictionary, "dictionary", dictionary)
     atoms = np.asarray(dictionary, np.float64)
@@ -79,7 +89,7 @@ def unit_atoms(dictionary, name):
     return atoms / np.where(norms > 0, norms, 1)
 
 
-def _match_nearest(first, second):
+def _match_nearest(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The best matching among near pairs, then what is left, nearest first."""
     import scipy.sparse as sp
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
@@ -102,7 +112,7 @@ def _match_nearest(first, second):
     return chosen[order], partner[order]
 
 
-def _candidates(first, second):
+def _candidates(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The nearest atoms of every atom, from either side, each pair once."""
     import scipy.sparse as sp
 
@@ -123,7 +133,7 @@ def _candidates(first, second):
     return pairs.row.astype(np.int64), pairs.col.astype(np.int64), pairs.data
 
 
-def _greedy(first, second):
+def _greedy(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each atom in turn with the nearest that is free."""
     free = np.ones(len(second), bool)
     columns = np.empty(min(len(first), len(second)), np.int64)

@@ -1,5 +1,10 @@
 """True concepts against atoms: does each have an atom of its own?"""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -8,6 +13,13 @@ from ..naming.choosing import auroc, column_sums, count, mid_ranks
 from ..naming.inputs import codes_matrix, indicator, one_side, orient, split_samples
 from ..naming.thresholds import ATOM_USES
 from .scores import RESAMPLES, SCORED_USES
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+    import xarray as xr
+
+    from ..coding.inputs import CodesLike
 
 MEANINGS = {
     "f1": "F1 of the side of an atom that tells the concept best, on held-out samples",
@@ -20,8 +32,14 @@ CORRECTED = "purity from 0, the concept's share of all samples, to 1; mean over 
 
 
 def concept_recovery(
-    codes_by_method, truth, *, concepts=None, train=None, n_resamples=RESAMPLES, random_state=None
-):
+    codes_by_method: dict[str, CodesLike],
+    truth: npt.ArrayLike | sp.spmatrix | sp.sparray,
+    *,
+    concepts: Sequence[str] | None = None,
+    train: float | npt.ArrayLike | None = None,
+    n_resamples: int = RESAMPLES,
+    random_state: int | np.random.Generator | None = None,
+) -> xr.Dataset:
     """How well atoms tell true concepts, for several sets of codes.
 
     An atom has two sides, its positive and its negative coefficients. Each
@@ -123,13 +141,19 @@ def concept_recovery(
     return table
 
 
-def recovery_table(recovery):
+def recovery_table(recovery: xr.Dataset) -> pd.DataFrame:
     """One row a method: means over concepts and atoms; `pandas.DataFrame`."""
     columns = [name for name in recovery if recovery[name].dims == ("dictionary",)]
     return recovery[columns].to_dataframe()
 
 
-def names_right(codes, names, truth, concepts, words):
+def names_right(
+    codes: CodesLike,
+    names: Sequence[str],
+    truth: npt.ArrayLike | sp.spmatrix | sp.sparray,
+    concepts: Sequence[str],
+    words: Mapping[str, Sequence[str]],
+) -> pd.DataFrame:
     """Which names of atoms are words for the concept that the atom really shows.
 
     Parameters
@@ -174,7 +198,7 @@ def names_right(codes, names, truth, concepts, words):
         meant = [place for place, row in enumerate(order[:, atom], 1) if name in words[concepts[row]]]
         best = order[0, atom]
         rows.append(
-            (name, concepts[best], correlations[best, atom], meant[:1] == [1], *(meant[:1] or [np.nan]))
+            (name, concepts[best], correlations[best, atom], meant[:1] == [1], *(meant[:1] or (np.nan,)))
         )
     table = pd.DataFrame(rows, columns=["name", "concept", "correlation", "right", "rank"])
     return table.rename_axis("atom")

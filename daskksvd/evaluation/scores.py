@@ -1,5 +1,10 @@
 """How much the names of atoms are worth: chosen on some samples, scored on others."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
 import numpy as np
 
 from ..arguments import renamed
@@ -15,6 +20,14 @@ from ..naming.choosing import (
 from ..naming.inputs import codes_matrix, frequent, gather, indicator, one_side, orient, split_samples
 from ..naming.thresholds import SIGNIFICANCE
 from .summary import summarise
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import xarray as xr
+
+    from ..captions.by_sample import CaptionsLike
+    from ..captions.words.tokens import Tokenizer
+    from ..coding.inputs import CodesLike
 
 SCORED_USES = 10
 """Held-out samples that must use an atom for its name to be scored: with fewer no
@@ -61,21 +74,21 @@ SUMMARIES = {
 
 
 def score_labels(
-    codes,
-    captions,
+    codes: CodesLike,
+    captions: CaptionsLike,
     *,
-    vocabulary=None,
-    tokenizer=None,
-    sample_ids=None,
-    train=None,
-    rank_by="g",
-    baselines=None,
-    n_permutations=PERMUTATIONS,
-    n_resamples=RESAMPLES,
-    alpha=SIGNIFICANCE,
-    random_state=None,
-    level=None,
-):
+    vocabulary: Sequence[str] | None = None,
+    tokenizer: Tokenizer | str | None = None,
+    sample_ids: npt.ArrayLike | None = None,
+    train: float | npt.ArrayLike | None = None,
+    rank_by: Literal["g", "phi", "lift", "shrunk_lift", "pmi", "f1"] = "g",
+    baselines: Mapping[str, CodesLike] | None = None,
+    n_permutations: int = PERMUTATIONS,
+    n_resamples: int = RESAMPLES,
+    alpha: float = SIGNIFICANCE,
+    random_state: int | np.random.Generator | None = None,
+    level: float | None = None,
+) -> xr.Dataset:
     """Name atoms on one part of the samples, score the names on the rest.
 
     Every atom is oriented to its more frequent sign. Its name is the word

@@ -1,9 +1,17 @@
 """Scores as a sentence that can be quoted, and as tables."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
-def summarise(scores):
+
+def summarise(scores: xr.Dataset) -> str:
     """One sentence with n, m, k, the test and an interval.
 
     Parameters
@@ -40,7 +48,7 @@ def summarise(scores):
     )
 
 
-def summarise_words(table):
+def summarise_words(table: xr.Dataset) -> str:
     """How much of the captions codes keep, in one sentence with n, m, k and intervals.
 
     Parameters
@@ -56,7 +64,7 @@ def summarise_words(table):
     k = 5 if 5 in table.k else int(table.k[-1])
     at = table.sel(k=k)
 
-    def share(readout):
+    def share(readout: str) -> str:
         one = at.sel(readout=readout)
         name = "share_of_ceiling" if "share_of_ceiling" in at else "precision"
         text = f"{float(one[name]):.2f}"
@@ -78,13 +86,13 @@ def summarise_words(table):
     )
 
 
-def method_table(scores):
+def method_table(scores: xr.Dataset) -> pd.DataFrame:
     """Shares and effects of the codes and the baselines, a row each; `pandas.DataFrame`."""
     columns = [name for name in scores if scores[name].dims == ("dictionary",)]
     return scores[columns].to_dataframe()
 
 
-def atom_table(scores, most=20):
+def atom_table(scores: xr.Dataset, most: int = 20) -> pd.DataFrame:
     """The best-named atoms, by held-out correlation, as a `pandas.DataFrame`.
 
     Parameters
@@ -103,6 +111,6 @@ def atom_table(scores, most=20):
     return table.head(most)
 
 
-def _percent(share, digits=0):
+def _percent(share: Any, digits: int = 0) -> str:
     share = 100 * float(share)
     return f"{share:.{digits}f} %"

@@ -1,6 +1,10 @@
 """Do codes say what captions say? Words read off from active atoms, against captions."""
 
+from __future__ import annotations
+
 import numbers
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,26 +27,36 @@ from .ranking import MEASURES, group_sums
 from .scores import RESAMPLES
 from .summary import summarise_words
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+    import xarray as xr
+
+    from ..captions.by_sample import CaptionsLike
+    from ..captions.words.tokens import Tokenizer
+    from ..coding.inputs import CodesLike
+    from ..rows.source import ArrayLike
+
 BOOTSTRAP_GROUPS = 10_000
 """Samples are resampled in at most so many groups: more cost time and change no interval."""
 
 
 def faithfulness(
-    mapping,
-    codes,
-    captions,
+    mapping: xr.Dataset | xr.DataArray | pd.DataFrame | Mapping | npt.ArrayLike | None,
+    codes: CodesLike,
+    captions: CaptionsLike,
     *,
-    embeddings=None,
-    decoder=None,
-    vocabulary=None,
-    tokenizer=None,
-    sample_ids=None,
-    train=None,
-    top=3,
-    ks=(1, 5, 10),
-    n_resamples=RESAMPLES,
-    random_state=None,
-):
+    embeddings: ArrayLike | None = None,
+    decoder: npt.ArrayLike | None = None,
+    vocabulary: Sequence[str] | None = None,
+    tokenizer: Tokenizer | str | None = None,
+    sample_ids: npt.ArrayLike | None = None,
+    train: float | npt.ArrayLike | None = None,
+    top: int = 3,
+    ks: int | Sequence[int] = (1, 5, 10),
+    n_resamples: int = RESAMPLES,
+    random_state: int | np.random.Generator | None = None,
+) -> xr.Dataset:
     """Score a mapping from atoms to words by the captions of held-out samples.
 
     If atoms mean what their words say, then image to codes to words leads to
@@ -121,13 +135,7 @@ def faithfulness(
         raise ValueError(f"ks={ks}; they must be at most the {len(names)} words of the vocabulary")
     dense = _check_embeddings(embeddings, decoder, n_given, samples)
     m = samples.codes.shape[1]
-    # labels say which side of an atom they name
-    orientation = (
-        mapping["orientation"].values if "orientation" in getattr(mapping, "variables", ()) else None
-    )
-    if orientation is not None and orientation.shape != (m,):
-        raise ValueError(f"mapping has {len(orientation)} atoms; codes has {m}")
-    problem = Problem(samples.codes, words, training, rng, orientation)
+    problem = Problem(samples.codes, words, training, rng, _orientation(mapping, m))
     if mapping is None:
         mapping = choose_mapping(problem.counts, top)
     else:
@@ -164,6 +172,16 @@ def faithfulness(
     return table
 
 
+def _orientation(mapping, m):
+    """Which side of each atom labels name; None for other mappings."""
+    if "orientation" not in getattr(mapping, "variables", ()):
+        return None
+    orientation = mapping["orientation"].values
+    if orientation.shape != (m,):
+        raise ValueError(f"mapping has {len(orientation)} atoms; codes has {m}")
+    return orientation
+
+
 def _table(scored, ks, n_resamples, rng):
     """Means with bootstrap limits, and shares of the ceiling."""
     import xarray as xr
@@ -194,7 +212,7 @@ def _add(table, name, drawn):
     table[f"{name}_low"], table[f"{name}_high"] = ((("readout", "k"), limit) for limit in limits)
 
 
-def _check_ranks(ks):
+def _check_ranks(ks) -> tuple[int, ...]:
     ks = tuple(np.atleast_1d(ks).tolist())
     if not ks or any(isinstance(k, bool) or not isinstance(k, int) or k < 1 for k in ks):
         raise ValueError(f"ks={ks!r}; they must be whole numbers, 1 or more")

@@ -73,7 +73,7 @@ class WorkersLost(RuntimeError):
         What a fit had learned by then; None before the first update, and for all but fits.
     """
 
-    def __init__(self, message, result=None):
+    def __init__(self, message: str, result: Any = None) -> None:
         super().__init__(message)
         self.result = result
 

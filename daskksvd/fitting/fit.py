@@ -1,6 +1,10 @@
 """`daskksvd.fit`: from an array to a result."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +32,15 @@ from .state import State
 from .statistics import COUPLED
 from .updates.ksvd import KSVD_GRAM_BYTES
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from distributed import Client
+
+    from ..coding.target import Pursuit
+    from ..rows.source import ArrayLike, MissingChunks
+    from ..tracking.events import Callback
+    from .settings import Init, Precision, Update
+
 IN_MEMORY_BYTES = 256 * 2**20
 """Arrays up to this size are read once and kept."""
 
@@ -45,41 +58,41 @@ class FitInterrupted(KeyboardInterrupt):
         What had been learned by then, None before the first update.
     """
 
-    def __init__(self, message, result=None):
+    def __init__(self, message: str, result: Result | None = None) -> None:
         super().__init__(message)
         self.result = result
 
 
 def fit(
-    array,
+    array: ArrayLike,
     *,
-    n_components,
-    n_nonzero_coefs=None,
-    rtol=None,
-    client=None,
-    pursuit="omp",
-    update="online",
-    init="rows",
-    max_passes=None,
-    tol=1e-3,
-    max_time=None,
-    random_state=None,
-    center=False,
-    scale=False,
-    whiten=None,
-    holdout=0.0,
-    n_blocks=None,
-    replace_atoms=True,
-    dtype="float32",
-    persist=None,
-    checkpoint=None,
-    checkpoint_every=CHECKPOINT_EVERY,
-    callbacks=(),
-    progress=False,
-    n_threads=None,
-    worker_timeout=WORKER_TIMEOUT,
-    missing_chunks="error",
-):
+    n_components: int,
+    n_nonzero_coefs: int | None = None,
+    rtol: float | None = None,
+    client: Client | None = None,
+    pursuit: Pursuit = "omp",
+    update: Update = "online",
+    init: Init | npt.ArrayLike = "rows",
+    max_passes: int | None = None,
+    tol: float = 1e-3,
+    max_time: float | None = None,
+    random_state: int | np.random.Generator | np.random.RandomState | None = None,
+    center: bool = False,
+    scale: bool = False,
+    whiten: float | bool | None = None,
+    holdout: float = 0.0,
+    n_blocks: int | None = None,
+    replace_atoms: bool = True,
+    dtype: Precision = "float32",
+    persist: bool | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = CHECKPOINT_EVERY,
+    callbacks: Sequence[Callback] = (),
+    progress: bool = False,
+    n_threads: int | None = None,
+    worker_timeout: float | None = WORKER_TIMEOUT,
+    missing_chunks: MissingChunks = "error",
+) -> Result:
     """Learn an overcomplete dictionary: rows as sparse sums of unit atoms.
 
     Minimises ``||Y - X D||^2`` over unit-norm atoms ``D`` and codes ``X`` with

@@ -1,5 +1,10 @@
 """What a fit leaves: dictionary, history, and the way to codes and back."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from ..coding import SparseCoder
@@ -13,6 +18,20 @@ from ..rows.names import check_names
 from . import saving
 from .schedule import reading_jobs
 from .statistics import MOMENTS, Wanted, relative_norm
+
+if TYPE_CHECKING:
+    import os
+
+    import dask.array as da
+    import numpy.typing as npt
+    import xarray as xr
+    from distributed import Client
+
+    from ..coding.inputs import CodesLike
+    from ..coding.target import SparsityTarget
+    from ..rows import Source
+    from ..rows.source import ArrayLike, MissingChunks
+    from ..rows.transform import Transform
 
 
 class Result:
@@ -40,20 +59,20 @@ class Result:
 
     def __init__(
         self,
-        dictionary,
-        transform,
-        target,
-        history,
-        stop_reason,
-        settings,
-        feature_names=None,
-        dims=None,
-    ):
+        dictionary: np.ndarray,
+        transform: Transform,
+        target: SparsityTarget,
+        history: xr.Dataset,
+        stop_reason: str,
+        settings: dict[str, Any],
+        feature_names: npt.ArrayLike | None = None,
+        dims: Sequence[str] | None = None,
+    ) -> None:
         import xarray as xr
 
         m, d = dictionary.shape
         names = check_names(feature_names, "result") if feature_names is not None else np.arange(d)
-        about = {"long_name": saving.NUMBERED if feature_names is None else saving.NAMED}
+        about: dict[str, Any] = {"long_name": saving.NUMBERED if feature_names is None else saving.NAMED}
         if dims is not None:
             about["sample_dims"] = list(dims)
         self.dictionary = xr.DataArray(
@@ -68,7 +87,7 @@ class Result:
         self.settings = settings
         self.coder = SparseCoder.of_atoms(dictionary, transform, target)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         m, d = self.dictionary.shape
         passes = self.history.sizes["pass"]
         error = f", relative error {float(self.history.relative_error[-1]):.4f}" if passes else ""
@@ -78,12 +97,12 @@ class Result:
         )
 
     @property
-    def mean(self):
+    def mean(self) -> np.ndarray | None:
         """Mean subtracted before coding, (d,) float64, or None."""
         return self.coder.transform.mean
 
     @property
-    def decoder(self):
+    def decoder(self) -> np.ndarray:
         """Atoms as they add up to samples, (m, d): ``Y ~ X @ decoder + mean``.
 
         The dictionary itself, unless samples were scaled or whitened.
@@ -92,7 +111,7 @@ class Result:
 
     # ------------------------------------------------------ coding and back
 
-    def encode(self, array, *, missing_chunks="error"):
+    def encode(self, array: ArrayLike, *, missing_chunks: MissingChunks = "error") -> da.Array:
         """Sparse codes of samples, lazily.
 
         Parameters
@@ -119,9 +138,16 @@ class Result:
         return self.coder.encode(self._source(array, missing_chunks).array)
 
     def write_codes(
-        self, array, path, *, client=None, overwrite=False, missing_chunks="error", told=None,
-        worker_timeout=WORKER_TIMEOUT,
-    ):  # fmt: skip
+        self,
+        array: ArrayLike,
+        path: str | os.PathLike[str],
+        *,
+        client: Client | None = None,
+        overwrite: bool = False,
+        missing_chunks: MissingChunks = "error",
+        told: Callable[[int, int], Any] | None = None,
+        worker_timeout: float | None = WORKER_TIMEOUT,
+    ) -> None:
         """Code samples straight into a Zarr store; `daskksvd.open_codes` reads it.
 
         The store holds two plain arrays of fixed width, ``indices`` (int32,
@@ -152,7 +178,7 @@ class Result:
         how = {"client": client, "overwrite": overwrite, "told": told, "worker_timeout": worker_timeout}
         write_codes(self._source(array, missing_chunks), path, self.coder, **how)
 
-    def decode(self, codes):
+    def decode(self, codes: CodesLike) -> da.Array | np.ndarray:
         """Samples from codes: ``X @ decoder + mean``.
 
         Parameters
@@ -173,7 +199,14 @@ class Result:
             )
         return decode(codes, self.decoder, self.mean)
 
-    def evaluate(self, array, *, client=None, missing_chunks="error", worker_timeout=WORKER_TIMEOUT):
+    def evaluate(
+        self,
+        array: ArrayLike,
+        *,
+        client: Client | None = None,
+        missing_chunks: MissingChunks = "error",
+        worker_timeout: float | None = WORKER_TIMEOUT,
+    ) -> dict[str, Any]:
         """Code samples and measure what is left of them.
 
         Parameters
@@ -212,22 +245,33 @@ class Result:
             "n_samples": found.count,
         }
 
-    def score(self, array, *, client=None, missing_chunks="error", worker_timeout=WORKER_TIMEOUT):
+    def score(
+        self,
+        array: ArrayLike,
+        *,
+        client: Client | None = None,
+        missing_chunks: MissingChunks = "error",
+        worker_timeout: float | None = WORKER_TIMEOUT,
+    ) -> float:
         """Share of the variance of ``array`` that codes explain, ``1 - fvu``.
 
         As in scikit-learn, higher is better and 1 is best. `evaluate` gives
         the errors themselves.
         """
-        how = {"client": client, "missing_chunks": missing_chunks, "worker_timeout": worker_timeout}
+        how: dict[str, Any] = {
+            "client": client,
+            "missing_chunks": missing_chunks,
+            "worker_timeout": worker_timeout,
+        }
         return 1 - self.evaluate(array, **how)["fvu"]
 
     # ---------------------------------------------------- saving and loading
 
-    def to_dataset(self):
+    def to_dataset(self) -> xr.Dataset:
         """Everything as one `xarray.Dataset`, as `save` stores it."""
         return saving.to_dataset(self)
 
-    def save(self, path, *, overwrite=False):
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Save as a Zarr group that `xarray.open_zarr` reads too.
 
         Parameters
@@ -247,7 +291,7 @@ class Result:
 
     # -------------------------------------------------------------- helpers
 
-    def _source(self, array, missing_chunks):
+    def _source(self, array: ArrayLike, missing_chunks: MissingChunks) -> Source:
         source = as_source(array, missing_chunks=missing_chunks)
         check_features(source, *self._features())
         d = self.dictionary.sizes["feature"]
@@ -255,7 +299,7 @@ class Result:
             raise ValueError(f"array has {source.d} features; the dictionary was learned on {d}")
         return source
 
-    def _features(self):
+    def _features(self) -> tuple[list | None, tuple[str, ...] | None]:
         """Names of the features and of the dimensions of samples, None each where there are none."""
         feature = self.dictionary.feature
         named = feature.attrs.get("long_name") == saving.NAMED
@@ -263,7 +307,7 @@ class Result:
         return list(feature.values) if named else None, None if dims is None else tuple(dims)
 
 
-def load(path):
+def load(path: str | os.PathLike[str]) -> Result:
     """Load a result saved by `Result.save`.
 
     Parameters

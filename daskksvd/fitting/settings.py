@@ -1,17 +1,20 @@
 """The arguments of `daskksvd.fit`, checked before any work starts."""
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
 from ..arguments import choice, flag, integer, number, seed
 from ..coding import SparsityTarget
+from ..coding.target import Pursuit
 from ..rows.jobs import split_holdout
 
-UPDATES = ("online", "batch", "ksvd")
-PURSUITS = ("omp", "mp")
-INITS = ("rows", "random", "k-means++")
+Update: TypeAlias = Literal["online", "batch", "ksvd"]
+Init: TypeAlias = Literal["rows", "random", "k-means++"]
+Precision: TypeAlias = Literal["float32", "float64"]
+
+UPDATES, PURSUITS, INITS = map(get_args, (Update, Pursuit, Init))
 
 
 class Settings(NamedTuple):
@@ -20,8 +23,8 @@ class Settings(NamedTuple):
     n_components: int
     n_nonzero_coefs: int | None
     rtol: float | None
-    pursuit: str
-    update: str
+    pursuit: Pursuit
+    update: Update
     init: object
     max_passes: int | None
     tol: float

@@ -17,7 +17,7 @@ _FULL_TEXTS = re.compile(r"no space left|quota exceeded|\b\d+ requested and \d+ 
 """What libraries say where they lose the number of the error, the last of them NumPy."""
 
 
-def absolute(path):
+def absolute(path: str | os.PathLike[str]) -> str:
     """A path that means the same in every process, ``~`` and ``file://`` made out; other URLs as they are."""
     path = os.fsdecode(path)
     if local := _LOCAL.match(path):

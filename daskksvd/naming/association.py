@@ -4,7 +4,7 @@ Of ``n`` samples ``n_w`` have a word, ``n_a`` use an atom and ``n_wa`` do both.
 Functions take (V, m), (V,) and (m,) arrays of these, and give (V, m) float64.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
@@ -37,10 +37,12 @@ class Tables(NamedTuple):
     n: float
 
 
-RANKINGS = ("g", "phi", "weighted_correlation", "lift", "shrunk_lift", "pmi", "f1")
+Ranking: TypeAlias = Literal["g", "phi", "weighted_correlation", "lift", "shrunk_lift", "pmi", "f1"]
 """Measures that words can be ranked by."""
 
-TESTS = ("auto", "exact", "chi2")
+Test: TypeAlias = Literal["auto", "exact", "chi2"]
+
+RANKINGS, TESTS = get_args(Ranking), get_args(Test)
 
 
 def phi(n_wa, n_w, n_a, n):

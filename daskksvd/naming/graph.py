@@ -1,14 +1,23 @@
 """Words and atoms as a graph."""
 
+from __future__ import annotations
+
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .store import check_labels
 from .table import check_ending, make_parent
 
+if TYPE_CHECKING:
+    import os
 
-def concept_graph(labels, *, top=3, random_state=0):
+    import networkx as nx
+    import xarray as xr
+
+
+def concept_graph(labels: xr.Dataset, *, top: int = 3, random_state: int = 0) -> nx.Graph:
     """Bipartite graph of words and the atoms that they name.
 
     Parameters
@@ -67,14 +76,14 @@ def concept_graph(labels, *, top=3, random_state=0):
         graph.nodes[node]["isolated"] = degree == 0
     communities = nx.community.louvain_communities(graph, weight="weight", seed=random_state)
     firsts = {node: place for place, node in enumerate(graph)}
-    communities = sorted(communities, key=lambda group: (-len(group), min(map(firsts.get, group))))
+    communities = sorted(communities, key=lambda group: (-len(group), min(map(firsts.__getitem__, group))))
     for number, group in enumerate(communities):
         for node in group:
             graph.nodes[node]["community"] = number
     return graph
 
 
-def write_graph(graph, path):
+def write_graph(graph: nx.Graph, path: str | os.PathLike[str]) -> None:
     """Write a concept graph as GraphML (.graphml) or node-link JSON (.json).
 
     Nodes get text for names there, "word:dog" and "atom:17".

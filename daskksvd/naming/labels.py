@@ -1,11 +1,15 @@
 """Words for every atom: counts to statistics, tests and names."""
 
+from __future__ import annotations
+
 import json
 import numbers
 import os
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -32,34 +36,43 @@ from .measures import name_atoms
 from .resuming import Progress, identity_of, tokenizer_identity
 from .thresholds import ATOM_USES, JOINT_LEAST, SIGNIFICANCE
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import xarray as xr
+    from distributed import Client
+
+    from ..captions.by_sample import CaptionsLike
+    from ..coding.inputs import CodesLike
+    from ..embedding.store import Embeddings
+
 LABEL_TABLES = 24
 """Tables of words x atoms in double precision that exist while atoms are named."""
 
 
 def label(
-    codes,
-    captions,
+    codes: CodesLike,
+    captions: CaptionsLike,
     *,
-    vocabulary=None,
-    tokenizer=None,
-    phrases=(),
-    min_df=None,
-    max_df=WORD_SHARE_MOST,
-    occurrence="any",
-    missing="exclude",
-    sample_ids=None,
-    rank_by="g",
-    top=3,
-    test="auto",
-    alpha=SIGNIFICANCE,
-    min_uses=ATOM_USES,
-    min_joint=JOINT_LEAST,
-    client=None,
-    worker_timeout=WORKER_TIMEOUT,
-    embeddings=None,
-    checkpoint=None,
-    words=None,
-):
+    vocabulary: Sequence[str] | None = None,
+    tokenizer: Tokenizer | str | None = None,
+    phrases: Sequence[str] = (),
+    min_df: float | None = None,
+    max_df: float | None = WORD_SHARE_MOST,
+    occurrence: Literal["any", "share"] = "any",
+    missing: Literal["exclude", "empty"] = "exclude",
+    sample_ids: npt.ArrayLike | None = None,
+    rank_by: association.Ranking = "g",
+    top: int = 3,
+    test: association.Test = "auto",
+    alpha: float = SIGNIFICANCE,
+    min_uses: int = ATOM_USES,
+    min_joint: int = JOINT_LEAST,
+    client: Client | None = None,
+    worker_timeout: float | None = WORKER_TIMEOUT,
+    embeddings: Embeddings | str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    words: Sequence[str] | None = None,
+) -> xr.Dataset:
     """Name atoms with the words of captions, and say how sure that is.
 
     Parameters
@@ -241,7 +254,7 @@ def ids_of(embeddings, n):
     return ids
 
 
-def _tokenizer(tokenizer, phrases, vocabulary):
+def _tokenizer(tokenizer, phrases, vocabulary) -> Tokenizer:
     """The tokenizer to use, with the phrases that are asked for."""
     several = [
         word for word in given_words(() if vocabulary is None else vocabulary) if len(word.split()) > 1

@@ -1,9 +1,18 @@
 """Labels on disk: a plain Zarr group that xarray reads."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ..fitting.saving import RESULT
 from ..machine.files import absolute, exists, written_whole
 from ..stores import Store, Variable, seal, write_dataset
 from .resuming import discard
+
+if TYPE_CHECKING:
+    import os
+
+    import xarray as xr
 
 _CHUNK_ATOMS = 512
 """Atoms in one stored chunk: looking one up reads a few megabytes."""
@@ -78,7 +87,7 @@ LABELS = Store(
 )
 
 
-def save_labels(labels, path, *, overwrite=False):
+def save_labels(labels: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Save labels as a Zarr group that `xarray.open_zarr` reads too; removes their checkpoint.
 
     Parameters
@@ -105,7 +114,7 @@ def save_labels(labels, path, *, overwrite=False):
         discard(labels.encoding.pop("checkpoint"))
 
 
-def open_labels(path):
+def open_labels(path: str | os.PathLike[str]) -> xr.Dataset:
     """Open labels that `save_labels` saved; values are read when needed.
 
     Parameters
@@ -135,7 +144,7 @@ def open_labels(path):
     return opened.dataset(lazy=True)
 
 
-def check_labels(labels):
+def check_labels(labels: object) -> None:
     """Refuse what `label` did not make."""
     missing = [name for name in LABELS.variables if name not in getattr(labels, "data_vars", ())]
     if missing:

@@ -1,8 +1,11 @@
 """Labels as tables: all atoms, the words of one, the atoms of one."""
 
+from __future__ import annotations
+
 import difflib
 import json
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,6 +14,9 @@ from ..captions.words.tokens import Tokenizer
 from ..machine.files import absolute
 from .measures import NO_WORD
 from .store import check_labels
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 FIGURES = ("correlation", "phi", "weighted_correlation", "joint", "lift", "f1", "g", "q_value")
 """Measures of a word and an atom that tables show."""
@@ -22,7 +28,7 @@ WRITERS = {
 }
 
 
-def label_table(labels, *, minority=False):
+def label_table(labels: xr.Dataset, *, minority: bool = False) -> pd.DataFrame:
     """One line for every atom: its words, and how strong and sure the first is.
 
     Parameters
@@ -71,7 +77,7 @@ def label_table(labels, *, minority=False):
     return table.sort_values(["g", "uses"], ascending=False, ignore_index=True, kind="stable")
 
 
-def words_of_atom(labels, atom, *, top=10):
+def words_of_atom(labels: xr.Dataset, atom: int, *, top: int = 10) -> pd.DataFrame:
     """Words that go with an atom, by G, significant or not.
 
     Parameters
@@ -94,7 +100,7 @@ def words_of_atom(labels, atom, *, top=10):
     return _strongest(columns, {name: one[name].values for name in FIGURES}, top)
 
 
-def atoms_of_word(labels, word, *, top=10):
+def atoms_of_word(labels: xr.Dataset, word: str, *, top: int = 10) -> pd.DataFrame:
     """Atoms that go with a word, by G, significant or not.
 
     Parameters
@@ -127,7 +133,7 @@ def atoms_of_word(labels, word, *, top=10):
     return _strongest(columns, {name: one[name].values for name in FIGURES}, top)
 
 
-def find_word(labels, word):
+def find_word(labels: xr.Dataset, word: str) -> str:
     """A word of the vocabulary of labels, from any form of it."""
     known = set(labels.word.values.tolist())
     if word in known:
@@ -145,7 +151,7 @@ def find_word(labels, word):
     )
 
 
-def write_table(table, path):
+def write_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Write a table as .csv, .parquet or aligned text (.txt).
 
     Parameters

@@ -1,6 +1,9 @@
 """`daskksvd.plan`: what a fit will take."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 from dask.utils import format_bytes
 
@@ -26,6 +29,13 @@ from .measure import driver_costs, measure_tasks
 from .model import Network, Scaling, Seconds, Traffic, add_seconds, predict, traffic, where_scaling_stops
 from .report import PassPlan, Plan
 
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from ..coding.target import Pursuit
+    from ..fitting.settings import Precision, Update
+    from ..rows.source import ArrayLike, MissingChunks
+
 LATENCY = 0.03
 """Seconds of messages a round: two workers on one machine took 25 ms for a
 round of one task that does nothing, 45 ms together with an update."""
@@ -44,30 +54,30 @@ _STAGES = {"survey": ("survey",), WAVE: (WAVE, "held"), FULL: (FULL, "held"), KS
 
 
 def plan(
-    array,
+    array: ArrayLike | tuple[int, int],
     *,
-    n_components,
-    n_nonzero_coefs=None,
-    rtol=None,
-    client=None,
-    n_workers=None,
-    n_threads=None,
-    pursuit="omp",
-    update="online",
-    max_passes=None,
-    center=False,
-    scale=False,
-    whiten=None,
-    holdout=0.0,
-    n_blocks=None,
-    replace_atoms=True,
-    dtype="float32",
-    persist=None,
-    latency=LATENCY,
-    bandwidth=BANDWIDTH,
-    dispatch=DISPATCH,
-    missing_chunks="error",
-):
+    n_components: int,
+    n_nonzero_coefs: int | None = None,
+    rtol: float | None = None,
+    client: Client | None = None,
+    n_workers: int | None = None,
+    n_threads: int | None = None,
+    pursuit: Pursuit = "omp",
+    update: Update = "online",
+    max_passes: int | None = None,
+    center: bool = False,
+    scale: bool = False,
+    whiten: float | bool | None = None,
+    holdout: float = 0.0,
+    n_blocks: int | None = None,
+    replace_atoms: bool = True,
+    dtype: Precision = "float32",
+    persist: bool | None = None,
+    latency: float = LATENCY,
+    bandwidth: float = BANDWIDTH,
+    dispatch: float = DISPATCH,
+    missing_chunks: MissingChunks = "error",
+) -> Plan:
     """Predict what a `fit` takes: seconds, memory, bytes moved, and where scaling stops.
 
     A second or a few of measuring: the code of a fit runs on a few rows of the

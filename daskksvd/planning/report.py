@@ -1,6 +1,7 @@
 """The prediction as an object, and in words."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from dask.utils import format_bytes
 
@@ -68,30 +69,30 @@ class PassPlan:
     scaling: Scaling
 
     @property
-    def n_rounds(self):
+    def n_rounds(self) -> int:
         """Rounds in a pass."""
         return len(self.rounds)
 
     @property
-    def seconds_per_round(self):
+    def seconds_per_round(self) -> float:
         return self.seconds / len(self.rounds)
 
     @property
-    def rows_per_round(self):
+    def rows_per_round(self) -> float:
         """Rows of a round, on average."""
         return sum(round_.rows for round_ in self.rounds) / len(self.rounds)
 
     @property
-    def tasks_per_round(self):
+    def tasks_per_round(self) -> int:
         """Tasks of the largest round."""
         return max(round_.tasks for round_ in self.rounds)
 
     @property
-    def chunk_reads(self):
+    def chunk_reads(self) -> int:
         """Chunks read in a pass at most; tasks side by side in one process share them."""
         return sum(round_.reads for round_ in self.rounds)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """As plain numbers and strings."""
         return {
             "kind": self.kind,
@@ -154,26 +155,26 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     @property
-    def passes(self):
+    def passes(self) -> tuple[PassPlan, ...]:
         """The kinds of passes there are, in order."""
         return tuple(part for part in (self.wave, self.full, self.ksvd) if part is not None)
 
     @property
-    def n_waves(self):
+    def n_waves(self) -> int:
         """Dictionary updates in a pass of waves; 0 without waves."""
         return self.wave.n_rounds if self.wave is not None else 0
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """As plain numbers and strings, for JSON."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         for name in ("survey", "wave", "full", "ksvd"):
             values[name] = values[name].to_dict() if values[name] is not None else None
         return {**values, "scaling": self.scaling._asdict(), "notes": list(self.notes)}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return str(self)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "\n".join([*self._head(), "", *self._table(), "", *self._foot()])
 
     def _head(self):

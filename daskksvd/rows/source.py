@@ -1,23 +1,38 @@
 """NumPy, Dask, xarray and Zarr arrays, or a path, as `Source`."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 import os
 import uuid
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import dask.array as da
 import numpy as np
 
 from .blocks import ALLOWED, MaskedRows, checked, is_real, masked_rows, masked_text
 from .inputs.frames import frame_as_dask, frame_names, frame_values, is_dask_frame, is_frame
-from .inputs.listing import CHOICES, check_chunks, list_files
+from .inputs.listing import MissingChunks, check_chunks, list_files
 from .inputs.npy import NpyFile
 from .inputs.opening import array_of_group, open_path, zarr_dims, zarr_names
 from .inputs.stored import StoredRows, is_stored
 from .inputs.underlying import clients, rows_read, zarr_arrays
 from .names import check_names
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+    import xarray as xr
+    import zarr
+
 MEMORY_CHUNK_BYTES = 16 * 2**20
+
+ArrayLike: TypeAlias = (
+    "npt.ArrayLike | pd.DataFrame | da.Array | xr.DataArray | zarr.Array | zarr.Group "
+    "| os.PathLike[str] | Any"
+)
+"""What `as_source` takes; Any is for frames of other libraries, and data sets of h5py and the like."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,7 +85,7 @@ class Source:
             self.stored.__reduce__()
 
 
-def as_source(array, name="array", missing_chunks="error"):
+def as_source(array: Any, name: str = "array", missing_chunks: MissingChunks = "error") -> Source:
     """Any supported array as `Source`, checked as far as can be told without reading rows.
 
     Parameters
@@ -91,7 +106,7 @@ def as_source(array, name="array", missing_chunks="error"):
     TypeError, ValueError, FileNotFoundError
         If it is not such an array; the message says what was found.
     """
-    if missing_chunks not in CHOICES:
+    if missing_chunks not in get_args(MissingChunks):
         raise ValueError(f"missing_chunks={missing_chunks!r}; it must be one of 'error', 'fill'")
     names = dims = local_path = stored = None
     here = False

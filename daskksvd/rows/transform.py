@@ -1,12 +1,19 @@
 """The linear map from samples to the space in which they are coded, and back."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..kernels.jit import read_only
 from ..kernels.rows import widen
 from ..machine.blas import product_by_rows
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from .survey import Survey
 
 ZERO_VARIANCE = 1e-15
 """Features whose variance is under this share of the mean square are constant:
@@ -39,12 +46,12 @@ class Transform(NamedTuple):
     basis: np.ndarray | None = None
     scale: np.ndarray | None = None
 
-    def cast(self, dtype):
+    def cast(self, dtype: npt.DTypeLike) -> Transform:
         """The same map in the dtype of the computation; the mean stays in float64."""
         basis, scale = (None if part is None else part.astype(dtype) for part in (self.basis, self.scale))
         return Transform(self.mean, basis, scale)
 
-    def apply(self, rows, dtype, work=None):
+    def apply(self, rows: np.ndarray, dtype: npt.DTypeLike, work: np.ndarray | None = None) -> np.ndarray:
         """Prepared copy of some rows (n, d), C-contiguous, of ``dtype``.
 
         It is made in ``work``, at least n rows of that dtype, where that is given.
@@ -63,7 +70,7 @@ class Transform(NamedTuple):
             rows /= self.scale
         return rows
 
-    def undo(self, rows):
+    def undo(self, rows: np.ndarray) -> np.ndarray:
         """From the coding space back to samples."""
         if self.scale is not None:
             rows = rows * self.scale
@@ -73,21 +80,21 @@ class Transform(NamedTuple):
             rows = rows + self.mean
         return rows
 
-    def to_coding(self, dictionary):
+    def to_coding(self, dictionary: np.ndarray) -> np.ndarray:
         """Atoms on the original features to atoms of the coding space."""
         return dictionary if self.basis is None else dictionary @ self.basis.astype(dictionary.dtype)
 
-    def from_coding(self, dictionary):
+    def from_coding(self, dictionary: np.ndarray) -> np.ndarray:
         """The inverse of `to_coding`."""
         return dictionary if self.basis is None else dictionary @ self.basis.T.astype(dictionary.dtype)
 
-    def decoder(self, dictionary):
+    def decoder(self, dictionary: np.ndarray) -> np.ndarray:
         """What codes are multiplied with to give samples, but for the mean."""
         atoms = self.to_coding(dictionary.astype(np.float64))
         return self._replace(mean=None).undo(atoms)
 
 
-def copy_rows(rows, work):
+def copy_rows(rows: np.ndarray, work: np.ndarray) -> np.ndarray:
     """Copy rows into an array of another dtype, half precision fast."""
     if rows.dtype == np.float16 and work.dtype == np.float32 and rows.flags.c_contiguous:
         widen(read_only(rows.view(np.uint16)), work)
@@ -96,7 +103,7 @@ def copy_rows(rows, work):
     return work
 
 
-def make_transform(survey, center, scale, whiten):
+def make_transform(survey: Survey, center: bool, scale: bool, whiten: float | None) -> Transform:
     """The map asked for, from a survey of the data.
 
     Parameters

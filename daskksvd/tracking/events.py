@@ -1,6 +1,8 @@
 """Typed events of a fit. A callback is any callable that takes one of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 
 class StopFit(Exception):
@@ -10,6 +12,9 @@ class StopFit(Exception):
 @dataclass(frozen=True)
 class Event:
     """Base of all events."""
+
+
+Callback: TypeAlias = Callable[[Event], Any]
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class AtomsReplaced(Event):
     """Atoms were replaced by badly represented rows."""
 
     pass_index: int
-    atoms: tuple
+    atoms: tuple[int, ...]
 
 
 @dataclass(frozen=True)

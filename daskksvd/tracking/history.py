@@ -1,10 +1,17 @@
 """The history of a fit as an xarray Dataset."""
 
+from __future__ import annotations
+
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .events import Event, PassFinished, PassStarted, WaveFinished
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import xarray as xr
 
 PASS_COLUMNS = {
     "relative_error": "||Y - X D|| / ||Y|| in the coding space, over the pass",
@@ -34,11 +41,11 @@ WAVE_COLUMNS = {
 class HistoryRecorder:
     """Callback that collects events into columns."""
 
-    def __init__(self, passes=None, waves=None):
+    def __init__(self, passes: dict[str, list] | None = None, waves: dict[str, list] | None = None) -> None:
         self.passes = passes if passes is not None else {name: [] for name in PASS_COLUMNS}
         self.waves = waves if waves is not None else {name: [] for name in WAVE_COLUMNS}
 
-    def __call__(self, event: Event):
+    def __call__(self, event: Event) -> None:
         if isinstance(event, PassStarted):
             self._forget_rounds(event.index, event.first_round)
         if isinstance(event, PassFinished):
@@ -51,14 +58,14 @@ class HistoryRecorder:
         for name, column in columns.items():
             column.append(values[name])
 
-    def _forget_rounds(self, index, first_round):
+    def _forget_rounds(self, index: int, first_round: int) -> None:
         """Drop rounds of a pass that are going to be done again."""
         kept = self.waves["pass_index"].index(index) if index in self.waves["pass_index"] else None
         if kept is not None:
             for column in self.waves.values():
                 del column[kept + first_round :]
 
-    def to_dataset(self):
+    def to_dataset(self) -> xr.Dataset:
         """Per pass (dimension ``pass``) and per wave (dimension ``wave``)."""
         import xarray as xr
 
@@ -77,7 +84,7 @@ class HistoryRecorder:
         return xr.Dataset(variables, coords)
 
 
-def _dtype(name):
+def _dtype(name: str) -> npt.DTypeLike:
     if name == "kind":
         return "U8"
     return np.int64 if name in _WHOLE else np.float64

@@ -1,5 +1,9 @@
 """A progress bar in the terminal or the notebook."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from .events import (
     FitFinished,
     FitStarted,
@@ -10,14 +14,17 @@ from .events import (
     WorkersReturned,
 )
 
+if TYPE_CHECKING:
+    from .events import Event
+
 
 class ProgressBar:
     """Callback that shows the pass, its rounds and the error so far."""
 
-    def __init__(self):
-        self._bar = None
+    def __init__(self) -> None:
+        self._bar: Any = None
 
-    def __call__(self, event):
+    def __call__(self, event: Event) -> None:
         if isinstance(event, FitStarted):
             from tqdm.auto import tqdm
 
@@ -41,7 +48,7 @@ class ProgressBar:
         elif isinstance(event, FitFinished):
             self.close()
 
-    def _waiting(self, event):
+    def _waiting(self, event: WaitingForWorkers | WorkersReturned) -> None:
         """Show what is waited for, also before there is a bar."""
         if self._bar is None:
             from tqdm.auto import tqdm
@@ -52,7 +59,7 @@ class ProgressBar:
         else:
             self._bar.set_postfix_str(f"waiting for {event.reason} ({event.seconds:.0f} s)")
 
-    def close(self):
+    def close(self) -> None:
         """Leave the bar as it stands."""
         if self._bar is not None:
             self._bar.close()

@@ -1,6 +1,10 @@
 """Captions to words: Unicode word boundaries, base forms, no stop words."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 
@@ -101,8 +105,15 @@ class Tokenizer:
     """
 
     def __init__(
-        self, language="en", *, stop_words=None, lemmatize=True, phrases=(), exceptions=None, segment=None
-    ):
+        self,
+        language: str = "en",
+        *,
+        stop_words: Iterable[str] | None = None,
+        lemmatize: bool = True,
+        phrases: Iterable[str] = (),
+        exceptions: Mapping[str, str] | None = None,
+        segment: Literal["words", "bigrams"] | None = None,
+    ) -> None:
         self.language = languages.check_language(language, lemmatize)
         self.lemmatize = bool(lemmatize)
         self.segment = check_segment(segment, self.language)
@@ -112,7 +123,9 @@ class Tokenizer:
             stop_words = languages.default_stop_words(self.language)
         self.stop_words = frozenset(self._small(word) for word in _words(stop_words, "stop_words"))
         self.exceptions = {self._small(form): self._small(base) for form, base in (exceptions or {}).items()}
-        self._lemmas, self._left, self.phrases = {}, frozenset(), {}
+        self._lemmas: dict[str, str | None] = {}
+        self._left: frozenset[str] = frozenset()
+        self.phrases: dict[tuple[str, ...], str] = {}
         self._take_phrases(_words(phrases, "phrases"))
 
     def _take_phrases(self, phrases):
@@ -132,7 +145,7 @@ class Tokenizer:
     def __getstate__(self):
         return {**self.__dict__, "_lemmas": {}}
 
-    def words(self, caption):
+    def words(self, caption: str | None) -> list[str]:
         """Words of a caption in their order, with repetitions.
 
         Parameters
@@ -149,12 +162,12 @@ class Tokenizer:
         said = [base for base in bases if base and base[0] != LEFT]
         return said + [phrase for _, _, phrase in self._phrases_in(bases)]
 
-    def forms(self, caption):
+    def forms(self, caption: str | None) -> list[str | None]:
         """Base forms of a caption in order, with None in place of what is left out."""
         bases = self._bases(caption)
         return [None if base and base[0] == LEFT else base for base in bases] if self._left else bases
 
-    def spans(self, caption):
+    def spans(self, caption: str | None) -> list[tuple[int, int, str]]:
         """Where the words of a caption stand in it, as it is written.
 
         Parameters
@@ -180,7 +193,7 @@ class Tokenizer:
             found.append((places[first][0], places[last - 1][1], phrase))
         return found
 
-    def encode(self, captions):
+    def encode(self, captions: Iterable[str | None]) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Words of many captions, as numbers.
 
         Parameters
@@ -219,7 +232,7 @@ class Tokenizer:
                     words.append(np.full(len(starts), number))
         return np.concatenate(places), np.concatenate(words), list(numbers.names)
 
-    def place(self, word, index):
+    def place(self, word: str, index: Mapping[str, int]) -> int:
         """Number of a word in a vocabulary, or of its singular there if no dictionary knows it.
 
         Parameters
@@ -239,13 +252,13 @@ class Tokenizer:
                 return index[known]
         return -1
 
-    def singulars(self, word):
+    def singulars(self, word: str) -> tuple[str, ...]:
         """What a word may be a plural of, if no dictionary knows: corpora decide. In English only."""
         if not self.lemmatize or self.language != "en" or word in self.exceptions.values():
             return ()
         return english.singulars(word)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """What words mean, as plain values: to be stored beside labels, for `from_settings`."""
         return {
             "language": self.language,
@@ -258,7 +271,7 @@ class Tokenizer:
         }
 
     @classmethod
-    def from_settings(cls, settings):
+    def from_settings(cls, settings: Mapping[str, Any]) -> Tokenizer:
         """The tokenizer that `settings` are of; those of former versions leave no stop words out."""
         return cls(
             settings["language"],
@@ -311,9 +324,9 @@ class Tokenizer:
                 first, lines, size = number + 1, [], 0
         yield first, "\n".join(lines)
 
-    def lemma(self, form):
+    def lemma(self, form: str) -> str | None:
         """Base form of one form; None if it is left out, or the form marked if phrases have it."""
-        lemma = self._lemmas.get(form, self)
+        lemma: Any = self._lemmas.get(form, self)
         if lemma is not self:  # asked once: another thread may empty the store at any time
             return lemma
         lemma = self._look_up(form)
@@ -386,7 +399,7 @@ class _Numbers(dict):
         return (self.left if base[0] == LEFT else self.names).get(base)
 
 
-def as_tokenizer(tokenizer):
+def as_tokenizer(tokenizer: Tokenizer | str | None) -> Tokenizer:
     """A `Tokenizer` as it is, or one for a language code."""
     if isinstance(tokenizer, Tokenizer):
         return tokenizer

@@ -1,9 +1,13 @@
 """Which words to count: a given list, or those of the captions that are neither rare nor everywhere."""
 
+from __future__ import annotations
+
 import math
 import warnings
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +15,10 @@ from ...arguments import renamed
 from ..by_sample import each_once, open_captions
 from .segmenting import UNSPACED
 from .tokens import as_tokenizer
+
+if TYPE_CHECKING:
+    from ..by_sample import CaptionsLike
+    from .tokens import Tokenizer
 
 WORD_SAMPLES = (20, 0.01)
 """A word must occur in at least so many samples, and in this share of them. On Flickr8k
@@ -28,8 +36,14 @@ the samples that it is in: mohawks are, Adidas is not."""
 
 
 def build_vocabulary(
-    captions, tokenizer=None, *, vocabulary=None, min_df=None, max_df=WORD_SHARE_MOST, words=None
-):
+    captions: CaptionsLike,
+    tokenizer: Tokenizer | str | None = None,
+    *,
+    vocabulary: Sequence[str] | None = None,
+    min_df: float | None = None,
+    max_df: float | None = WORD_SHARE_MOST,
+    words: Sequence[str] | None = None,
+) -> list[str]:
     """Words to count, the most frequent first.
 
     Parameters
@@ -57,7 +71,8 @@ def build_vocabulary(
     """
     vocabulary = renamed("words", words, "vocabulary", vocabulary)
     tokenizer = as_tokenizer(tokenizer)
-    counter, n_captioned = Counter(), 0
+    counter: Counter = Counter()
+    n_captioned = 0
     check_bounds(min_df, max_df)
     for partition in open_captions(captions):
         found, number = document_frequencies(partition, tokenizer)
@@ -222,7 +237,14 @@ def check_bounds(min_df, max_df):
             raise ValueError(f"{name}={value!r}; it must be a number of samples, or a share from 0.0 to 1.0")
 
 
-def find_phrases(captions, tokenizer=None, *, min_df=WORD_SAMPLES[0], npmi=PHRASE_NPMI, most=200):
+def find_phrases(
+    captions: CaptionsLike,
+    tokenizer: Tokenizer | str | None = None,
+    *,
+    min_df: int = WORD_SAMPLES[0],
+    npmi: float = PHRASE_NPMI,
+    most: int = 200,
+) -> list[str]:
     """Pairs of words that stand next to each other far more often than by chance.
 
     Parameters
@@ -243,7 +265,9 @@ def find_phrases(captions, tokenizer=None, *, min_df=WORD_SAMPLES[0], npmi=PHRAS
         For ``Tokenizer(phrases=)``, the most frequent first.
     """
     tokenizer = as_tokenizer(tokenizer)
-    singles, pairs, n_pairs = Counter(), Counter(), 0
+    singles: Counter[str] = Counter()
+    pairs: Counter = Counter()
+    n_pairs = 0
     for partition in open_captions(captions):
         for caption in partition.caption:
             forms = tokenizer.forms(caption)

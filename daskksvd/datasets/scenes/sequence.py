@@ -1,14 +1,21 @@
 """Captioned scenes in a row, each made when it is asked for."""
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from .captions import caption
 from .concepts import CONCEPTS, FORMS, GROUPS, WORDS
 from .law import describe
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+    from .law import Description
 
 SCENE_SMALLEST = 16
 """Pixels a side below which nothing in a scene can be recognised."""
@@ -34,9 +41,9 @@ class Scene(NamedTuple):
         All that is in it: some of `Scenes.concepts`, in their order.
     """
 
-    image: object
-    captions: list
-    concepts: tuple
+    image: PIL.Image.Image
+    captions: list[str]
+    concepts: tuple[str, ...]
 
 
 class Scenes(Sequence):
@@ -68,17 +75,17 @@ class Scenes(Sequence):
     words = WORDS
     forms = FORMS
 
-    def __init__(self, numbers, size, captions_per_image, entropy):
+    def __init__(self, numbers: range, size: int, captions_per_image: int, entropy: tuple[int, int]) -> None:
         self._numbers = numbers
         self._entropy = entropy
         self.size = size
         self.captions_per_image = captions_per_image
 
     @property
-    def random_state(self):
+    def random_state(self) -> int:
         return self._entropy[1]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._numbers)
 
     def __getitem__(self, index):
@@ -95,10 +102,10 @@ class Scenes(Sequence):
         image = draw(description, self.size, self._rng(number, _DRAWING))
         return Scene(image, self._write(number, description), description.concepts)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<daskksvd.Scenes: {len(self):,} of {self.size} x {self.size} pixels>"
 
-    def describe(self, index):
+    def describe(self, index: int) -> Description:
         """What is in a scene, without drawing it.
 
         Parameters
@@ -113,7 +120,7 @@ class Scenes(Sequence):
         """
         return self._describe(self._number(index))
 
-    def captions(self, index):
+    def captions(self, index: int) -> list[str]:
         """Captions of a scene, without drawing it.
 
         Parameters
@@ -127,7 +134,7 @@ class Scenes(Sequence):
         number = self._number(index)
         return self._write(number, self._describe(number))
 
-    def truth(self, start=0, stop=None):
+    def truth(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Which concepts are in which scenes, without drawing them.
 
         Parameters
@@ -164,7 +171,9 @@ class Scenes(Sequence):
         return [caption(description, rng) for _ in range(self.captions_per_image)]
 
 
-def make_scenes(n_samples, *, size=64, captions_per_image=3, random_state=0):
+def make_scenes(
+    n_samples: int, *, size: int = 64, captions_per_image: int = 3, random_state: int | None = 0
+) -> Scenes:
     """Draw captioned images of a small world whose concepts are known.
 
     Every scene has a background and one to three groups of like objects, and
@@ -204,7 +213,7 @@ def make_scenes(n_samples, *, size=64, captions_per_image=3, random_state=0):
     size = _integer("size", size, SCENE_SMALLEST)
     captions_per_image = _integer("captions_per_image", captions_per_image, 1)
     if random_state is None:
-        random_state = np.random.SeedSequence().entropy
+        random_state = np.random.SeedSequence().entropy  # type: ignore[assignment]  # an int if not given
     return scenes_of(_TAG, n_samples, size, captions_per_image, _integer("random_state", random_state, 0))
 
 

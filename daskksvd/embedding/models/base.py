@@ -2,7 +2,7 @@
 
 import abc
 import contextlib
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
@@ -22,8 +22,10 @@ EMBED_ACTIVATIONS = 16
 """Bytes of activations that an inner layer keeps, as a multiple of the bytes of its
 tokens: queries, keys, values, the hidden layer of four times the width, and copies."""
 
-POOLINGS = ("pooled", "cls", "mean", "cls+mean")
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+Pooling: TypeAlias = Literal["pooled", "cls", "mean", "cls+mean"]
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+
+POOLINGS, PRECISIONS = get_args(Pooling), get_args(Precision)
 
 
 class ModelSpec(NamedTuple):

@@ -4,11 +4,11 @@ import hashlib
 import itertools
 import os
 import uuid
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from ...machine.files import absolute
 
-CHOICES = ("error", "fill")
+MissingChunks: TypeAlias = Literal["error", "fill"]
 """What to do about chunks that were never written: refuse them, or read their fill value."""
 
 

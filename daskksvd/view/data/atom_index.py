@@ -1,5 +1,7 @@
 """Codes turned around: for every atom the samples that use it, strongest first."""
 
+from __future__ import annotations
+
 import errno
 import hashlib
 import os
@@ -7,6 +9,8 @@ import shutil
 import tempfile
 import warnings
 import weakref
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
@@ -15,6 +19,9 @@ from ...coding.store import CODES
 from ...machine.files import absolute, written_whole
 from ...stores import DamagedStore, Store, StoredArray, Variable, compressors, seal
 from .index_parts import build_arrays, read_parts
+
+if TYPE_CHECKING:
+    from ...coding.inputs import CodesLike
 
 INDEX_CHUNK = 2**15
 """Uses in one stored chunk of that index: 256 kB, read in a few milliseconds."""
@@ -63,7 +70,13 @@ class AtomIndex:
         Histogram of all coefficients.
     """
 
-    def __init__(self, arrays, n):
+    positive: np.ndarray
+    magnitude: np.ndarray
+    nonzeros: np.ndarray
+    value_count: np.ndarray
+    value_edge: np.ndarray
+
+    def __init__(self, arrays: Mapping[str, Any], n: int) -> None:
         self._arrays = arrays
         self.n = n
         self.start = np.asarray(arrays["start"][:])
@@ -72,7 +85,9 @@ class AtomIndex:
         self.uses = np.diff(self.start)
         self.m = len(self.uses)
 
-    def activations(self, atom, start=0, stop=None):
+    def activations(
+        self, atom: int, start: int = 0, stop: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Rows (int64) and coefficients of an atom, by coefficient, largest first.
 
         ``start`` and ``stop`` cut from the atom's list as a slice does.
@@ -82,13 +97,15 @@ class AtomIndex:
         cut = slice(low + first, low + max(first, last))
         return np.asarray(self._arrays["row"][cut]), np.asarray(self._arrays["value"][cut])
 
-    def companions(self, atom):
+    def companions(self, atom: int) -> tuple[np.ndarray, np.ndarray]:
         """Atoms used together with an atom, and the correlations of use, strongest first."""
         found = np.asarray(self._arrays["companion"][atom])
         return found[found >= 0], np.asarray(self._arrays["together"][atom])[found >= 0]
 
 
-def build_atom_index(codes, path=None, *, n_components=None):
+def build_atom_index(
+    codes: CodesLike, path: str | os.PathLike[str] | None = None, *, n_components: int | None = None
+) -> AtomIndex:
     """List, for every atom, the samples that use it.
 
     Parameters
@@ -121,7 +138,7 @@ def build_atom_index(codes, path=None, *, n_components=None):
         raise ValueError(f"codes are of {m} atoms; the dictionary has {n_components}")
     named = isinstance(codes, (str, os.PathLike))
     if path is None and named:
-        path = ATOM_INDEX.beside(codes)
+        path = ATOM_INDEX.beside(codes)  # type: ignore[arg-type]  # a path
     if path is None:
         memory = {}
         build_arrays(parts, n, m, lambda name, value, size: memory.update({name: value}), memory, None)
@@ -134,7 +151,7 @@ def build_atom_index(codes, path=None, *, n_components=None):
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
         return _temporary_index(codes, path, fingerprint, error)
-    return open_atom_index(path)
+    return open_atom_index(path)  # type: ignore[return-value]  # None with codes only
 
 
 def _write(path, parts, n, m, fingerprint):
@@ -183,7 +200,9 @@ def _temporary_index(codes, path, fingerprint, error):
     return index
 
 
-def open_atom_index(path, codes=None):
+def open_atom_index(
+    path: str | os.PathLike[str], codes: str | os.PathLike[str] | None = None
+) -> AtomIndex | None:
     """Open an index, or None if it is of other codes, or of codes that were written anew, or damaged.
 
     Parameters

@@ -1,8 +1,16 @@
 """The images of an atom as data: its strongest samples, samples from each band, and controls."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+    from .view import View
 
 
 class Caption(NamedTuple):
@@ -16,7 +24,7 @@ class Caption(NamedTuple):
     """
 
     text: str
-    spans: list
+    spans: list[tuple[int, int]]
 
 
 class Sample(NamedTuple):
@@ -35,8 +43,8 @@ class Sample(NamedTuple):
 
     row: int
     value: float
-    captions: list
-    image: object
+    captions: list[Caption]
+    image: PIL.Image.Image
     found: bool
 
 
@@ -56,10 +64,19 @@ class Panel(NamedTuple):
     key: str
     title: str
     note: str
-    samples: list
+    samples: list[Sample]
 
 
-def gallery(view, atom, *, top=12, opposite=6, n_quantiles=4, per=3, controls=6):
+def gallery(
+    view: View,
+    atom: int,
+    *,
+    top: int = 12,
+    opposite: int = 6,
+    n_quantiles: int = 4,
+    per: int = 3,
+    controls: int = 6,
+) -> list[Panel]:
     """Gather images that show what an atom stands for.
 
     Parameters
@@ -85,7 +102,15 @@ def gallery(view, atom, *, top=12, opposite=6, n_quantiles=4, per=3, controls=6)
     return list(panels(view, atom, top, opposite, n_quantiles, per, controls))
 
 
-def panels(view, atom, top=12, opposite=6, n_quantiles=4, per=3, controls=6):
+def panels(
+    view: View,
+    atom: int,
+    top: int = 12,
+    opposite: int = 6,
+    n_quantiles: int = 4,
+    per: int = 3,
+    controls: int = 6,
+) -> Iterator[Panel]:
     """The panels of `gallery` one after the other, so that the strongest can be shown at once."""
     side = int(view.sides[view.check_atom(atom)])
     uses = int(view.index.uses[atom]) if view.index is not None else 0
@@ -110,7 +135,7 @@ def panels(view, atom, top=12, opposite=6, n_quantiles=4, per=3, controls=6):
             yield Panel(key, title, note, _samples(view, rows, values, words))
 
 
-def _samples(view, rows, values, words):
+def _samples(view: View, rows: np.ndarray, values: np.ndarray, words: list[str]) -> list[Sample]:
     captions = view.captions_of(rows)
     images = view.images_of(rows)
     return [
@@ -119,5 +144,5 @@ def _samples(view, rows, values, words):
     ]
 
 
-def _marked(view, text, words):
+def _marked(view: View, text: str, words: list[str]) -> Caption:
     return Caption(text, view.marker.spans(text, words) if view.marker is not None and words else [])

@@ -2,9 +2,14 @@
 
 import functools
 import threading
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-def once(method):
+def once(method: Callable[P, T]) -> Callable[P, T]:
     """Keep what a method returns, for each of its arguments.
 
     Threads that ask while it is being made wait for it. What fails is not
@@ -21,4 +26,4 @@ def once(method):
                     made[key] = method(self, *arguments)
         return made[key]
 
-    return kept
+    return kept  # type: ignore[return-value]  # whose first argument is that of the method

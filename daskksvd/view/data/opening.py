@@ -1,6 +1,10 @@
 """From paths or objects to a `View`: what is there is found, what is missing is missed."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
@@ -13,10 +17,24 @@ from .captions import CaptionsByRow
 from .images import open_images
 from .view import View
 
+if TYPE_CHECKING:
+    from ...captions.by_sample import CaptionsLike
+    from ...coding.inputs import CodesLike
+    from ...embedding.store import Embeddings
+    from ...fitting.result import Result
+
 
 def open_view(
-    result, *, codes=None, labels=None, embeddings=None, captions=None, images=None, scores=None, fetch=False
-):
+    result: Result | str | os.PathLike[str],
+    *,
+    codes: CodesLike | None = None,
+    labels: xr.Dataset | str | os.PathLike[str] | None = None,
+    embeddings: Embeddings | str | os.PathLike[str] | None = None,
+    captions: CaptionsLike | None = None,
+    images: str | os.PathLike[str] | Sequence[Any] | None = None,
+    scores: xr.Dataset | str | os.PathLike[str] | None = None,
+    fetch: bool = False,
+) -> View:
     """Open a result to be looked at, with what explains it.
 
     Parameters
@@ -52,9 +70,9 @@ def open_view(
     FileNotFoundError, TypeError, ValueError
         If something named is not there, or belongs to another dictionary.
     """
-    path = absolute(result) if isinstance(result, (str, os.PathLike)) else None
-    if path is not None:
-        result = load(result)
+    path = None
+    if isinstance(result, (str, os.PathLike)):
+        path, result = absolute(result), load(result)
     elif not hasattr(result, "dictionary") or not hasattr(result, "history"):
         raise TypeError(
             f"result is a {type(result).__name__}; it must be a daskksvd.Result, or the path of a saved one"
@@ -108,7 +126,7 @@ def _index(codes, m):
     return build_atom_index(codes, n_components=m)
 
 
-def _labels(labels, m):
+def _labels(labels, m) -> xr.Dataset | None:
     if labels is None:
         return None
     if isinstance(labels, (str, os.PathLike)):
@@ -119,7 +137,7 @@ def _labels(labels, m):
     return labels
 
 
-def _scores(scores, m):
+def _scores(scores, m) -> xr.Dataset | None:
     if scores is None:
         return None
     if isinstance(scores, (str, os.PathLike)):
@@ -134,7 +152,7 @@ def _scores(scores, m):
     return scores
 
 
-def _embeddings(embeddings):
+def _embeddings(embeddings) -> Embeddings | None:
     if isinstance(embeddings, (str, os.PathLike)):
         from ...embedding import open_embeddings  # takes long, and few need it
 

@@ -1,6 +1,9 @@
 """A result and what explains it, read a piece at a time: all that pictures show comes from here."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +16,16 @@ from .images import placeholder
 from .layout import atom_places, graph_layout
 from .measures import MEASURES, Measures
 from .once import once
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import PIL.Image
+    import xarray as xr
+
+    from ...fitting.result import Result
+    from .atom_index import AtomIndex
+    from .captions import CaptionsByRow
+    from .images import Images
 
 
 class Neighbours(NamedTuple):
@@ -54,8 +67,17 @@ class View:
     """
 
     def __init__(
-        self, result, *, index=None, labels=None, captions=None, images=None, scores=None, n=None, name=None
-    ):
+        self,
+        result: Result,
+        *,
+        index: AtomIndex | None = None,
+        labels: xr.Dataset | None = None,
+        captions: CaptionsByRow | None = None,
+        images: Images | None = None,
+        scores: xr.Dataset | None = None,
+        n: int | None = None,
+        name: str | None = None,
+    ) -> None:
         self.result = result
         self.index = index
         self.labels = labels
@@ -67,7 +89,7 @@ class View:
         self.n = n if n is not None or labels is None else int(labels.attrs["n"])
         self.name = name
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         parts = ["index", "labels", "captions", "images", "scores"]
         there = [part for part in parts if getattr(self, part) is not None]
         samples = "" if self.n is None else f" of {self.n:,} samples"
@@ -77,7 +99,7 @@ class View:
 
     @property
     @once
-    def atoms(self):
+    def atoms(self) -> pd.DataFrame:
         """All atoms, a `pandas.DataFrame` by atom.
 
         Columns: ``names`` (its words, comma-separated, strongest first, empty
@@ -111,7 +133,7 @@ class View:
 
     @property
     @once
-    def names(self):
+    def names(self) -> list[list[str]]:
         """Words that name each atom, strongest first, m lists of str."""
         if self.labels is None:
             return [[] for _ in range(self.m)]
@@ -119,7 +141,7 @@ class View:
 
     @property
     @once
-    def sides(self):
+    def sides(self) -> np.ndarray:
         """Named side of each atom, (m,) of +1 and -1."""
         if self.labels is not None:
             return np.asarray(self.labels.orientation.values)
@@ -128,13 +150,13 @@ class View:
         return np.ones(self.m, int)
 
     @property
-    def words(self):
+    def words(self) -> pd.DataFrame:
         """The vocabulary, a `pandas.DataFrame` by word with ``samples`` that have it."""
         return self.measures.words
 
     @property
     @once
-    def graph(self):
+    def graph(self) -> nx.Graph | None:
         """Words and atoms that they name, from `concept_graph`; None without labels."""
         if self.labels is None:
             return None
@@ -142,7 +164,7 @@ class View:
 
     @property
     @once
-    def communities(self):
+    def communities(self) -> np.ndarray:
         """Community of each atom in the graph, (m,) int; -1 where it has none."""
         if self.graph is None:
             return np.full(self.m, -1)
@@ -150,17 +172,17 @@ class View:
         return np.array([-1 if node["isolated"] else node["community"] for node in nodes])
 
     @once
-    def graph_places(self, layout="spring"):
+    def graph_places(self, layout: Literal["spring", "spectral"] = "spring") -> dict[tuple, Any]:
         """Places of all nodes of the graph, by node; see `layout.graph_layout`."""
         return graph_layout(self.graph, layout)
 
     @property
     @once
-    def map_places(self):
+    def map_places(self) -> np.ndarray:
         """Places of the atoms on a map, (m, 2); see `layout.atom_places`."""
         return atom_places(self.unit_atoms)
 
-    def lay_out(self, graph=True):
+    def lay_out(self, graph: bool = True) -> None:
         """Find the places of all atoms and of the graph, which takes long."""
         if self.graph is not None:
             _ = self.communities
@@ -170,7 +192,7 @@ class View:
 
     @property
     @once
-    def unit_atoms(self):
+    def unit_atoms(self) -> np.ndarray:
         """The dictionary, (m, d) float32, rows of norm 1."""
         atoms = np.asarray(self.result.dictionary.values, np.float32)
         norms = np.linalg.norm(atoms, axis=1, keepdims=True)
@@ -178,13 +200,13 @@ class View:
 
     @property
     @once
-    def marker(self):
+    def marker(self) -> Marker | None:
         """Finds words in captions; None without labels."""
         if self.labels is None:
             return None
         return Marker(self.labels)
 
-    def find(self, text, n=20):
+    def find(self, text: str, n: int = 20) -> pd.DataFrame:
         """Atoms for a word, best first.
 
         Parameters
@@ -205,21 +227,21 @@ class View:
 
     # ------------------------------------------------------------- one atom
 
-    def check_atom(self, atom):
+    def check_atom(self, atom: int) -> int:
         """The number of an atom as an int, if there is such an atom."""
         if isinstance(atom, bool) or not isinstance(atom, (int, np.integer)) or not 0 <= atom < self.m:
             raise ValueError(f"atom={atom!r}; it must be an atom from 0 to {self.m - 1}")
         return int(atom)
 
-    def title(self, atom):
+    def title(self, atom: int) -> str:
         """An atom in a few words: "atom 17: dog, run"."""
         return f"atom {atom}: {', '.join(self.names[atom])}" if self.names[atom] else f"atom {atom}"
 
-    def activations(self, atom):
+    def activations(self, atom: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows (int64) that use an atom, and its coefficients, largest first."""
         return self.coded().activations(self.check_atom(atom))
 
-    def top_rows(self, atom, side=1, n=12):
+    def top_rows(self, atom: int, side: int = 1, n: int = 12) -> tuple[np.ndarray, np.ndarray]:
         """Rows in which an atom's coefficient is most positive or, for side -1, most negative.
 
         Returns
@@ -235,7 +257,9 @@ class View:
         rows, values = index.activations(atom, max(positive, uses - n), uses)
         return rows[::-1], values[::-1]
 
-    def quantile_rows(self, atom, n_quantiles=4, per=3):
+    def quantile_rows(
+        self, atom: int, n_quantiles: int = 4, per: int = 3
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Samples from each band of an atom's coefficients on its named side.
 
         Bands hold equally many samples, strongest first; ``per`` are drawn
@@ -246,8 +270,9 @@ class View:
         list of (rows, values)
         """
         atom = self.check_atom(atom)
-        rows, values = self.coded().activations(atom)
-        positive = int(self.index.positive[atom])
+        index = self.coded()
+        rows, values = index.activations(atom)
+        positive = int(index.positive[atom])
         side = slice(0, positive) if self.sides[atom] > 0 else slice(positive, None)
         rows, values = rows[side], values[side]
         if self.sides[atom] < 0:
@@ -259,17 +284,17 @@ class View:
             bands.append((rows[chosen], values[chosen]))
         return bands
 
-    def control_rows(self, atom, n=6):
+    def control_rows(self, atom: int, n: int = 6) -> np.ndarray:
         """Rows that do not use an atom, drawn at random, the same ones every time."""
         used, _ = self.activations(atom)
-        free = self.n - len(used)
+        free = self.n - len(used)  # type: ignore[operator]  # n is known with codes
         rng = np.random.default_rng(int(atom))
         chosen = np.sort(rng.choice(free, min(n, free), replace=False))
         # the j-th free row is j plus the used rows before it
         used = np.sort(used)
         return chosen + np.searchsorted(used - np.arange(len(used)), chosen, side="right")
 
-    def words_of(self, atom):
+    def words_of(self, atom: int) -> pd.DataFrame:
         """All words and how they go with an atom, strongest first.
 
         Returns
@@ -283,7 +308,7 @@ class View:
         table["named"] = table.index.isin(self.names[atom])
         return table.sort_values("g", ascending=False, kind="stable")
 
-    def neighbours(self, atom, n=8):
+    def neighbours(self, atom: int, n: int = 8) -> Neighbours:
         """Atoms like an atom, by direction and by use; see `Neighbours`."""
         atom = self.check_atom(atom)
         cosines = self.unit_atoms @ self.unit_atoms[atom]
@@ -297,15 +322,15 @@ class View:
 
     # --------------------------------------------------------------- samples
 
-    def captions_of(self, rows):
+    def captions_of(self, rows: Iterable[int]) -> list[list[str]]:
         """Captions of rows, a list of str each; empty lists without captions."""
         return [[] for _ in rows] if self.captions is None else self.captions.of(rows)
 
-    def image(self, row):
+    def image(self, row: int) -> PIL.Image.Image:
         """The image of a row, a `PIL.Image.Image`; a grey one with a cross if there is none."""
         return self.images_of([row])[0][0]
 
-    def images_of(self, rows):
+    def images_of(self, rows: Iterable[int]) -> list[tuple[PIL.Image.Image, bool]]:
         """Images of rows, each with whether it was found."""
         if self.images is None:
             return [(placeholder(), False) for _ in rows]
@@ -313,7 +338,7 @@ class View:
 
     # ------------------------------------------------------------ two results
 
-    def compare(self, other):
+    def compare(self, other: View) -> pd.DataFrame:
         """Match the atoms of another result's view to this one's.
 
         Parameters
@@ -340,12 +365,12 @@ class View:
 
     # --------------------------------------------------------------- helpers
 
-    def coded(self):
+    def coded(self) -> AtomIndex:
         """The index of codes; an error without codes."""
         if self.index is None:
             raise ValueError("there are no codes to tell which samples use an atom; open_view takes codes")
         return self.index
 
-    def _named(self, atoms):
+    def _named(self, atoms: np.ndarray) -> pd.DataFrame:
         names = [", ".join(self.names[atom]) for atom in atoms]
         return pd.DataFrame({"atom": np.asarray(atoms, int), "names": names})

@@ -1,10 +1,13 @@
 """A result as one page of HTML that needs nothing else."""
 
+from __future__ import annotations
+
 import base64
 import gzip
 import json
 import math
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
@@ -21,6 +24,9 @@ from ..plots.figures import figure_data, figure_json
 from ..templates import render, source
 from ..templates.markup import ATOM_STYLE, data_uri, facts_html, gallery_html, neighbours_html, words_html
 from . import REPORT_ATOMS
+
+if TYPE_CHECKING:
+    from ...fitting.result import Result
 
 REPORT_MEGABYTES = 9.5
 """Images in a report take at most this; the page then stays under 15 MB, of which Bokeh is 1."""
@@ -45,7 +51,15 @@ CHECKED = 64
 """Images that the size of all is estimated from."""
 
 
-def report(result, out, *, title=None, n_atoms=REPORT_ATOMS, overwrite=False, **where):
+def report(
+    result: View | Result | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    n_atoms: int = REPORT_ATOMS,
+    overwrite: bool = False,
+    **where: Any,
+) -> str:
     """Write one page that shows what the atoms of a result mean.
 
     It can be sent to anybody: images and scripts are part of it, and it asks

@@ -1,14 +1,23 @@
 """Distributions over the dictionary: use, coefficients, nonzeros, angles."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from . import theme
 from .bars import FLOOR, bars
 
+if TYPE_CHECKING:
+    import holoviews as hv
+
+    from ..data.view import View
+
 BINS = 60
 
 
-def usage_by_rank(view, *, link=None):
+def usage_by_rank(view: View, *, link: str | None = None) -> hv.Scatter:
     """Samples that use each atom, against its rank, both logarithmic.
 
     Parameters
@@ -36,7 +45,7 @@ def usage_by_rank(view, *, link=None):
     return theme.style(points, title, hooks=theme.links(link))
 
 
-def coefficient_histogram(view, atom=None, *, log=None):
+def coefficient_histogram(view: View, atom: int | None = None, *, log: bool | None = None) -> hv.Overlay:
     """Histogram of the coefficients of all atoms, or of one; signs apart.
 
     Parameters
@@ -76,7 +85,7 @@ def coefficient_histogram(view, atom=None, *, log=None):
     return _stacked(hv, parts, title, x, y, count, log)
 
 
-def nonzeros_histogram(view):
+def nonzeros_histogram(view: View) -> hv.Overlay:
     """Samples by the number of atoms they use.
 
     Parameters
@@ -98,7 +107,7 @@ def nonzeros_histogram(view):
     return made.opts(xlim=(-0.5, len(count) + 0.5))
 
 
-def coherence(view):
+def coherence(view: View) -> hv.Overlay:
     """Histogram of ``|cos|`` of all pairs of atoms, and of each atom with its nearest.
 
     Parameters

@@ -1,5 +1,9 @@
 """The concept graph: words, atoms, and which name which."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
 import numpy as np
 import pandas as pd
 
@@ -7,14 +11,29 @@ from ..data.finding import find_words
 from ..data.layout import graph_layout, label_zooms
 from . import theme
 
+if TYPE_CHECKING:
+    import holoviews as hv
+
+    from ..data.view import View
+
 FADED = 0.15
 EDGE_COLUMNS = ["word", "atom", "correlation", "q", "width", "alpha"]
 
 
 def concept_graph_element(
-    view, *, layout="spring", center=None, radius=2, min_correlation=0.0, max_q=1.0, search=None,
-    isolated=True, link=None, word_link=None, height=640,
-):  # fmt: skip
+    view: View,
+    *,
+    layout: Literal["spring", "spectral"] = "spring",
+    center: str | int | tuple | None = None,
+    radius: int = 2,
+    min_correlation: float = 0.0,
+    max_q: float = 1.0,
+    search: str | None = None,
+    isolated: bool = True,
+    link: str | None = None,
+    word_link: str | None = None,
+    height: int = 640,
+) -> hv.Overlay:
     """Draw words and the atoms they name.
 
     Words are squares, as large as they are frequent; atoms are discs, coloured

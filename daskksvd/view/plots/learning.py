@@ -1,12 +1,23 @@
 """How a fit went, and fits beside one another."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
 
 from . import theme
 
+if TYPE_CHECKING:
+    import holoviews as hv
 
-def learning_curves(view):
+    from ...fitting.result import Result
+    from ..data.view import View
+
+
+def learning_curves(view: View | Result) -> hv.Layout:
     """Error, and dead and replaced atoms, per wave and pass, one above the other.
 
     Parameters
@@ -20,7 +31,7 @@ def learning_curves(view):
     return (error_curves(view) + atom_curves(view)).cols(1).opts(shared_axes=False)
 
 
-def error_curves(view):
+def error_curves(view: View | Result) -> hv.Overlay:
     """Relative error of the samples against passes: of waves, of whole passes, and held out.
 
     Parameters
@@ -52,7 +63,7 @@ def error_curves(view):
     return theme.style(hv.Overlay(curves), "Error while learning", legend_position="top_right", padding=0.06)
 
 
-def atom_curves(view):
+def atom_curves(view: View | Result) -> hv.Overlay:
     """Atoms that no sample uses, and atoms that were replaced, per pass.
 
     Parameters
@@ -65,7 +76,8 @@ def atom_curves(view):
     """
     hv = theme.holoviews()
     passes, _ = _history(view)
-    m = getattr(view, "result", view).dictionary.shape[0]
+    result: Any = getattr(view, "result", view)
+    m = result.dictionary.shape[0]
     x, y = hv.Dimension("passes", label="passes over the samples"), "atoms"
     curves = []
     for label, values, colour, marker in (
@@ -81,7 +93,7 @@ def atom_curves(view):
     return theme.style(hv.Overlay(curves), title, legend_position="top_right", ylim=limits, padding=0.06)
 
 
-def pareto(results):
+def pareto(results: Sequence[Result | View] | Mapping[Any, Result | View] | pd.DataFrame) -> hv.Overlay:
     """Relative error against nonzeros a sample, a line for every number of atoms.
 
     Parameters

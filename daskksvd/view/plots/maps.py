@@ -1,12 +1,23 @@
 """All atoms as a map: like ones lie close."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..data.layout import label_zooms
 from . import theme
 
+if TYPE_CHECKING:
+    import holoviews as hv
 
-def atom_map(view, atom=None, *, link=None, height=460):
+    from ..data.view import View
+
+
+def atom_map(
+    view: View, atom: int | None = None, *, link: str | None = None, height: int = 460
+) -> hv.Overlay:
     """Atoms on a map by the angles between them, coloured by communities of their words.
 
     Parameters

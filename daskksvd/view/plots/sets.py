@@ -1,12 +1,18 @@
 """Which pictures there are of a result and of an atom, and how to read them: one list for all places."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from .atoms import coefficient_histogram, coherence, nonzeros_histogram, usage_by_rank
 from .graph import concept_graph_element
 from .learning import atom_curves, error_curves
 from .maps import atom_map
 from .words import correlation_histogram, word_heatmap
+
+if TYPE_CHECKING:
+    from ..data.view import View
 
 
 class Pictures(Mapping):
@@ -31,7 +37,7 @@ class Pictures(Mapping):
         return f"<pictures: {', '.join(self)}>"
 
 
-def overview(view, *, link=None, word_link=None):
+def overview(view: View, *, link: str | None = None, word_link: str | None = None) -> Pictures:
     """Pictures of a whole result.
 
     Parameters
@@ -93,7 +99,7 @@ def overview(view, *, link=None, word_link=None):
     return Pictures(made)
 
 
-def for_atom(view, atom, *, link=None, word_link=None):
+def for_atom(view: View, atom: int, *, link: str | None = None, word_link: str | None = None) -> Pictures:
     """Pictures of one atom.
 
     Parameters
@@ -109,7 +115,7 @@ def for_atom(view, atom, *, link=None, word_link=None):
         By title: element. Those that lack their data are left out.
     """
     atom = view.check_atom(atom)
-    links = {"link": link, "word_link": word_link}
+    links: dict[str, Any] = {"link": link, "word_link": word_link}
     made = {}
     if view.labels is not None:
         made["Words"] = lambda: correlation_histogram(view, atom)

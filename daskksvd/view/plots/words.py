@@ -1,15 +1,25 @@
 """Words and atoms: how strongly they go together."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
 from . import theme
 from .bars import FLOOR, bars
 
+if TYPE_CHECKING:
+    import holoviews as hv
+
+    from ..data.view import View
+
 BINS = 50
 
 
-def correlation_histogram(view, atom, *, log=True, top=6):
+def correlation_histogram(view: View, atom: int, *, log: bool = True, top: int = 6) -> hv.Overlay:
     """Words by their correlation with the use of an atom, the strongest ones named.
 
     Most words have next to none; a word far to the right is what the atom
@@ -86,7 +96,9 @@ def _shift(pixels):
     return hook
 
 
-def word_heatmap(view, atoms=None, words=None, *, n_atoms=24):
+def word_heatmap(
+    view: View, atoms: Sequence[int] | None = None, words: Sequence[str] | None = None, *, n_atoms: int = 24
+) -> hv.HeatMap:
     """Correlation of words with atoms, as a map of colours.
 
     Parameters

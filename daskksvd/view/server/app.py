@@ -1,9 +1,13 @@
 """The dashboard: one page with screens that the address names, served on this machine."""
 
+from __future__ import annotations
+
 import contextlib
 import socket
 import threading
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from tornado.ioloop import IOLoop
 
@@ -14,6 +18,11 @@ from ..templates.markup import facts_html, neighbours_html, words_html
 from .hosts import check_origins, guard
 from .process import staying
 
+if TYPE_CHECKING:
+    import os
+
+    from ...fitting.result import Result
+
 DASHBOARD_START = 30
 """Seconds until the server of a dashboard listens, at most; it takes a fraction of one."""
 
@@ -21,8 +30,15 @@ DEFAULT_PORT = 5006
 
 
 def dashboard(
-    result, *, compare=None, port=None, address="127.0.0.1", allow_origin=(), show=False, **sources
-):  # fmt: skip
+    result: View | Result | str | os.PathLike[str],
+    *,
+    compare: View | Result | str | os.PathLike[str] | None = None,
+    port: int | None = None,
+    address: str = "127.0.0.1",
+    allow_origin: str | Sequence[str] = (),
+    show: bool = False,
+    **sources: Any,
+) -> Dashboard:
     """Serve a dashboard of a result to browsers of this machine.
 
     Parameters
@@ -124,26 +140,26 @@ class Dashboard:
         wait_for(address, port)
         threading.Thread(target=shown.read_ahead, daemon=True).start()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<daskksvd dashboard at {self.url}>"
 
     def _repr_html_(self):
         return f'<a href="{self.url}" target="_blank">{self.url}</a>'
 
-    def __enter__(self):
+    def __enter__(self) -> Dashboard:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
-    def wait(self):
+    def wait(self) -> None:
         """Serve until Ctrl-C."""
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
             self.stop()
 
-    def stop(self):
+    def stop(self) -> None:
         """Stop serving."""
         self._thread.stop()
         self._thread.join(DASHBOARD_START)

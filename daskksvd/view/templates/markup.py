@@ -1,12 +1,19 @@
 """Galleries and facts of atoms as HTML, by the macros of ``atom.html``."""
 
+from __future__ import annotations
+
 import base64
 import io
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from ..data.facts import atom_facts, figure
 from . import macros, render
+
+if TYPE_CHECKING:
+    from ..data.galleries import Panel, Sample
 
 ATOM = macros("atom.html")
 
@@ -14,7 +21,13 @@ ATOM_STYLE = render("atom.css")
 """Style sheet of everything in this module."""
 
 
-def gallery_html(panels, *, side=None, style=True, source=None):
+def gallery_html(
+    panels: Iterable[Panel],
+    *,
+    side: int | None = None,
+    style: bool = True,
+    source: Callable[[Sample], Markup] | None = None,
+) -> Markup:
     """A gallery as HTML that is safe whatever captions hold.
 
     Parameters
