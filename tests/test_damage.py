@@ -320,4 +320,4 @@ def test_a_store_that_grew_is_whole_again(tmp_path):
     write_embeddings(tmp_path / "at once", 40)
     grown, whole = read_embeddings(tmp_path / "grown"), read_embeddings(tmp_path / "at once")
     assert same(grown[:5], whole[:5]) and len(first[0]) < len(grown[0])
-    assert daskksvd.open_embeddings(tmp_path / "grown")._group.store.digest is not None
+    assert daskksvd.open_embeddings(tmp_path / "grown").group.store.digest is not None
