@@ -15,7 +15,6 @@ POSITIVE, NEGATIVE = BLUE, RED
 RAMP = "cividis"
 """Colour map of amounts; even in grey and for all kinds of colour vision."""
 
-SIGNED = "RdBu_r"
 HEIGHT = 320
 """Pixels of a picture; its width is that of what it stands in."""
 
