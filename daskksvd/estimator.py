@@ -420,7 +420,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _check_rows(self, X, reset):
         """Any supported samples as `Source`; features are set or checked as scikit-learn does."""
         if _in_chunks(X):
-            rows = as_source(X, "X", self.missing_chunks)
+            rows = as_source(X, "X", self.missing_chunks, self.worker_timeout)
             names = rows.feature_names
             # scikit-learn looks for names in DataFrames only
             frame = pd.DataFrame(columns=range(rows.d) if names is None else names)

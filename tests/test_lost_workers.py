@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 
 import dask
 import dask.array as da
@@ -195,6 +196,24 @@ def test_lost_data_that_only_the_cluster_had(workers, samples, tmp_path):
     found = daskksvd.fit(workers.persist(chunked(samples)), **options)
     expected = daskksvd.fit(chunked(samples), persist=False, **SIZE)
     np.testing.assert_array_equal(found.dictionary.values, expected.dictionary.values)
+
+
+@pytest.mark.filterwarnings("ignore:waiting since:RuntimeWarning")
+def test_rows_that_a_cluster_has_are_waited_for_no_longer(client, samples, tmp_path):
+    """Workers are asked to keep masks before anything else; with the default, this would take 300 s."""
+    result = daskksvd.fit(samples, **SIZE)
+    persisted = client.persist(chunked(samples))
+    client.cluster.scale(0)
+    while client.scheduler_info()["workers"]:
+        time.sleep(0.05)
+    for call in (
+        lambda **how: daskksvd.fit(persisted, client=client, **SIZE, **how),
+        lambda **how: daskksvd.fit(persisted, **SIZE, **how),
+        lambda **how: result.evaluate(persisted, client=client, **how),
+        lambda **how: result.write_codes(persisted, tmp_path / "codes", client=client, **how),
+    ):
+        with pytest.raises(daskksvd.WorkersLost, match=r"waited [01] s for"):
+            call(worker_timeout=0.4)
 
 
 def test_a_scheduler_that_dies_ends_it(client, store, tmp_path):

@@ -81,7 +81,7 @@ def write_codes(
     codes what is missing only: chunks whose samples are the same (the files that
     they lie in are unchanged, or their checksum is the same) and that are whole.
     """
-    source = as_source(array)
+    source = as_source(array, worker_timeout=worker_timeout)
     path = CODES.check_free(path, overwrite)
     executor_of = functools.partial(make_executor, client, worker_timeout=worker_timeout)
     need = source.n * coder.target.n_nonzero_coefs * (4 + coder.dictionary.itemsize)

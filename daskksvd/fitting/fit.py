@@ -240,7 +240,7 @@ def _fit(
     checkpoint_every = integer("checkpoint_every", checkpoint_every, 1)
     if n_threads is not None:
         n_threads = integer("n_threads", n_threads, 1)
-    source = as_source(array, missing_chunks=missing_chunks)
+    source = as_source(array, missing_chunks=missing_chunks, worker_timeout=worker_timeout)
     check_shape(settings, source.chunk_rows, source.d)
     if not isinstance(settings.init, str):
         settings = settings._replace(init=check_init(settings.init, settings.n_components, source.d))

@@ -176,7 +176,7 @@ class Result:
             If there is no room; what was coded is kept.
         """
         how = {"client": client, "overwrite": overwrite, "told": told, "worker_timeout": worker_timeout}
-        write_codes(self._source(array, missing_chunks), path, self.coder, **how)
+        write_codes(self._source(array, missing_chunks, worker_timeout), path, self.coder, **how)
 
     def decode(self, codes: CodesLike) -> da.Array | np.ndarray:
         """Samples from codes: ``X @ decoder + mean``.
@@ -224,7 +224,7 @@ class Result:
             (in the metric of the data), ``fvu`` (fraction of the variance of
             ``array`` unexplained), ``mean_nonzeros``, ``used_atoms``, ``n_samples``.
         """
-        source = self._source(array, missing_chunks)
+        source = self._source(array, missing_chunks, worker_timeout)
         wanted = given(Wanted(None, 0))
         executor = make_executor(client, worker_timeout=worker_timeout)
         try:
@@ -291,8 +291,13 @@ class Result:
 
     # -------------------------------------------------------------- helpers
 
-    def _source(self, array: ArrayLike, missing_chunks: MissingChunks) -> Source:
-        source = as_source(array, missing_chunks=missing_chunks)
+    def _source(
+        self,
+        array: ArrayLike,
+        missing_chunks: MissingChunks,
+        worker_timeout: float | None = WORKER_TIMEOUT,
+    ) -> Source:
+        source = as_source(array, missing_chunks=missing_chunks, worker_timeout=worker_timeout)
         check_features(source, *self._features())
         d = self.dictionary.sizes["feature"]
         if source.d != d:

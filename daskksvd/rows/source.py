@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 import dask.array as da
 import numpy as np
 
+from ..execution import WORKER_TIMEOUT
 from .blocks import ALLOWED, MaskedRows, checked, is_real, masked_rows, masked_text
 from .inputs.frames import frame_as_dask, frame_names, frame_values, is_dask_frame, is_frame
 from .inputs.listing import MissingChunks, check_chunks, list_files
@@ -85,7 +86,12 @@ class Source:
             self.stored.__reduce__()
 
 
-def as_source(array: Any, name: str = "array", missing_chunks: MissingChunks = "error") -> Source:
+def as_source(
+    array: Any,
+    name: str = "array",
+    missing_chunks: MissingChunks = "error",
+    worker_timeout: float | None = WORKER_TIMEOUT,
+) -> Source:
     """Any supported array as `Source`, checked as far as can be told without reading rows.
 
     Parameters
@@ -100,11 +106,15 @@ def as_source(array: Any, name: str = "array", missing_chunks: MissingChunks = "
         What messages call it.
     missing_chunks : {"error", "fill"}
         Whether chunks that a Zarr array lacks are refused, or read as its fill value.
+    worker_timeout : float, optional
+        Seconds to wait for workers, where a cluster holds the array and they are gone; None for ever.
 
     Raises
     ------
     TypeError, ValueError, FileNotFoundError
         If it is not such an array; the message says what was found.
+    WorkersLost
+        If the workers did not come back in time.
     """
     if missing_chunks not in get_args(MissingChunks):
         raise ValueError(f"missing_chunks={missing_chunks!r}; it must be one of 'error', 'fill'")
@@ -135,7 +145,7 @@ def as_source(array: Any, name: str = "array", missing_chunks: MissingChunks = "
         array = frame_as_dask(array, name)
     elif isinstance(array, da.Array):
         _check(array, name)
-        array = _from_dask(array, name, missing_chunks)
+        array = _from_dask(array, name, missing_chunks, worker_timeout)
     elif not is_frame(array) and is_stored(array):
         array = stored = StoredRows(array)
         _check(array, name)
@@ -246,12 +256,12 @@ def _from_zarr(array, name, missing_chunks):
     return lazy, zarr_names(array, dims), dims, local_path
 
 
-def _from_dask(array, name, missing_chunks):
+def _from_dask(array, name, missing_chunks, worker_timeout):
     """A Dask array whose blocks are checked when they are read, and the Zarr arrays below it now."""
     for client in clients(array):
         from .inputs.masks import keep_masks
 
-        keep_masks(client)
+        keep_masks(client, worker_timeout)
     tokens = []
     for stored in zarr_arrays(array):
         listing = list_files(stored)
