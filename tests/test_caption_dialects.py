@@ -171,7 +171,7 @@ def test_blocks_of_lines_make_no_difference(tmp_path_factory, captions):
     path = tmp_path_factory.mktemp("blocks") / "t.tsv"
     path.write_text("image\tcaption\n" + "".join(f"{n}.jpg\t{text}\n" for n, text in enumerate(captions)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("daskksvd.captions.files.separated._BLOCK", 3)
+        patch.setattr("daskksvd.captions.files.records._BLOCK", 3)
         found = read_captions(str(path))
     known = {'"one\ntwo"': "one two", '"a\tb"': "a b"}
     assert found.by_name == {f"{n}.jpg": (known.get(text, text),) for n, text in enumerate(captions)}

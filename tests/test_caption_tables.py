@@ -56,6 +56,20 @@ def test_lines_of_other_lengths(tmp_path, name, separator):
     assert broken["line 4"].startswith("has 2 fields,") and broken["line 6"].startswith("has 1 field,")
 
 
+@pytest.mark.parametrize("blank", [",", " , ", '"",""', "", "  "])
+@pytest.mark.parametrize("others", ["2,a cow", "2"])
+def test_blank_fields_are_no_broken_line(tmp_path, blank, others, recwarn):
+    """As editors of tables leave them below the last line, whether another line is broken or not."""
+    (tmp_path / "t.csv").write_text(f"row,caption\n0,a dog\n{blank}\n1,a cat\n{others}\n{blank}\n")
+    [part] = open_captions(str(tmp_path / "t.csv"))
+    told = [str(one.message) for one in recwarn]
+    if others == "2":
+        assert part.sample.tolist() == [0, 1]
+        assert len(told) == 1 and told[0].startswith("1 line of captions cannot be used and is left out:")
+    else:
+        assert part.sample.tolist() == [0, 1, 2] and not told
+
+
 @pytest.mark.parametrize(
     "line, caption",
     [

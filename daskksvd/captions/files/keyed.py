@@ -154,15 +154,14 @@ def _read_keys(table, where, key):
             f"columns are {listing(table.columns)}"
         )
     keys, cells, broken = [], [], []
-    for places, values, sound in _blocks(table, (column, *texts), texts):
-        values = list(values)
-        plain = _plain_block(values) if sound and len(texts) == 1 else None
+    for places, columns, rows in _blocks(table, (column, *texts), texts):
+        plain = _plain_block(*columns) if columns is not None and len(texts) == 1 else None
         if plain is not None:
             keys += plain[0]
             cells += plain[1]
             continue
-        for place, line in zip(places, values, strict=False):
-            number, cell, reason = _line(line, column, texts)
+        for place, row in zip(places, zip(*columns, strict=True) if rows is None else rows, strict=False):
+            number, cell, reason = _line(row, column, texts)
             if reason is not None:
                 broken.append((place, reason))
             else:
@@ -176,15 +175,17 @@ def _blocks(table, names, captions):
     if isinstance(table, Separated):
         yield from table.blocks(names, captions)
         return
-    rows = table.rows(names, captions)
-    while block := list(itertools.islice(rows, _BLOCK)):
-        places, values = zip(*block, strict=True)
-        yield places, values, not any(isinstance(one, Broken) for one in values)
+    numbered = table.rows(names, captions)
+    while block := list(itertools.islice(numbered, _BLOCK)):
+        places, rows = zip(*block, strict=True)
+        if any(isinstance(row, Broken) for row in rows):
+            yield places, None, rows
+        else:
+            yield places, list(zip(*rows, strict=True)), None
 
 
-def _plain_block(values):
+def _plain_block(numbers, texts):
     """Keys and texts of lines that are all as they should be, which takes a tenth of the time; or None."""
-    numbers, texts = zip(*values, strict=True) if values else ((), ())
     kinds = set(map(type, numbers))
     if kinds not in ({str}, {int}) or (kinds == {str} and "_" in "".join(numbers)):
         return None

@@ -5,6 +5,8 @@ import re
 import unicodedata
 import urllib.parse
 
+from .columns import is_url
+
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif"),
@@ -21,6 +23,18 @@ OTHER_SUFFIXES = (
 def has_image_suffix(name):
     """Whether a file is named like an image."""
     return name.lower().endswith((*SUFFIXES, *OTHER_SUFFIXES))
+
+
+def kind_of(field):
+    """Whether a cell names an image: ``"url"``, ``"image"``, or None."""
+    if is_url(field):
+        return "url"
+    return "image" if has_image_suffix(without_number(field)) else None
+
+
+def without_number(name):
+    """Flickr8k numbers the captions of an image: name.jpg#0."""
+    return re.sub(r"#\d+$", "", name)
 
 
 class Names:

@@ -1,29 +1,22 @@
 """Tables of separated values, as people and programs write them: no line lost to a broken one."""
 
 import collections
-import csv
 import itertools
 import operator
 import re
 from typing import NamedTuple
 
-from .columns import distinct, is_known, is_url, listing
-from .names import has_image_suffix
+from .columns import distinct, is_known, listing
+from .names import has_image_suffix, kind_of, without_number
+from .records import split, tail
 from .text import ending_of, read_lines
 
 _PEEK = 50
 """Lines that are looked at to tell the separator, the header and the columns."""
 
-_BLOCK = 1024
-"""Lines that are parsed at a time."""
-
 _DECLARED = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _NAMED_FIRST = re.compile(r'\s*"?[^"\t|;,]+?(?:#\d+)?"?\s*([\t|;,])')
-_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _DIGITS = re.compile(r"\s*\d+\s*")
-
-_SPAN = 50
-"""Lines that a quoted field may have in a file with tabs."""
 
 
 class Broken(NamedTuple):
@@ -106,8 +99,8 @@ class Separated:
             Which line.
         values : tuple of str, or Broken
         """
-        for places, values, _ in self.blocks(names, captions):
-            yield from zip(places, values, strict=False)
+        for places, columns, rows in self.blocks(names, captions):
+            yield from zip(places, zip(*columns, strict=True) if rows is None else rows, strict=False)
 
     def blocks(self, names, captions=()):
         """The same rows, many at a time.
@@ -116,15 +109,15 @@ class Separated:
         ------
         places : iterable of str
             It may go on after the last row.
-        values : iterable of tuple of str, or Broken
-        sound : bool
-            Whether none is broken.
+        columns : list of tuple of str, or None
+            What all rows have in each column, where none is broken and none blank.
+        rows : list of tuple of str, or Broken; or None
+            Otherwise.
         """
         n = len(self.columns)
         picked = [self.columns.index(name) for name in names]
         whole = tuple(captions) == (self.columns[-1],)
         pick = operator.itemgetter(*picked) if len(picked) > 1 else lambda fields: (fields[picked[0]],)
-        empty = self._separator * (n - 1)
         lines = itertools.islice(read_lines(self._path, self._where, quiet=self._told), self._skip, None)
         header = self.has_header
         for first, records, raw in self._records(lines, self._skip):
@@ -134,15 +127,17 @@ class Separated:
                     continue
                 start, header = written.index(True) + 1, False
                 first, records, raw = first + start, records[start:], raw[start:]
-            if empty not in raw and set(map(len, records)) == {n} and isinstance(records[0], list):
-                yield map("line {}".format, itertools.count(first)), map(pick, records), True
-                continue
-            places, values = [], []
+            if set(map(len, records)) == {n} and isinstance(records[0], list):
+                columns = list(zip(*records, strict=True))
+                if all(map(str.strip, columns[0])):  # else a line may be blank
+                    yield map("line {}".format, itertools.count(first)), [columns[at] for at in picked], None
+                    continue
+            places, rows = [], []
             for number, fields, line in zip(itertools.count(first), records, raw, strict=False):
                 if any(map(str.strip, fields)):
                     places.append(f"line {number}")
-                    values.append(self._values(fields, line, pick, picked, whole))
-            yield places, values, not any(isinstance(one, Broken) for one in values)
+                    rows.append(self._values(fields, line, pick, picked, whole))
+            yield places, None, rows
         self._told = True
 
     def _values(self, fields, line, pick, picked, whole):
@@ -155,7 +150,7 @@ class Separated:
         elif len(fields) > n and (whole or any(map(str.strip, fields[n:]))):
             if not whole or "\n" in line:
                 return self._broken(fields, picked, n)
-            fields = [*fields[: n - 1], _tail(line, self._separator, n - 1, self._spaced)]
+            fields = [*fields[: n - 1], tail(line, self._separator, n - 1, self._spaced)]
         elif len(fields) < n:
             return self._broken(fields, picked, n)
         return pick(fields)
@@ -175,10 +170,7 @@ class Separated:
         return Broken(reason, tuple(fields[one] if one < known else None for one in picked))
 
     def _records(self, lines, number):
-        """Records, many at a time: the number of the first, their fields or what is wrong, and as written."""
-        if self._separator == "\t":
-            return _split_tabs(lines, number)
-        return _split(lines, self._separator, number, self._spaced)
+        return split(lines, self._separator, number, self._spaced)
 
 
 def _separator(lines, path):
@@ -186,7 +178,7 @@ def _separator(lines, path):
     if ending_of(path) in (".tsv", ".tab") and any("\t" in line for line in lines):
         return "\t"
     start = _NAMED_FIRST.match(first)
-    if start and has_image_suffix(_without_number(first[: start.start(1)].strip().strip('"').strip())):
+    if start and has_image_suffix(without_number(first[: start.start(1)].strip().strip('"').strip())):
         return start[1]
     if "\t" in first:
         return "\t"
@@ -199,10 +191,10 @@ def _names(records, wanted):
     found = [name in first for name in wanted]
     if any(found) and (all(found) or any(name in first and not name.isdigit() for name in wanted)):
         return None
-    kinds = [_kind(field) for field in first]
+    kinds = [kind_of(field) for field in first]
     at = next((number for number, kind in enumerate(kinds) if kind), None)
     if at is not None:
-        below = [_kind(fields[at]) for fields in others if len(fields) > at]
+        below = [kind_of(fields[at]) for fields in others if len(fields) > at]
         headed = below and not any(below) and any(map(is_known, first))
     else:
         numbers = [field.isdigit() for field in first]
@@ -220,14 +212,14 @@ def _names(records, wanted):
         return _pair(columns) or names
     # Flickr30k: name, number of the caption, caption
     numbered = all(_DIGITS.fullmatch(field) for field in columns[1])
-    if n == 3 and all(_kind(field) for field in columns[0]) and numbered and _is_prose(columns[2]):
+    if n == 3 and all(kind_of(field) for field in columns[0]) and numbered and _is_prose(columns[2]):
         return ["image", names[1], "caption"]
     return names
 
 
 def _pair(columns):
     """Names of two columns, if what they hold tells which is which."""
-    named = [next((kind for field in column if (kind := _kind(field))), None) for column in columns]
+    named = [next((kind for field in column if (kind := kind_of(field))), None) for column in columns]
     if not any(named):
         prose = [sum(" " in field.strip() for field in column) for column in columns]
         whole = [sum(bool(_DIGITS.fullmatch(field)) for field in column) for column in columns]
@@ -255,196 +247,5 @@ def _width(records):
     return width if times >= 0.6 * sum(counts.values()) else min(counts)
 
 
-def _kind(field):
-    if is_url(field):
-        return "url"
-    return "image" if has_image_suffix(_without_number(field)) else None
-
-
-def _without_number(name):
-    """Flickr8k numbers the captions of an image: name.jpg#0."""
-    return re.sub(r"#\d+$", "", name)
-
-
 def _is_prose(fields):
     return any(any(map(str.isalpha, field)) for field in fields)
-
-
-def _tail(line, separator, n, spaced):
-    """What follows ``n`` fields of a line, as it is written."""
-    if separator == "\t":
-        return line.split("\t", n)[n]
-    place = 0
-    for _ in range(n):
-        while spaced and line[place : place + 1] == " ":
-            place += 1
-        if line[place : place + 1] == '"':
-            place += 1
-            while (place := line.find('"', place)) >= 0 and line[place + 1 : place + 2] == '"':
-                place += 2
-        place = line.find(separator, max(place, 0)) + 1
-    return line[place:]
-
-
-def _split(lines, separator, number, spaced):
-    """Records of a file with quotes.
-
-    Lines are parsed many at a time, as long as each is a record.
-    """
-    form = {"delimiter": separator, "skipinitialspace": spaced}
-    lines = _Lines(lines)
-    while block := lines.take(_BLOCK):
-        try:
-            records = list(csv.reader(block, strict=True, **form))
-        except csv.Error:
-            records = ()
-        if len(records) == len(block):
-            yield number + 1, records, block
-            number += len(block)
-        else:
-            lines.put_back(block)
-            number = yield from _split_one(lines, number, number + len(block), form)
-
-
-def _split_one(lines, number, stop, form):
-    """Records one by one, up to one line at least; the number of the last.
-
-    A quote that is never closed would swallow lines up to the next one. So a
-    line at which quotes do not match is taken by itself.
-    """
-    held = []
-    while number < stop:
-        reader = csv.reader(_feed(lines, held), strict=True, **form)
-        try:
-            for fields in reader:
-                if len(held) > 1 and _swallowed(held, form["delimiter"], len(fields)):
-                    break
-                yield number + 1, [fields], ["\n".join(held)]
-                number += len(held)
-                held.clear()
-                if number >= stop:
-                    return number
-        except csv.Error:
-            pass
-        if not held:
-            break
-        try:
-            fields = _escaped(held[0], form) or next(csv.reader(held[:1], **form), [])
-            several = [fields]
-        except csv.Error as error:
-            several = _by_returns(held[0], lambda part: next(csv.reader([part], **form), []))
-            several = several or [f"cannot be read ({error})"]
-        for fields in several:  # of one line, which has one number
-            yield number + 1, [fields], held[:1]
-        number += 1
-        lines.put_back(held[1:])
-        held.clear()
-    return number
-
-
-def _by_returns(line, fields_of):
-    """Records of a line that has carriage returns in it: one, or several that all have as many fields."""
-    records = [fields_of(part) for part in line.split("\r") if part.strip()] if "\r" in line else []
-    counts = list(map(len, records))
-    if len(counts) < 2 or counts[0] == 1:
-        return []
-    if set(counts[1:]) == {1}:  # in the last field
-        return [[*records[0][:-1], " ".join([records[0][-1], *(one for (one,) in records[1:])])]]
-    return records if len(set(counts)) == 1 else []
-
-
-def _escaped(line, form):
-    """Fields of a line with quotes that are escaped by backslashes, as MySQL and Spark write them."""
-    if '\\"' not in line:
-        return None
-    try:
-        return next(csv.reader([line], strict=True, escapechar="\\", **form), None)
-    except csv.Error:
-        return None
-
-
-class _Lines:
-    """Lines, of which some can be put back."""
-
-    def __init__(self, lines):
-        self._lines, self._again = iter(lines), collections.deque()
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        return self._again.popleft() if self._again else next(self._lines)
-
-    def take(self, n):
-        """A list of so many, or all that there are."""
-        held = [self._again.popleft() for _ in range(min(n, len(self._again)))]
-        return held + list(itertools.islice(self._lines, n - len(held)))
-
-    def put_back(self, lines):
-        self._again.extendleft(reversed(lines))
-
-
-def _feed(lines, held):
-    """Lines with their ends; they are put into ``held``, too."""
-    for line in lines:
-        held.append(line)
-        yield line + "\n"
-
-
-def _swallowed(lines, separator, n):
-    """Whether a later line of a record begins as records do, so that a quote was never closed."""
-    for line in lines[1:]:
-        name, found, _ = line.partition(separator)
-        name = name.strip().strip('"')
-        if found and (_kind(name) or (name.isdigit() and line.count(separator) == n - 1)):
-            return True
-    return False
-
-
-def _split_tabs(lines, number):
-    """Records of a file with tabs: a quote is a letter, unless one is around a whole field."""
-    lines = _Lines(lines)
-    while block := lines.take(_BLOCK):
-        start = 0
-        for at, line in enumerate(block):
-            if at < start or not ("\r" in line or ('"' in line and _is_open(line))):
-                continue
-            if start < at:
-                yield number + start + 1, [_fields(one) for one in block[start:at]], block[start:at]
-            fields, held, n = _spanned(itertools.chain(itertools.islice(block, at, None), lines))
-            for record in _by_returns(line, _fields) or [fields]:
-                yield number + at + 1, [record], ["\n".join(held[:n])]
-            start = at + n
-            lines.put_back(held[max(n, len(block) - at) :])
-        if start < len(block):
-            yield number + start + 1, [_fields(one) for one in block[start:]], block[start:]
-        number += max(start, len(block))
-
-
-def _is_open(line):
-    """Whether a field begins with a quote that is not closed before the next tab."""
-    return any(field[:1] == '"' and field.count('"') % 2 for field in line.split("\t"))
-
-
-def _spanned(lines):
-    """Fields of a record with a quoted field that has a tab or line ends in it, lines, and how many are its.
-
-    A quote that only begins a caption is never closed, or far below: a record of several lines
-    must have no more tabs than it needs, or the first line is taken by itself.
-    """
-    held = []
-    feed = itertools.islice(_feed(lines, held), _SPAN)
-    try:
-        fields = next(csv.reader(feed, delimiter="\t", strict=True), [])
-    except csv.Error:
-        fields = []
-    if not fields or (len(held) > 1 and sum(line.count("\t") for line in held) >= len(fields)):
-        return _fields(held[0]), held, 1
-    return fields, held, len(held)
-
-
-def _fields(line):
-    fields = line.split("\t")
-    if '"' not in line:
-        return fields
-    return [field[1:-1].replace('""', '"') if _QUOTED.fullmatch(field) else field for field in fields]
