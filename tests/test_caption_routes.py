@@ -4,6 +4,7 @@ import json
 import warnings
 
 import dask.dataframe as dd
+import fsspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -242,3 +243,36 @@ def test_empty_cells_of_frames(missing, key):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert by_row(frame, embeddings=NAMES) == [("a dog",), ("b",), ("a cow", "white")]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".json", ".npy", ".txt.gz"])
+def test_only_parquet_is_read_at_addresses(ending):
+    address = f"memory://captions{ending}"
+    with fsspec.open(address, "w") as file:
+        file.write("row,caption\n0,a dog\n")
+    with pytest.raises(ValueError, match=f"captions is '{address}', an address, where only Parquet is read"):
+        open_captions(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "message"),
+    [
+        ("memory://none.parquet", FileNotFoundError, "and there is no such file"),
+        ("memory://text.parquet", ValueError, "which cannot be read as Parquet"),
+        ("nowhere://x.parquet", ValueError, "which cannot be read as Parquet .*nowhere"),
+    ],
+)
+def test_what_is_wrong_at_an_address_is_one_sentence(address, error, message):
+    with fsspec.open("memory://text.parquet", "w") as file:
+        file.write("row,caption\n")
+    with pytest.raises(error, match=message) as caught:
+        open_captions(address)
+    assert str(caught.value).startswith(f"captions is '{address}'") and "\n" not in str(caught.value)
+
+
+def test_parquet_at_an_address(tmp_path):
+    frame = pd.DataFrame({"row": [1, 0], "caption": ["a dog", "a cat"]})
+    with fsspec.open("memory://some.parquet", "wb") as file:
+        frame.to_parquet(file)
+    [part] = open_captions("memory://some.parquet")
+    assert part.caption.tolist() == ["a cat", "a dog"]

@@ -95,3 +95,10 @@ def test_a_broken_file_is_refused(samples, tmp_path):
         (tmp_path / "cut.npy").write_bytes(content)
         with pytest.raises(ValueError, match=r"no \.npy file of plain numbers"):
             as_source(tmp_path / "cut.npy")
+
+
+def test_an_address_is_told_from_a_path():
+    with pytest.raises(ValueError, match=r"array is 'memory://x\.npy', an address; \.npy files are read"):
+        daskksvd.fit("memory://x.npy", n_components=4, n_nonzero_coefs=1)
+    with pytest.raises(ValueError, match=r"array is 'memory://x\.zarr', which is no Zarr store \("):
+        daskksvd.fit("memory://x.zarr", n_components=4, n_nonzero_coefs=1)

@@ -221,9 +221,7 @@ def _open_path(path, key, embeddings):
     """A DataFrame from a file that is read whole, or the paths of parquet files."""
     path = absolute(path)
     if "://" in path:
-        import dask.dataframe as dd
-
-        return dd.read_parquet(path)
+        return _open_address(path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"captions is {path!r}, and there is no such path")
     if os.path.isdir(path):
@@ -242,6 +240,30 @@ def _open_path(path, key, embeddings):
     if is_keyed(columns, key) or not names_images(columns):
         return paths
     return read_frame([(one, f"captions={one!r}") for one in paths], key, embeddings)
+
+
+def _open_address(path):
+    """A frame of Dask from Parquet files in a storage that fsspec reaches."""
+    import dask.dataframe as dd
+
+    others = [*(ending for ending in ENDINGS if ending != ".parquet"), ".npy", ".npz", ".zarr"]
+    if ending_of(path) in others:
+        raise ValueError(
+            f"captions is {path!r}, an address, where only Parquet is read; copy the file to a local or "
+            "mounted file system, or write it as Parquet"
+        )
+    try:
+        return dd.read_parquet(path)
+    except Exception as error:  # of any kind, told by Dask in several lines
+        cause = error.__cause__ or error
+        said = " ".join(str(cause).split())
+        if isinstance(cause, FileNotFoundError):
+            raise FileNotFoundError(f"captions is {path!r}, and there is no such file ({said})") from error
+        if isinstance(cause, ImportError):
+            raise ImportError(f"captions is {path!r}, and a package for it is not here: {said}") from error
+        raise ValueError(
+            f"captions is {path!r}, which cannot be read as Parquet ({type(cause).__name__}: {said})"
+        ) from error
 
 
 def _open_parquet(paths, key):

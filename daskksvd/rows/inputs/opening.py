@@ -12,8 +12,14 @@ EMBEDDINGS = "embeddings.zarr"
 def open_path(path, name="array"):
     """The `NpyFile` or the two-dimensional Zarr array at a path."""
     path = absolute(path)
-    if path.endswith(".npy") and os.path.isfile(path):
-        return open_npy(path, name)
+    if path.endswith(".npy"):
+        if "://" in path:
+            raise ValueError(
+                f"{name} is {path!r}, an address; .npy files are read from a local or mounted file system: "
+                "copy it there, or write a Zarr store to the address"
+            )
+        if os.path.isfile(path):
+            return open_npy(path, name)
     return open_zarr(path, name)
 
 
@@ -33,9 +39,9 @@ def open_zarr(path, name="array"):
 
         refuse_damaged(path, error)
         hint = "; save its array by itself, with numpy.save" if path.endswith(".npz") else ""
+        kind = "no Zarr store" if "://" in path else "no Zarr store and no .npy file"
         raise ValueError(
-            f"{name} is {path!r}, which is no Zarr store and no .npy file "
-            f"({type(error).__name__}: {error}){hint}"
+            f"{name} is {path!r}, which is {kind} ({type(error).__name__}: {error}){hint}"
         ) from error
     return found if isinstance(found, zarr.Array) else array_of_group(found, f"{name} is {path!r}")
 
