@@ -22,6 +22,7 @@ end; `daskksvd check` compares all of it.
 """
 
 NOTES = {
+    "encodings": "Written by `daskksvd.embed_captions`, by the rows of the embeddings of the same images.",
     "result": "Beside these variables there is the history of the fit: per pass `relative_error`, `fvu`, "
     "`mean_nonzeros`, `used_atoms`, `seconds` and others (dimension `pass`), per wave too, after `wave_`. "
     "The attributes `stopping` and `settings` are JSON: when coding stops, and the arguments of the fit. "
@@ -41,13 +42,14 @@ NOTES = {
 def page():
     """The text of the page."""
     from daskksvd.coding.store import CODES
+    from daskksvd.embedding.encodings import ENCODING_ATTRIBUTES, ENCODINGS
     from daskksvd.embedding.store import ATTRIBUTES, EMBEDDINGS
     from daskksvd.fitting.saving import RESULT
     from daskksvd.naming.store import LABELS
     from daskksvd.view.data.atom_index import ATOM_INDEX
 
     parts = [HEAD]
-    for store in (EMBEDDINGS, RESULT, CODES, LABELS, ATOM_INDEX):
+    for store in (EMBEDDINGS, ENCODINGS, RESULT, CODES, LABELS, ATOM_INDEX):
         beside = f", found beside a result or codes as `NAME{store.suffix}.zarr`" if store.suffix else ""
         parts.append(f"## {store.kind[0].upper()}{store.kind[1:]}\n")
         parts.append(
@@ -60,9 +62,10 @@ def page():
             meaning = variable.meaning.replace("|", "\\|")
             parts.append(f"| `{name}` | {dims} | {types} | {meaning}{optional} |")
         parts.append("")
-        if store is EMBEDDINGS:
+        attributes = {"embeddings": ATTRIBUTES, "encodings": ENCODING_ATTRIBUTES}.get(store.kind)
+        if attributes is not None:
             parts.append("| attribute | meaning |\n|---|---|")
-            parts += [f"| `{name}` | {meaning} |" for name, meaning in ATTRIBUTES.items()]
+            parts += [f"| `{name}` | {meaning} |" for name, meaning in attributes.items()]
             parts.append("")
     return "\n".join(parts)
 

@@ -6,9 +6,12 @@ from . import view as view
 from .coding import SparseCoder as SparseCoder
 from .coding.store import open_codes as open_codes
 from .embedding import Embeddings as Embeddings
+from .embedding import Encodings as Encodings
 from .embedding import embed as embed
+from .embedding import embed_captions as embed_captions
 from .embedding import embed_texts as embed_texts
 from .embedding import open_embeddings as open_embeddings
+from .embedding import open_encodings as open_encodings
 from .estimator import KSVD as KSVD
 from .evaluation import faithfulness as faithfulness
 from .execution import WorkersLost as WorkersLost
@@ -27,6 +30,7 @@ __version__: str
 __all__ = [
     "KSVD",
     "Embeddings",
+    "Encodings",
     "FitInterrupted",
     "Result",
     "SparseCoder",
@@ -36,6 +40,7 @@ __all__ = [
     "concept_graph",
     "datasets",
     "embed",
+    "embed_captions",
     "embed_texts",
     "evaluation",
     "faithfulness",
@@ -45,6 +50,7 @@ __all__ = [
     "naming",
     "open_codes",
     "open_embeddings",
+    "open_encodings",
     "open_labels",
     "plan",
     "view",

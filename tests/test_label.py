@@ -411,7 +411,7 @@ def test_looking_up_words_and_atoms(labels):
         ({"tokenizer": "xx"}, ValueError, "language='xx'; it must be one of"),
         ({"tokenizer": Tokenizer(), "phrases": ["a b"]}, ValueError, "give the phrases to the tokenizer"),
         ({"client": "tcp://host"}, TypeError, r"client is a str; it must be a distributed\.Client"),
-        ({"captions": {99: "a dog"}}, ValueError, "captions have none for the 3 rows of codes"),
+        ({"captions": {99: "a dog"}}, ValueError, "captions have none for the 3 rows"),
         ({"captions": ["", None, "  "]}, ValueError, "captions has no text for any row"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
@@ -13,8 +14,6 @@ from .partitions import Partition, compute, cut, one_a_line, open_table, read_li
 from .words.tokens import as_tokenizer
 
 if TYPE_CHECKING:
-    import os
-
     import dask.dataframe as dd
     import numpy.typing as npt
     import scipy.sparse
@@ -164,6 +163,7 @@ class CaptionRows:
     """
 
     def __init__(self, captions, n, sample_ids=None):
+        self.n = n
         self.n_lines = captions.n_lines
         self._ids = None
         known = 0, n - 1
@@ -172,8 +172,8 @@ class CaptionRows:
             known = int(self._ids.min()), int(self._ids.max())
         if captions.last < known[0] or captions.first > known[1]:
             raise ValueError(
-                f"captions have none for the {n:,} rows of codes: their {captions.key} goes from "
-                f"{captions.first} to {captions.last}, that of the codes from {known[0]} to {known[1]}"
+                f"captions have none for the {n:,} rows: their {captions.key} goes from {captions.first} to "
+                f"{captions.last}, that of the rows from {known[0]} to {known[1]}"
             )
         if self._ids is not None and (np.diff(self._ids) < 0).any():
             captions, self._ids = _reordered(captions, self._ids), None
@@ -185,6 +185,73 @@ class CaptionRows:
             return self._captions.reading(_read_rows, low, high)
         ids = self._ids[low:high]
         return self._captions.reading(_read_rows, int(ids[0]), int(ids[-1]) + 1, ids, low)
+
+
+def open_rows(captions, n=None, *, sample_ids=None, embeddings=None, what="codes have"):
+    """Captions by rows of something: by the number of the row, by sample, or by the name of its image.
+
+    Parameters
+    ----------
+    captions : as for `open_captions`
+    n : int, optional
+        Rows; without it as many as there are ids or embeddings, or as captions name.
+    sample_ids : (n,) array of int, optional
+        Sample of each row, for captions by sample.
+    embeddings : Embeddings or sequence of str, optional
+        What `daskksvd.embed` made of the images of the rows, or their names.
+    what : str
+        What tells of so many rows; for messages.
+
+    Returns
+    -------
+    opened : Captions
+    rows : CaptionRows
+
+    Raises
+    ------
+    TypeError, ValueError
+        If captions cannot be opened, or rows and ids are not of the same images.
+    """
+    opened = open_captions(captions, key=None if sample_ids is None else "sample", embeddings=embeddings)
+    if n is None:
+        n = _number_of_rows(opened, sample_ids, embeddings)
+    ids = ids_of(embeddings, n, what)
+    table = isinstance(captions, (str, os.PathLike)) or hasattr(captions, "columns")  # a list is by row
+    if sample_ids is None and opened.key == "sample" and table:
+        sample_ids = ids
+    return opened, opened.by_row(n, sample_ids if opened.key == "sample" else None)
+
+
+def _number_of_rows(opened, sample_ids, embeddings):
+    """Rows that ids or embeddings tell of; else those that captions name."""
+    for value in (sample_ids, embeddings):
+        if value is not None:
+            return len(value)
+    n = max(opened.last + 1, 1)
+    if n > _MOST_WITHOUT * opened.n_lines:
+        raise ValueError(
+            f"captions have {opened.n_lines:,} lines, and their {opened.key} goes up to {opened.last:,}; "
+            "give n= for so many rows, or embeddings= or sample_ids= where these are no rows"
+        )
+    return n
+
+
+_MOST_WITHOUT = 10
+"""Rows a caption at most that are made without being asked for: samples of large ids are no rows."""
+
+
+def ids_of(embeddings, n, what="codes have"):
+    """Samples of the n rows, if embeddings of the same images tell."""
+    if embeddings is None:
+        return None
+    ids = getattr(embeddings, "sample", None)
+    n_names = len(embeddings if ids is None else ids)
+    if n_names != n:
+        kind = "names" if ids is None else "samples"
+        raise ValueError(
+            f"embeddings has {n_names:,} {kind}, {what} {n:,} rows; they must be of the same images"
+        )
+    return ids
 
 
 def check_ids(sample_ids, n):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import zarr
 
 from ..coding.store import CODES
+from ..embedding.encodings import ENCODINGS
 from ..embedding.store import EMBEDDINGS, GROUP
 from ..fitting.saving import RESULT
 from ..machine.files import absolute, exists
@@ -19,7 +20,7 @@ from ..stores.keys import chunk_keys, grid, joined, missing, place_of, read
 from ..stores.record import digest_of, digest_of_file
 from ..view.data.atom_index import ATOM_INDEX
 
-_KINDS = {store.format: store for store in (RESULT, LABELS, CODES, EMBEDDINGS, ATOM_INDEX)}
+_KINDS = {store.format: store for store in (RESULT, LABELS, CODES, EMBEDDINGS, ENCODINGS, ATOM_INDEX)}
 
 
 class Checked(NamedTuple):

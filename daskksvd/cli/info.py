@@ -34,6 +34,7 @@ NEXT = {
     "codes": "Next, in Python:\n  codes = daskksvd.open_codes({path!r})  # lazy, sparse",
     "checkpoint": "To go on, or to get its result, give the same command again, with this --checkpoint.",
     "embeddings": "Next:\n  daskksvd fit {path} -m M -k K --whiten 0.25 --out result.zarr",
+    "encodings": "Next, in Python:\n  encodings = daskksvd.open_encodings({path!r})  # .array is lazy",
     "samples": "Next:\n  daskksvd fit {path} --n-components M --n-nonzero-coefs K --out result.zarr",
 }
 
@@ -48,7 +49,7 @@ Examples:
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs to read.")
 def info_command(path, as_json):
-    """Say what lies at PATH: embeddings, a result, codes, labels, a checkpoint, or samples.
+    """Say what lies at PATH: embeddings, encodings, a result, codes, labels, a checkpoint, or samples.
 
     For embeddings that is which model made them of what, and how many images
     were skipped and why. For a result or a checkpoint that is how the error went down, pass by pass,
@@ -76,6 +77,7 @@ def describe(path):
     import zarr
 
     from ..coding.store import CODES, open_codes
+    from ..embedding.encodings import ENCODINGS
     from ..fitting.result import load
     from ..fitting.saving import RESULT
     from ..machine.files import absolute, exists
@@ -106,6 +108,8 @@ def describe(path):
     if store.attrs.get("format") == LABELS.format:
         open_labels(path)
         return {"kind": "labels", **on_disk, **describe_labels(store)}
+    if store.attrs.get("format") == ENCODINGS.format:
+        return {"kind": "encodings", **on_disk, **describe_encodings(path)}
     if isinstance(store, zarr.Group) and CODES.variables.keys() <= set(store):
         if store.attrs.get("complete"):
             open_codes(path)
@@ -148,6 +152,19 @@ def describe_embeddings(path):
         "captions": found.attrs["n_captions"],
         "skipped": found.attrs["n_rejected"],
         "reasons": found.rejects["reason"].value_counts().head(REASONS).to_dict(),
+    }
+
+
+def describe_encodings(path):
+    from ..embedding import open_encodings
+
+    found = open_encodings(path)
+    return {
+        "shape": list(found.array.shape),
+        "dtype": str(found.array.dtype),
+        "model": found.model,
+        "captions": found.counts["captions"],
+        "captioned_rows": found.attrs["n_captioned"],
     }
 
 
@@ -263,6 +280,14 @@ def as_text(facts):
         if facts["reasons"]:
             rows = [f"  {count:,}  {why}" for why, count in facts["reasons"].items()]
             parts.append("\n".join(["Skipped", *rows]))
+    if facts["kind"] == "encodings":
+        model = (facts["model"].get(key) for key in ("name", "architecture", "precision"))
+        lines["model"] = " ".join(value for value in model if value)
+        lines["captions"] = (
+            "{seen:,} seen: {encoded:,} encoded, {blank:,} blank, {unknown:,} of no row".format(
+                **facts["captions"]
+            )
+        )
     if facts.get("checksums") is not None:
         lines["checksums"] = (
             "yes, and no file is missing" if facts["checksums"] else "none: an earlier version's"

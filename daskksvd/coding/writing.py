@@ -1,9 +1,7 @@
 """Samples to a store of codes, chunk by chunk; a run that was stopped goes on with what is there."""
 
-import contextlib
 import functools
 import hashlib
-import json
 import os
 from typing import NamedTuple
 
@@ -11,22 +9,14 @@ import numpy as np
 
 from .. import __version__
 from ..execution import WORKER_TIMEOUT, Blueprint, given, make_executor
-from ..machine.files import telling_disk_full
-from ..machine.placing import Place
 from ..rows import Reader, as_source, cut_pieces
-from ..stores import compressors, seal
-from ..stores.keys import chunk_keys, crc32c, missing, read
+from ..stores import Growing, compressors, growing
+from ..stores.keys import crc32c
 from .products import code_rows, join_codes
 from .store import CODES
 
 _MIN_ROWS = 1024
 """Rows of a stored chunk at least, where the input's chunks are tiny."""
-
-_IDENTITY, _DONE, _STORE = "identity.json", "done", "store"
-"""In the hidden folder beside the store: what is being written, which chunks are, and the store."""
-
-_KEPT = (KeyboardInterrupt, OSError, RuntimeError, MemoryError)
-"""Errors after which the same call may end well, and so goes on."""
 
 
 class _Target(NamedTuple):
@@ -35,16 +25,14 @@ class _Target(NamedTuple):
     Attributes
     ----------
     indices, values : zarr.Array
-    done : str or None
-        Folder of a note for every written chunk, with the checksum of its samples.
-    same_files : bool
-        Whether the samples lie in files that are the same as when earlier notes were made.
+    store : Growing
+        Whose notes are the checksums of the samples of written chunks; its inputs are the files that
+        samples lie in.
     """
 
     indices: object
     values: object
-    done: str | None
-    same_files: bool
+    store: Growing
 
 
 def write_codes(
@@ -84,55 +72,17 @@ def write_codes(
     source = as_source(array, worker_timeout=worker_timeout)
     path = CODES.check_free(path, overwrite)
     executor_of = functools.partial(make_executor, client, worker_timeout=worker_timeout)
-    need = source.n * coder.target.n_nonzero_coefs * (4 + coder.dictionary.itemsize)
-    with telling_disk_full(path, need):
-        if "://" in path:
-            _write(source, path, path, None, False, coder, executor_of)
-            return
-        with Place(path, wait=0) as place:
-            store = os.path.join(place.folder, _STORE)
-            same_files = _begin(place, store, source, coder, told)
-            try:
-                _write(source, path, store, os.path.join(place.folder, _DONE), same_files, coder, executor_of)
-            except _KEPT as error:
-                place.keep = True
-                error.add_note(f"What was coded is kept beside {path}; the same call goes on from there")
-                raise
-            os.rename(store, place.inner)
-            place.move()
-
-
-def _begin(place, store, source, coder, told):
-    """Take up what an earlier run of the same left, or begin anew; whether samples' files are the same."""
-    identity = _identity(source, coder)
-    files = _files_of(source.local_path)
-    note = os.path.join(place.folder, _IDENTITY)
-    before = None
-    with contextlib.suppress(OSError, ValueError), open(note) as file:
-        before = json.load(file)
-    done = os.path.join(place.folder, _DONE)
-    if not isinstance(before, dict) or before.get("identity") != identity or not os.path.isdir(done):
-        place.clear()
-        before = None
-    else:
-        try:
-            _targets(store)
-        except Exception:
-            place.clear()
-            before = None
-    if before is None:
-        os.makedirs(done, exist_ok=True)
-        _make(store, source, coder)
-    elif told is not None and os.listdir(done):
-        told(len(os.listdir(done)), -(-source.n // _step(source)))
-    if before is None or before.get("files") != files:
-        # notes of chunks do not depend on it: samples of changed files are read and compared
-        with open(f"{note}.part", "w") as file:
-            json.dump({"identity": identity, "files": files}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(f"{note}.part", note)
-    return before is not None and files is not None and before.get("files") == files
+    with growing(
+        path,
+        CODES.variables,
+        functools.partial(_make, source=source, coder=coder),
+        _identity(source, coder),
+        inputs=_files_of(source.local_path),
+        n_chunks=-(-source.n // _step(source)),
+        need=source.n * coder.target.n_nonzero_coefs * (4 + coder.dictionary.itemsize),
+        told=told,
+    ) as store:
+        _write(source, path, store, coder, executor_of)
 
 
 def _identity(source, coder):
@@ -193,23 +143,9 @@ def _make(path, source, coder):
         group[name].attrs["long_name"] = variable.meaning
 
 
-def _targets(path):
-    """The two arrays at a path, to be written to."""
-    import zarr
-
-    with zarr.config.set({"array.write_empty_chunks": True}):
-        group = zarr.open_group(path, mode="r+")
-        return [group[name] for name in CODES.variables]
-
-
-def _write(source, path, store, done, same_files, coder, executor_of):
+def _write(source, path, store, coder, executor_of):
     """Let tasks write one stored chunk each, and close the store."""
-    import zarr
-
-    if done is None:
-        _make(store, source, coder)
-    group = zarr.open_group(store, mode="r+")
-    target = _Target(*_targets(store), done, same_files)
+    target = _Target(*store.arrays(CODES.variables), store)
     executor = executor_of()
     try:
         reader = Reader(source, executor)
@@ -220,14 +156,7 @@ def _write(source, path, store, done, same_files, coder, executor_of):
         raise
     finally:
         executor.close()
-    for name in CODES.variables:
-        if written != source.n or missing(group.store, group[name].path, chunk_keys(group[name])):
-            raise OSError(
-                f"path={path!r}: not all codes arrived in the store; workers and client must see the "
-                "same file system, or use a store that all can reach, such as an s3:// URL"
-            )
-    group.attrs.update({**CODES.marks, "n_components": len(coder.dictionary), "complete": True})
-    seal(store)
+    store.close(CODES, path, {"n_components": len(coder.dictionary)}, written == source.n)
 
 
 def _aligned_pieces(chunk_rows, step):
@@ -250,8 +179,7 @@ def _write_job(job, inputs, products, target):
     last = job.pieces[-1].offset + job.pieces[-1].stop - job.pieces[-1].start
     number = first // target.indices.chunks[0]
     assert first % target.indices.chunks[0] == 0
-    note = None if target.done is None else os.path.join(target.done, f"{number}")
-    if note is not None and _was_done(note, number, job, inputs, target):
+    if _was_done(number, job, inputs, target):
         return last - first
     parts, checksum = [], 0
     for piece, raw in job.read(inputs):
@@ -260,38 +188,20 @@ def _write_job(job, inputs, products, target):
     codes = join_codes(parts)
     target.indices[first:last] = codes.indices
     target.values[first:last] = codes.values
-    if note is not None:
-        with open(note, "w") as file:
-            file.write(f"{checksum:08x}")
+    target.store.tick(number, f"{checksum:08x}")
     return last - first
 
 
-def _was_done(note, number, job, inputs, target):
+def _was_done(number, job, inputs, target):
     """Whether a chunk was written, is whole, and is of the samples as they are now."""
-    try:
-        with open(note) as file:
-            noted = int(file.read(), 16)
-    except (OSError, ValueError):
-        return False
-    if not all(_is_whole(array, number) for array in (target.indices, target.values)):
-        return False
-    if target.same_files:
-        return True
+    note = target.store.note(number, (target.indices, target.values))
+    if note is None or target.store.same_inputs:
+        return note is not None
     checksum = 0
     for _, raw in job.read(inputs):
         checksum = _extended(checksum, raw)
-    return checksum == noted
+    return f"{checksum:08x}" == note
 
 
 def _extended(checksum, raw):
     return crc32c(np.ascontiguousarray(raw).reshape(-1).view("u1"), checksum)
-
-
-def _is_whole(array, number):
-    """Whether a chunk of so many rows is there and has the checksum that it ends with."""
-    content = read(array.store, f"{array.path}/{array.metadata.encode_chunk_key((number, 0))}")
-    return (
-        content is not None
-        and len(content) > 4
-        and crc32c(content[:-4]).to_bytes(4, "little") == content[-4:]
-    )

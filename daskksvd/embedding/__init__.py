@@ -1,6 +1,8 @@
 """From captioned images to a store of vectors."""
 
 try:
+    from .captions import embed_captions
+    from .encodings import Encodings, open_encodings
     from .run import embed, embed_texts
     from .store import Embeddings, open_embeddings
 except ModuleNotFoundError as error:
@@ -10,4 +12,12 @@ except ModuleNotFoundError as error:
         ) from error
     raise
 
-__all__ = ["Embeddings", "embed", "embed_texts", "open_embeddings"]
+__all__ = [
+    "Embeddings",
+    "Encodings",
+    "embed",
+    "embed_captions",
+    "embed_texts",
+    "open_embeddings",
+    "open_encodings",
+]

@@ -6,19 +6,20 @@ is computed; what is rejected leaves it smaller.
 
 import contextlib
 import itertools
-import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 
+from ..execution import in_flight, in_order
 from ..execution.threads import usable_cores
 from .errors import Rejected, one_line
 from .fetch import fetch
 from .images import THUMBNAIL_BYTES, thumbnail
 from .loading import load
 from .models import cached_encoder
+from .models.threads import one_thread, threads_kept
 from .sources import Failure, Url
 from .writer import Outcome
 
@@ -218,61 +219,6 @@ def begun_ahead(batches, begin):
     yield from ahead
 
 
-def one_thread():
-    """Let this thread compute alone what it computes."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
-_keeping = threading.Lock()
-_kept: list = []
-"""PyTorch's number of threads before the first of those that now keep it, once for each."""
-
-
-@contextlib.contextmanager
-def threads_kept():
-    """Leave PyTorch with as many threads as it had, however many do so at a time."""
-    import torch
-
-    with _keeping:
-        before = _kept[0] if _kept else torch.get_num_threads()
-        _kept.append(before)
-    try:
-        yield
-    finally:
-        with _keeping:
-            _kept.pop()
-            torch.set_num_threads(before)
-
-
-class _Sent:
-    """Batches that workers have, the oldest first; they are sent again where workers are lost."""
-
-    def __init__(self, executor, spec, options):
-        self.executor, self.how = executor, (spec, options)
-        self.batches, self.handles = deque(), deque()
-
-    def add(self, items):
-        self.batches.append(items)
-        self.executor.retrying(self._send, self._send_again)
-
-    def _send(self):
-        for items in list(self.batches)[len(self.handles) :]:
-            self.handles.append(self.executor.submit(embed_batch, items, *self.how))
-
-    def _send_again(self):
-        self.handles.clear()
-        self._send()
-
-    def first(self):
-        """``(items, outcomes)`` of the oldest batch."""
-        executor = self.executor
-        outcomes = executor.retrying(lambda: executor.gather([self.handles[0]])[0], self._send_again)
-        self.handles.popleft()
-        return [item._replace(image=None) for item in self.batches.popleft()], outcomes
-
-
 def run_on_cluster(batches, spec, options, executor):
     """The same by tasks of a cluster; every worker loads the model once.
 
@@ -284,14 +230,12 @@ def run_on_cluster(batches, spec, options, executor):
     executor : execution.Executor
         Stays open.
     """
-    slots = sum(threads for _, threads, _ in executor.memory()) or 1
-    sent = _Sent(executor, spec, options)
-    for items in batches:
-        sent.add(items)
-        if len(sent.batches) >= CLUSTER_AHEAD * slots:
-            yield sent.first()
-    while sent.batches:
-        yield sent.first()
+    ahead = in_flight(executor, CLUSTER_AHEAD)
+    done = in_order(
+        executor, batches, lambda items: executor.submit(embed_batch, items, spec, options), ahead
+    )
+    for items, outcomes in done:
+        yield [item._replace(image=None) for item in items], outcomes
 
 
 def embed_batch(items, spec, options):

@@ -18,6 +18,7 @@ from .models import cached_encoder, check_spec, forget_encoder
 from .pipeline import Options, batches_of, run_here, run_on_cluster
 from .sources import open_source
 from .store import open_embeddings, read_rejects
+from .texts import TEXT_BATCH, check_texts
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -336,7 +337,7 @@ def embed_texts(
     model: str | os.PathLike[str],
     pretrained: str | None = None,
     revision: str | None = None,
-    batch_size: int = 256,
+    batch_size: int = TEXT_BATCH,
     precision: Precision = "auto",
     device: str = "auto",
 ) -> np.ndarray:
@@ -362,11 +363,7 @@ def embed_texts(
     TypeError, ValueError
         If ``texts`` are no strings, or the model reads no text.
     """
-    if isinstance(texts, str):
-        raise TypeError("texts is one string; it must be a sequence of them")
-    texts = list(texts)
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise TypeError("texts must be strings, one at least")
+    texts = check_texts(texts)
     integer("batch_size", batch_size, 1)
     spec = check_spec(model, pretrained=pretrained, revision=revision, precision=precision, device=device)
     return cached_encoder(spec).encode_texts(texts, batch_size)

@@ -2,6 +2,7 @@
 
 from .cluster import ClusterExecutor
 from .executor import Blueprint, Executor, Once, WorkersLost, given
+from .ordered import in_flight, in_order
 from .threads import ThreadExecutor
 from .watching import WORKER_TIMEOUT, check_timeout
 
@@ -14,6 +15,8 @@ __all__ = [
     "ThreadExecutor",
     "WorkersLost",
     "given",
+    "in_flight",
+    "in_order",
     "make_executor",
 ]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..arguments import renamed
-from ..captions.by_sample import open_captions
+from ..captions.by_sample import open_rows
 from ..captions.partitions import compute
 from ..captions.words.tokens import Tokenizer, as_tokenizer
 from ..captions.words.vocabulary import (
@@ -171,12 +171,7 @@ def label(
     code_rows = open_code_rows(codes)
     if isinstance(embeddings, (str, os.PathLike)):
         embeddings = open_embeddings(embeddings)
-    opened = open_captions(captions, key=None if sample_ids is None else "sample", embeddings=embeddings)
-    ids = ids_of(embeddings, code_rows.n)
-    table = isinstance(captions, (str, os.PathLike)) or hasattr(captions, "columns")  # a list is by row
-    if sample_ids is None and opened.key == "sample" and table:
-        sample_ids = ids
-    caption_rows = opened.by_row(code_rows.n, sample_ids if opened.key == "sample" else None)
+    opened, caption_rows = open_rows(captions, code_rows.n, sample_ids=sample_ids, embeddings=embeddings)
     progress = None
     if checkpoint is not None:
         where = getattr(embeddings, "path", embeddings)
@@ -238,20 +233,6 @@ def label(
         progress.save()
         labels.encoding["checkpoint"] = progress.path
     return labels
-
-
-def ids_of(embeddings, n):
-    """Samples of the n rows of the codes, if embeddings of the same images tell."""
-    if embeddings is None:
-        return None
-    ids = getattr(embeddings, "sample", None)
-    n_names = len(embeddings if ids is None else ids)
-    if n_names != n:
-        what = "names" if ids is None else "samples"
-        raise ValueError(
-            f"embeddings has {n_names:,} {what}, codes have {n:,} rows; they must be of the same images"
-        )
-    return ids
 
 
 def _tokenizer(tokenizer, phrases, vocabulary) -> Tokenizer:

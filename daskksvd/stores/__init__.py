@@ -2,6 +2,7 @@
 
 from .checked import CheckedStore
 from .damage import DamagedStore
+from .growing import Growing, growing
 from .opening import Opened, open_store
 from .reading import StoredArray, read_part
 from .record import RECORD, seal, unseal
@@ -12,11 +13,13 @@ __all__ = [
     "RECORD",
     "CheckedStore",
     "DamagedStore",
+    "Growing",
     "Opened",
     "Store",
     "StoredArray",
     "Variable",
     "compressors",
+    "growing",
     "open_store",
     "read_part",
     "seal",

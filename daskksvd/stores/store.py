@@ -106,8 +106,8 @@ class Store:
             )
         return opened
 
-    def check_free(self, path: str | os.PathLike[str], overwrite: bool) -> str:
-        """The absolute path, if a store may be written there.
+    def check_free(self, path: str | os.PathLike[str], overwrite: bool, name: str = "path") -> str:
+        """The absolute path, if a store may be written there; ``name`` is that of the argument.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class Store:
         place: str = absolute(path)
         if exists(place):
             if not overwrite:
-                raise FileExistsError(f"path={place!r} exists; pass overwrite=True to replace it")
+                raise FileExistsError(f"{name}={place!r} exists; pass overwrite=True to replace it")
             self.check_replaceable(place)
         return place
 

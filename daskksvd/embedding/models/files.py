@@ -1,7 +1,9 @@
 """What is wrong with the files of a model that cannot be loaded, in one sentence."""
 
+import hashlib
 import json
 import os
+import pathlib
 import zipfile
 
 from ..errors import one_line, printable
@@ -139,3 +141,22 @@ def _cached(name):
     except Exception:  # no name of the Hub, or no such library
         return None
     return os.path.dirname(found) if isinstance(found, str) else None
+
+
+def fingerprint(folder, ends=2**20):
+    """A hash of the names and sizes of the weights and settings in a folder, and of their ends."""
+    found = hashlib.sha256()
+    for path in sorted(pathlib.Path(folder).iterdir()):
+        if path.suffix in (".json", ".safetensors", ".bin", ".pt"):
+            size = path.stat().st_size
+            found.update(f"{path.name} {size}\n".encode())
+            with open(path, "rb") as file:
+                found.update(file.read(ends))
+                file.seek(max(0, size - ends))
+                found.update(file.read(ends))
+    return f"sha256:{found.hexdigest()[:32]}"
+
+
+def short_name(name):
+    """The name of a folder without where it lies."""
+    return os.path.basename(os.path.normpath(name)) if os.path.isdir(name) else name

@@ -1,15 +1,13 @@
 """Vision models of transformers: CLIP, SigLIP, ViT, DINOv2 and their kin."""
 
 import contextlib
-import hashlib
 import json
 import os
-import pathlib
 
 import numpy as np
 
 from .base import Encoder, check_layer, check_pooling, pool
-from .files import cannot_load
+from .files import cannot_load, fingerprint, short_name
 
 
 class HuggingFaceEncoder(Encoder):
@@ -145,7 +143,7 @@ class HuggingFaceEncoder(Encoder):
     def identity(self):
         return {
             "library": "transformers",
-            "name": _short(self.spec.name),
+            "name": short_name(self.spec.name),
             "revision": self._revision(),
             "architecture": type(self.model).__name__,
             "pooling": self.spec.pooling,
@@ -176,25 +174,6 @@ def no_progress_bars():
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def fingerprint(folder, ends=2**20):
-    """A hash of the names and sizes of the weights and settings in a folder, and of their ends."""
-    found = hashlib.sha256()
-    for path in sorted(pathlib.Path(folder).iterdir()):
-        if path.suffix in (".json", ".safetensors", ".bin", ".pt"):
-            size = path.stat().st_size
-            found.update(f"{path.name} {size}\n".encode())
-            with open(path, "rb") as file:
-                found.update(file.read(ends))
-                file.seek(max(0, size - ends))
-                found.update(file.read(ends))
-    return f"sha256:{found.hexdigest()[:32]}"
-
-
-def _short(name):
-    """The name of a folder without where it lies."""
-    return os.path.basename(os.path.normpath(name)) if os.path.isdir(name) else name
 
 
 def _plain(settings):

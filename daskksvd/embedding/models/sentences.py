@@ -3,7 +3,8 @@
 import os
 
 from .base import Encoder
-from .files import cannot_load
+from .files import cannot_load, fingerprint, short_name
+from .huggingface import no_progress_bars
 
 
 class SentenceEncoder(Encoder):
@@ -14,13 +15,14 @@ class SentenceEncoder(Encoder):
         from sentence_transformers import SentenceTransformer
 
         try:
-            self.model = SentenceTransformer(
-                spec.name,
-                device=str(self.device),
-                revision=spec.revision,
-                trust_remote_code=False,
-                local_files_only=os.path.isdir(spec.name),
-            )
+            with no_progress_bars():
+                self.model = SentenceTransformer(
+                    spec.name,
+                    device=str(self.device),
+                    revision=spec.revision,
+                    trust_remote_code=False,
+                    local_files_only=os.path.isdir(spec.name),
+                )
         except Exception as error:  # of safetensors, pickle, zip files and JSON
             raise cannot_load(spec.name, error) from error
         self.d = self.text_vectors(["a"]).shape[1]
@@ -34,7 +36,14 @@ class SentenceEncoder(Encoder):
         return self.model.encode(texts, convert_to_tensor=True, show_progress_bar=False)
 
     def identity(self):
-        return {"library": "sentence_transformers", "name": self.spec.name, "revision": self.spec.revision}
+        revision = fingerprint(self.spec.name) if os.path.isdir(self.spec.name) else self.spec.revision
+        return {
+            "library": "sentence_transformers",
+            "name": short_name(self.spec.name),
+            "revision": revision,
+            "architecture": type(self.model).__name__,
+            "precision": str(self.dtype).removeprefix("torch."),
+        }
 
     def default_batch(self):
         return 1
