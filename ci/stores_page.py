@@ -27,6 +27,11 @@ NOTES = {
     "`mean_nonzeros`, `used_atoms`, `seconds` and others (dimension `pass`), per wave too, after `wave_`. "
     "The attributes `stopping` and `settings` are JSON: when coding stops, and the arguments of the fit. "
     "Samples are coded as `((y - mean) @ basis) / scale`, by the dictionary times `basis`.",
+    "joint result": "`dictionary` and the preprocessing are of images and texts side by side: the first "
+    "`n_image_features` features, an attribute, are those of images. Codes of images alone are made with "
+    "that part of the atoms, set to unit norm; times `text_vectors`, plus `text_offset`, they are texts. "
+    "With `text_map` images are coded with the text that it predicts beside them. Further attributes: "
+    "`weight_of_texts`, `texts_as`, and JSON in `figures`. The history is as of a result.",
     "codes": "A row of sample i says which atoms it uses and how much of each: "
     "`y_i ~ sum_s values[i, s] * decoder[indices[i, s]] + mean`. `n_components` is the number of atoms; "
     "`complete` is true in what is whole.",
@@ -45,11 +50,12 @@ def page():
     from daskksvd.embedding.encodings import ENCODING_ATTRIBUTES, ENCODINGS
     from daskksvd.embedding.store import ATTRIBUTES, EMBEDDINGS
     from daskksvd.fitting.saving import RESULT
+    from daskksvd.joint.saving import JOINT
     from daskksvd.naming.store import LABELS
     from daskksvd.view.data.atom_index import ATOM_INDEX
 
     parts = [HEAD]
-    for store in (EMBEDDINGS, ENCODINGS, RESULT, CODES, LABELS, ATOM_INDEX):
+    for store in (EMBEDDINGS, ENCODINGS, RESULT, JOINT, CODES, LABELS, ATOM_INDEX):
         beside = f", found beside a result or codes as `NAME{store.suffix}.zarr`" if store.suffix else ""
         parts.append(f"## {store.kind[0].upper()}{store.kind[1:]}\n")
         parts.append(

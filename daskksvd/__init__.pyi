@@ -1,6 +1,7 @@
 from . import captions as captions
 from . import datasets as datasets
 from . import evaluation as evaluation
+from . import joint as joint
 from . import naming as naming
 from . import view as view
 from .coding import SparseCoder as SparseCoder
@@ -19,6 +20,9 @@ from .fitting.fit import FitInterrupted as FitInterrupted
 from .fitting.fit import fit as fit
 from .fitting.result import Result as Result
 from .fitting.result import load as load
+from .joint import JointResult as JointResult
+from .joint import fit_joint as fit_joint
+from .joint import load_joint as load_joint
 from .naming import concept_graph as concept_graph
 from .naming import label as label
 from .naming import open_labels as open_labels
@@ -32,6 +36,7 @@ __all__ = [
     "Embeddings",
     "Encodings",
     "FitInterrupted",
+    "JointResult",
     "Result",
     "SparseCoder",
     "StopFit",
@@ -45,8 +50,11 @@ __all__ = [
     "evaluation",
     "faithfulness",
     "fit",
+    "fit_joint",
+    "joint",
     "label",
     "load",
+    "load_joint",
     "naming",
     "open_codes",
     "open_embeddings",

@@ -11,6 +11,7 @@ from daskksvd.cli.checking import check
 from daskksvd.coding.store import CODES
 from daskksvd.embedding.store import EMBEDDINGS
 from daskksvd.fitting.saving import RESULT
+from daskksvd.joint.saving import JOINT
 from daskksvd.naming.store import LABELS
 from daskksvd.view.data.atom_index import ATOM_INDEX, build_atom_index
 
@@ -18,6 +19,7 @@ from daskksvd.view.data.atom_index import ATOM_INDEX, build_atom_index
 def test_names_of_formats_stay():
     assert RESULT.format == "daskksvd.result"
     assert CODES.format == "daskksvd.codes"
+    assert JOINT.format == "daskksvd.joint"
     assert LABELS.format == "daskksvd.labels"
     assert ATOM_INDEX.format == "daskksvd.atom_index"
     assert EMBEDDINGS.format == "daskksvd.embeddings"
@@ -47,17 +49,22 @@ def test_what_is_written_is_what_is_declared(tmp_path):
     result.save(tmp_path / "result.zarr")
     result.write_codes(samples, tmp_path / "codes.zarr")
     build_atom_index(tmp_path / "codes.zarr")
+    joint = daskksvd.fit_joint(samples, samples[:, :4], texts_as="predicted", whiten=0.25, **options)
+    joint.save(tmp_path / "joint.zarr")
     captions = ["a red dog", "a cat on the grass", "a red cat"] * 100
     daskksvd.naming.save_labels(
         daskksvd.label(result.encode(samples), captions), tmp_path / "result-labels.zarr"
     )
     for store, path in (
         (RESULT, tmp_path / "result.zarr"),
+        (JOINT, tmp_path / "joint.zarr"),
         (CODES, tmp_path / "codes.zarr"),
         (LABELS, LABELS.beside(tmp_path / "result.zarr")),
         (ATOM_INDEX, ATOM_INDEX.beside(tmp_path / "codes.zarr")),
     ):
         found = xr.open_zarr(path, consolidated=False, decode_times=False)
         for name, variable in store.variables.items():
+            if store is JOINT and variable.optional and name not in found:
+                continue
             kind = "string" if found[name].dtype.kind in "TUO" else str(found[name].dtype)
             assert found[name].dims == variable.dims and kind in variable.dtypes, name

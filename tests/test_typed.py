@@ -14,7 +14,7 @@ from daskksvd.rows import Transform
 PACKAGE = Path(daskksvd.__file__).parent
 STUBS = sorted(PACKAGE.rglob("__init__.pyi"))
 ROOMS = (
-    "", "captions", "datasets", "embedding", "evaluation", "naming", "planning", "tracking", "view",
+    "", "captions", "datasets", "embedding", "evaluation", "joint", "naming", "planning", "tracking", "view",
     "view.plots",
 )  # fmt: skip
 

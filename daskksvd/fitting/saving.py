@@ -97,7 +97,7 @@ def read(path):
     path = opened.path
     opened.verify()
     try:
-        return _parts(opened.dataset(), path)
+        return parts_of(opened.dataset(), path)
     except DamagedStore:
         _check_atoms_at(path)  # which says more, where others wrote into the store
         raise
@@ -118,7 +118,7 @@ def _check_atoms_at(path):
     check_atoms(dictionary, f"path={path!r}: the dictionary")
 
 
-def _parts(dataset, path):
+def parts_of(dataset, path):
     """The parts of a result from its stored variables."""
     for name in ("dictionary", "kind"):
         if name not in dataset:

@@ -1,0 +1,130 @@
+"""What atoms say in texts, from codes of images alone: one pass of sums, then ridge."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..coding.products import code_rows
+from ..execution import Blueprint, given
+from ..kernels.moments import add_moments
+from ..machine.blas import single_threaded_blas
+from ..rows import Reader, as_source, cut_jobs, cut_pieces, split_holdout
+from .halves import KEPT_BACK
+from .ridge import Products, ridge
+
+BLOCK_ROWS = 4096
+"""Rows coded together."""
+
+
+class Sums(NamedTuple):
+    """Sums over coded rows.
+
+    Attributes
+    ----------
+    count : int
+    x : (m,) array
+        Of coefficients.
+    xx : (m, m) array
+    t : (e,) array
+        Of texts less the mean of all.
+    xt : (m, e) array
+        Of coefficients times those.
+    tt : float
+        Of their squares.
+    uses : (m,) int64 array
+    """
+
+    count: int  # type: ignore[assignment]
+    x: np.ndarray
+    xx: np.ndarray
+    t: np.ndarray
+    xt: np.ndarray
+    tt: float
+    uses: np.ndarray
+
+
+class TextVectors(NamedTuple):
+    """``text ~ codes @ vectors + offset``.
+
+    Attributes
+    ----------
+    vectors : (m, e) float64 array
+    offset : (e,) float64 array
+    explained : float
+        Share of the variance of texts that they explained on the pairs kept back, before those were learned
+        from, too.
+    """
+
+    vectors: np.ndarray
+    offset: np.ndarray
+    explained: float
+
+
+def text_vectors(pairs, coder, text_mean, executor):
+    """Regress texts on codes of images alone.
+
+    Codes that were learned from pairs saw the text; those of new images have not, and need other vectors.
+
+    Parameters
+    ----------
+    pairs : Pairs
+        Rows with both.
+    coder : SparseCoder
+        Of images alone.
+    text_mean : (e,) float64 array
+    executor : execution.Executor
+    """
+    reader = Reader(as_source(pairs.side_by_side(), "images and texts"), executor)
+    chunk_rows = pairs.chunk_rows
+    kept = split_holdout(chunk_rows, KEPT_BACK)
+    parts = []
+    for begin, end in ((None, kept), (kept, None)):
+        pieces = cut_pieces(chunk_rows, max(chunk_rows), begin, end)
+        if not pieces:
+            continue
+        most = max(8192, max(chunk_rows), sum(chunk_rows) // 2048)
+        jobs = [reader.job(some) for some in cut_jobs(pieces, most, split=False)]
+        parts.append(reader.reduce(SUMS, jobs, coder.shared(), given((pairs.d, text_mean))))
+    count = sum(part.count for part in parts)
+    x_mean = sum(part.x for part in parts) / count
+    t_mean = sum(part.t for part in parts) / count
+    found = ridge([_centred(part, x_mean, t_mean) for part in parts])
+    vectors = found.coefficients
+    return TextVectors(vectors, text_mean + t_mean - x_mean @ vectors, found.explained)
+
+
+def _centred(part, x_mean, t_mean):
+    n = part.count
+    xx = part.xx / n - np.outer(part.x / n, x_mean) - np.outer(x_mean, part.x / n) + np.outer(x_mean, x_mean)
+    xt = part.xt / n - np.outer(part.x / n, t_mean) - np.outer(x_mean, part.t / n) + np.outer(x_mean, t_mean)
+    return Products(n, xx, xt, part.tt / n - 2 * part.t @ t_mean / n + t_mean @ t_mean)
+
+
+def _job_sums(job, inputs, products, about):
+    d, text_mean = about
+    m, e = products.n_components, len(text_mean)
+    xx, xt, uses = np.zeros((m, m)), np.zeros((m, e)), np.zeros(m, np.int64)
+    x, t, tt, count = np.zeros(m), np.zeros(e), 0.0, 0
+    with single_threaded_blas():
+        for piece, rows in job.read(inputs):
+            for start in range(0, len(rows), BLOCK_ROWS):
+                block = rows[start : start + BLOCK_ROWS]
+                codes = code_rows(np.ascontiguousarray(block[:, :d]), products, piece.offset + start)
+                texts = block[:, d:-2] - text_mean
+                values = codes.values.astype(np.float64)
+                add_moments(np.ascontiguousarray(texts), codes.indices, values, xx, xt, uses)
+                used = codes.indices >= 0
+                x += np.bincount(codes.indices[used], values[used], m)
+                t += texts.sum(axis=0)
+                tt += float(np.einsum("ij,ij->", texts, texts))
+                count += len(block)
+    return Sums(count, x, xx, t, xt, tt, uses)
+
+
+def _add(parts):
+    return Sums(*(sum(values) for values in zip(*parts, strict=True)))
+
+
+SUMS = Blueprint(_job_sums, _add)
