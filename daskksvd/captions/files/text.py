@@ -139,6 +139,8 @@ def sniff(head):
     for mark, encoding in _MARKS:
         if head.startswith(mark):
             return encoding, len(mark)
+    if b"\0" not in head:
+        return "utf-8", 0
     # text of the West in UTF-16 without a mark has a zero in every second byte
     even, odd = head[::2].count(0), head[1::2].count(0)
     few, many = sorted((even, odd))

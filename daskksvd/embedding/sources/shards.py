@@ -140,14 +140,13 @@ def _elements(group, begin, end, decoder):
     """The samples of a group, and behind each its further images."""
     found = []
     for sample in group.samples() if group else ():
-        captions, lost, missing = sample.texts(decoder)
-        found.append(_Element(sample.key, sample.image, captions, lost, missing))
+        found.append((sample.key, sample.image, *sample.texts(decoder)))
         for member in sample.further:
             reason = f"is a further image of the sample {sample.key}, of which one is used"
-            found.append(_Element(member.name, Failure(printable(reason))))
+            found.append((member.name, Failure(printable(reason)), (), 0, None))
     for done, element in enumerate(found, 1):
         place = None if end is None else (end, 0) if done == len(found) else (begin, done)
-        yield element._replace(place=place)
+        yield _Element(*element, place)
 
 
 def _member(found, file, wanted):
