@@ -17,4 +17,4 @@ ruff check .
 ruff format --check .
 mypy
 # two files at a time: much of a test is waiting for browsers, clusters and new processes
-python -m pytest --numprocesses 2 --dist loadfile "$@"
+python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@"

@@ -16,6 +16,20 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("daskksvd")
 
 
+SLOWEST = (
+    "notebooks", "readme", "lost_workers", "fill_values", "cluster", "cli", "embed", "waits", "benchmarks",
+    "blocks", "dashboard", "embedding_models", "extending", "resuming", "label_resume", "scenes_encoder",
+)  # fmt: skip
+"""Files that take longest, the slowest first; of the others it makes no difference."""
+
+
+def pytest_collection_modifyitems(config, items):
+    """Where several processes run a file each, the slowest files first, so that all end together."""
+    if hasattr(config, "workerinput"):
+        ranks = {f"test_{name}": rank for rank, name in enumerate(SLOWEST)}
+        items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
 @pytest.fixture
 def photos(tmp_path):
     from small_sources import make_photos

@@ -21,10 +21,19 @@ N, D, M = 300, 16, 40
 
 @pytest.fixture(scope="module")
 def client():
+    """Workers in processes of their own."""
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def near():
+    """Workers that send over sockets, too, but compile what `sparse` needs only once, in this process."""
+    options = {"threads_per_worker": 1, "processes": False, "protocol": "tcp", "dashboard_address": ":0"}
+    with LocalCluster(n_workers=2, **options) as cluster, Client(cluster, set_as_default=False) as client:
         yield client
 
 
@@ -46,11 +55,16 @@ def dense(result, samples):
 
 
 @pytest.fixture(scope="module")
-def codes(result, samples, tmp_path_factory, client):
+def stored(result, samples, tmp_path_factory):
     path = tmp_path_factory.mktemp("sending") / "codes"
     result.write_codes(samples, path)
+    return path
+
+
+def all_kinds(client, result, samples, path):
+    """Codes in all forms that they come in, of a client."""
     lazy = result.encode(da.from_array(samples, chunks=(70, D)))
-    gathered = lazy.compute()
+    gathered = client.compute(lazy).result()
     assert isinstance(gathered, sparse.COO) and gathered.fill_value == 0
     return {
         "encoded": lazy,
@@ -59,6 +73,11 @@ def codes(result, samples, tmp_path_factory, client):
         "in two directions": lazy.rechunk((110, 13)),
         "gathered": da.from_array(gathered, chunks=(70, M)),
     }
+
+
+@pytest.fixture(scope="module")
+def codes(client, result, samples, stored):
+    return all_kinds(client, result, samples, stored)
 
 
 def count(array, axis=None):
@@ -130,21 +149,34 @@ FUNCTIONS = {
 }
 
 
-def test_what_workers_make_of_codes(client, codes, dense):
-    ways = {**{name: (way, way) for name, way in WAYS.items()}, **FUNCTIONS}
-    for kind, C in codes.items():
+EVERY_WAY = {**{name: (way, way) for name, way in WAYS.items()}, **FUNCTIONS}
+
+FAR = [
+    "as they are", "sum", "equal to itself", "all equal", "plus one", "plus one, added", "exponential, mean",
+    "product", "count_nonzero", "concatenate others", "xarray count",
+]  # fmt: skip
+"""What other processes make, too: each of them compiles a second or two for each."""
+
+
+@pytest.mark.parametrize("where", ["a cluster", "processes"])
+def test_what_workers_make_of_codes(where, near, client, result, samples, stored, dense):
+    asked = near if where == "a cluster" else client
+    ways = EVERY_WAY if where == "a cluster" else {name: EVERY_WAY[name] for name in FAR}
+    for kind, C in all_kinds(asked, result, samples, stored).items():
+        if where == "processes" and kind not in ("encoded", "in two directions"):
+            continue  # others come to workers in the same form
         lazy = [lazily(C) for lazily, _ in ways.values()]
-        found = {"a cluster": dask.compute(*lazy)}
-        if kind in ("encoded", "in two directions"):
+        found = {where: asked.gather(asked.compute(lazy))}
+        if where == "a cluster" and kind in ("encoded", "in two directions"):
             found["threads"] = dask.compute(*lazy, scheduler="threads")
-        if kind == "encoded":
-            found["a cluster, persisted"] = dask.compute(*dask.persist(*lazy))
-        for where, values in found.items():
+        if where == "a cluster" and kind == "encoded":
+            found["a cluster, persisted"] = asked.gather(asked.compute(asked.persist(lazy)))
+        for place, values in found.items():
             for (name, (_, at_once)), value in zip(ways.items(), values, strict=True):
                 expected = at_once(dense)
                 tolerance = 1e-6 if value.dtype == np.float32 else 1e-9
                 assert_allclose(
-                    plain(value), expected, rtol=tolerance, atol=1e-12, err_msg=f"{name} of {kind} on {where}"
+                    plain(value), expected, rtol=tolerance, atol=1e-12, err_msg=f"{name} of {kind} on {place}"
                 )
                 assert isinstance(value, sparse.COO | np.ndarray | np.generic) or name == "product"
 

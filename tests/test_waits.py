@@ -28,7 +28,7 @@ from daskksvd.naming import resuming
 from daskksvd.tracking import WaveFinished
 
 SIZE = {"n_components": 48, "n_nonzero_coefs": 3, "random_state": 5, "max_passes": 2, "tol": 0}
-N, ROWS = 6000, 64
+N, ROWS = 6000, 256
 
 
 @pytest.fixture(scope="module")
