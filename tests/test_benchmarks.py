@@ -50,6 +50,33 @@ def test_labelling_smoke(module, tmp_path):
     assert {case[:2] for case in labelling.cases(options)} >= {(3000, 40), (375, 40), (3000, 80)}
 
 
+def test_joint_smoke(module):
+    """Figures of a planted world: what there is to say is said, and nothing of shuffled captions."""
+    joint = module("joint")
+    rng = np.random.default_rng(0)
+    codes = np.zeros((800, 12))
+    for row in codes:
+        row[rng.choice(12, 2, replace=False)] = rng.uniform(1, 2, 2)
+    images = (codes @ rng.standard_normal((12, 10)) + 3).astype(np.float32)
+    texts = (codes @ rng.standard_normal((12, 8))).astype(np.float32)
+    words = np.array(["dog", "cat", "sea", "sun", "car", "man", "boy", "hat", "cup", "box", "bee", "cow"])
+    captions = [" ".join(words[row > 0]) for row in codes]
+    data = joint.Data(images, texts, captions, 0)
+    assert data.train.sum() == 400
+    settings = {"n_components": 12, "n_nonzero_coefs": 2, "whiten": 0.25, "n_threads": 1, "max_passes": 6}
+    found = {
+        text: joint.measure(data, text, 0.3, settings, [0, 1])
+        for text in ("none", "captions", "predicted", "shuffled captions")
+    }
+    assert found["captions"]["r2"] > 0.8 and found["captions"]["median"] < 20
+    assert found["captions"]["r2"] > found["shuffled captions"]["r2"]
+    assert found["captions"]["significant"] > 0.8 and found["captions"]["phi"] > 0.5
+    records = [*found.values(), joint.ceiling(data)]
+    assert records[-1]["r2"] > 0.5
+    table = joint.markdown({"software": "x", "about": "y", "records": records})
+    assert "shuffled captions" in table and "| embeddings, ridge | - |" in table
+
+
 def test_viewing_smoke(tmp_path):
     """A small result is made, opened and clicked in, and all of it is timed."""
     pytest.importorskip("panel", reason='the dashboard needs Panel: pip install "daskksvd[view]"')

@@ -2,11 +2,15 @@
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import reference
+import scipy.sparse as sp
 import zarr
 from distributed import Client, LocalCluster
 from numpy.testing import assert_allclose, assert_array_equal
+from real import CAPTIONS, FEATURES
+from sklearn.feature_extraction.text import CountVectorizer
 from small import assert_same_bits
 from small_cluster import assert_nothing_left
 
@@ -21,15 +25,15 @@ N, D, E, M, K = 900, 10, 7, 16, 2
 SETTINGS = {"n_components": M, "n_nonzero_coefs": K, "random_state": 0, "max_passes": 4, "n_threads": 2}
 
 
-def planted(n=N, seed=0, noise=0.05):
+def planted(n=N, seed=0, d=D, e=E, m=M, k=K, noise=0.05):
     """Pairs of which each uses the same atoms for image and text, far from the origin and of odd scales."""
     rng = np.random.default_rng(seed)
-    atoms = np.random.default_rng(99).standard_normal((M, D + E))
-    codes = np.zeros((n, M))
+    atoms = np.random.default_rng(99).standard_normal((m, d + e))
+    codes = np.zeros((n, m))
     for row in codes:
-        row[rng.choice(M, K, replace=False)] = rng.standard_normal(K)
-    rows = codes @ atoms + noise * rng.standard_normal((n, D + E))
-    return rows[:, :D] * np.linspace(1, 3, D) + 4, rows[:, D:] * 0.1 - 2
+        row[rng.choice(m, k, replace=False)] = rng.standard_normal(k)
+    rows = codes @ atoms + noise * rng.standard_normal((n, d + e))
+    return rows[:, :d] * np.linspace(1, 3, d) + 4, rows[:, d:] * 0.1 - 2
 
 
 @pytest.fixture(scope="module")
@@ -273,3 +277,45 @@ def test_data_are_refused(data):
         fit_joint(images, masked, **SETTINGS)
     with pytest.raises(ValueError, match="neither images nor texts were given"):
         fit_joint(images, texts, **SETTINGS).encode()
+
+
+needs_photographs = pytest.mark.skipif(
+    not (FEATURES.exists() and CAPTIONS.exists()),
+    reason=f"there is no {FEATURES.name} in {FEATURES.parent}; DASKKSVD_TEST_DATA may name its folder",
+)
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    """Features, which half is learned from, and shares of their captions that have each frequent word."""
+    features = np.load(FEATURES)
+    captions = pd.read_parquet(CAPTIONS).captions
+    train = np.zeros(len(features), bool)
+    train[np.random.default_rng(0).permutation(len(features))[: len(features) // 2]] = True
+    counts = CountVectorizer(max_features=300, stop_words="english", binary=True)
+    words = counts.fit_transform([caption for texts in captions for caption in texts])
+    row = np.repeat(np.arange(len(captions)), captions.map(len))
+    sums = sp.csr_array((np.ones(len(row)), (row, np.arange(len(row))))) @ words
+    return features, train, np.asarray(sums.todense() / captions.map(len).to_numpy()[:, None], np.float32)
+
+
+@needs_photographs
+def test_photographs(photographs):
+    """A little text costs images next to nothing; predicted texts say most of captions; shuffled nothing."""
+    features, train, texts = photographs
+    settings = {"n_components": 128, "n_nonzero_coefs": 5, "whiten": 0.25, "random_state": 0, "n_threads": 2}
+    alone = daskksvd.fit(features[train], **settings).evaluate(features[~train])["fvu"]
+    shuffled = texts[train][np.random.default_rng(1).permutation(train.sum())]
+    fvu, said = {}, {}
+    for name, given, kind, weight in (
+        ("little", texts[train], "captions", 0.02),
+        ("captions", texts[train], "captions", 0.2),
+        ("predicted", texts[train], "predicted", 0.2),
+        ("shuffled", shuffled, "captions", 0.2),
+    ):
+        found = fit_joint(features[train], given, text_weight=weight, texts_as=kind, **settings)
+        fvu[name] = found.images.evaluate(features[~train])["fvu"] / alone - 1
+        said[name] = explained(found.predict_texts(found.encode(features[~train]).compute()), texts[~train])
+    assert fvu["little"] < 0.01 and fvu["captions"] < 0.05
+    assert said["predicted"] > said["captions"] > said["little"] > 0.05
+    assert said["shuffled"] < 0.01

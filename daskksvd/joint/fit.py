@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-import numpy as np
-
-from ..arguments import choice, number
-from ..execution import WorkersLost, make_executor
-from ..fitting.fit import FitInterrupted, fit
-from ..fitting.result import Result
-from ..fitting.settings import check_settings
+from ..arguments import choice, integer, number
+from ..execution import WorkersLost
+from ..fitting.fit import FitInterrupted
 from .halves import make_halves, survey_pairs
-from .pairs import as_pairs
-from .refit import text_vectors
-from .result import JointResult
+from .learning import check_options
+from .missing import FEW_PAIRS, learn_filled
+from .pairs import IMAGE, as_pairs
+from .refit import read_out
+from .result import JointResult, read_joint
+from .weights import choose_weight
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,26 +23,6 @@ if TYPE_CHECKING:
 TextsAs: TypeAlias = Literal["captions", "predicted"]
 
 TEXTS_AS = get_args(TextsAs)
-
-_OWN = (
-    "array",
-    "n_components",
-    "n_nonzero_coefs",
-    "whiten",
-    "center",
-    "scale",
-    "init",
-    "holdout",
-    "missing_chunks",
-)
-"""Arguments of `fit` that a joint fit gives itself."""
-
-OPTIONS = {
-    name: parameter.default
-    for name, parameter in inspect.signature(fit).parameters.items()
-    if name not in _OWN
-}
-"""Those that are passed on, with their defaults."""
 
 
 def fit_joint(
@@ -57,6 +35,9 @@ def fit_joint(
     texts_as: TextsAs = "captions",
     whiten: float | bool | None = None,
     paired: npt.ArrayLike | None = None,
+    unpaired_images: ArrayLike | None = None,
+    unpaired_texts: ArrayLike | None = None,
+    n_rounds: int = 3,
     missing_chunks: MissingChunks = "error",
     **options: Any,
 ) -> JointResult:
@@ -79,7 +60,9 @@ def fit_joint(
         As for `daskksvd.fit`.
     text_weight : float or "auto"
         Weight of texts, above 0 and below 1. More of it makes atoms that are named more surely and that other
-        seeds find again, and leaves more of the images unexplained.
+        seeds find again, and leaves more of the images unexplained. ``"auto"`` is the largest of
+        `weights.WEIGHTS` that leaves at most 1 % more of images than a dictionary of images alone, on a
+        quarter of the pairs kept back; that takes 8 further fits, which no checkpoint keeps.
     texts_as : {"captions", "predicted"}
         What the text half of a row is: the encoding of its captions, for names; or that encoding as ridge
         predicts it from the image, for codes that say as much of captions as images do.
@@ -87,6 +70,12 @@ def fit_joint(
         As for `daskksvd.fit`, of the images.
     paired : (n,) bool array, optional
         Which rows have a text; by default all, or those with captions.
+    unpaired_images, unpaired_texts : as for ``images`` and ``texts``, optional
+        Rows of images without texts, and of texts without images. Rows that lack a half are learned from with
+        it filled in by the dictionary so far, in ``n_rounds`` further fits, each from the dictionary before
+        (and with a checkpoint of its own beside ``checkpoint``). They help where either half says by
+        itself which atoms a row has; where it does not, what is filled in confirms what was wrong.
+    n_rounds : int
     missing_chunks : {"error", "fill"}
         As for `daskksvd.fit`.
     **options
@@ -103,112 +92,57 @@ def fit_joint(
         For arguments or data that cannot work: the message names the argument, what was found and what is
         allowed.
     """
-    learning = _check(n_components, n_nonzero_coefs, whiten, options)
-    whiten = learning.whiten
+    learning = check_options(n_components, n_nonzero_coefs, whiten, options)
     if text_weight != "auto":
         allowed = "a number above 0 and below 1, or 'auto'"
         text_weight = number("text_weight", text_weight, 0, 1, allowed, open_ends=True)
     choice("texts_as", texts_as, TEXTS_AS)
-    pairs = as_pairs(images, texts, paired, missing_chunks=missing_chunks)
-    n_pairs = int(pairs.both.sum())
-    if n_pairs < n_components:
+    n_rounds = integer("n_rounds", n_rounds, 0)
+    pairs = as_pairs(images, texts, paired, unpaired_images, unpaired_texts, missing_chunks)
+    predicted = texts_as == "predicted"
+    if predicted and unpaired_texts is not None:
         raise ValueError(
-            f"{n_pairs} rows have both an image and a text, fewer than n_components={n_components}; give "
-            "more pairs or ask for fewer atoms"
+            "unpaired_texts goes with texts_as='captions': images predict the text halves, and need no others"
         )
-    pairs = pairs.where(pairs.both)
-    executor = learning.executor()
+    _check_rows(pairs, n_components, predicted)
+    with learning.executor() as executor:
+        facts = survey_pairs(pairs, executor, learning.whiten, predicted)
+    complete = pairs.where(pairs.both)
+    costs = None
+    if text_weight == "auto":
+        text_weight, costs = choose_weight(complete, learning, facts, texts_as)
+    halves = make_halves(facts, text_weight, learning.whiten)
+    parts = (pairs.d, text_weight, texts_as, facts)
     try:
-        facts = survey_pairs(pairs, executor, whiten, texts_as == "predicted")
-    finally:
-        executor.close()
-    halves = make_halves(facts, text_weight, whiten)
-    try:
-        both = learning.run(pairs, halves)
+        if predicted or complete is pairs:
+            found = learning.run(halves.joined(pairs, learning.dtype), halves)
+        else:
+            found = learn_filled(pairs, halves, learning, n_rounds, facts)
     except (FitInterrupted, WorkersLost) as stop:
         if stop.result is not None:
-            stop.result = _as_learned(stop.result, pairs.d, text_weight, texts_as, facts)
+            stop.result = read_joint(stop.result, *parts)
         raise
-    result = _as_learned(both, pairs.d, text_weight, texts_as, facts)
-    executor = learning.executor()
-    try:
-        found = text_vectors(pairs, result.images.coder, facts.texts.mean, executor)
-    finally:
-        executor.close()
-    result.text_vectors, result.text_offset = found.vectors, found.offset
-    result.figures["text_explained"] = found.explained
+    result = read_joint(learning.of_both(found, halves), *parts)
+    with learning.executor() as executor:
+        texts_from = read_out(complete, result.images.coder, facts.texts.mean, executor)
+    result.text_vectors, result.text_offset = texts_from.vectors, texts_from.offset
+    result.figures["text_explained"] = texts_from.explained
+    result.costs = costs
     return result
 
 
-class _Learning(NamedTuple):
-    """Arguments of `fit`, checked.
-
-    Attributes
-    ----------
-    arguments : dict
-    whiten : float or None
-        Of the images.
-    dtype : numpy.dtype
-    """
-
-    arguments: dict[str, Any]
-    whiten: float | None
-    dtype: np.dtype
-
-    def executor(self) -> Any:
-        given = [self.arguments[name] for name in ("client", "n_threads", "worker_timeout")]
-        return make_executor(*given)
-
-    def run(self, pairs, halves, **more):
-        """Learn from joined rows; the result codes images and texts side by side, as they are given."""
-        try:
-            found = fit(halves.joined(pairs, self.dtype), **{**self.arguments, **more})
-        except (FitInterrupted, WorkersLost) as stop:
-            if stop.result is not None:
-                stop.result = self.of_raw(stop.result, halves)
-            raise
-        return self.of_raw(found, halves)
-
-    def of_raw(self, found, halves):
-        """A result of joined rows as one of images and texts as they are given."""
-        transform = halves.transform()
-        dictionary = transform.from_coding(found.dictionary.values)
-        settings = {**found.settings, "whiten_images": self.whiten}
-        return Result(dictionary, transform, found.coder.target, found.history, found.stop_reason, settings)
-
-
-def _check(n_components: Any, n_nonzero_coefs: Any, whiten: Any, options: dict[str, Any]) -> _Learning:
-    """Check what can be checked without data."""
-    unknown = [name for name in options if name not in OPTIONS]
-    if unknown:
-        raise TypeError(
-            f"fit_joint() has no argument {unknown[0]!r}; those of fit that it takes are {', '.join(OPTIONS)}"
+def _check_rows(pairs, n_components, predicted):
+    """Refuse fewer rows to start from than there are atoms."""
+    n_pairs, (n_images, n_texts) = int(pairs.both.sum()), pairs.present.sum(axis=0)
+    most = max(n_images, n_texts)
+    if predicted:
+        rows, what = int(pairs.present[:, IMAGE].sum()), "have an image"
+    elif n_pairs < FEW_PAIRS * most:
+        rows, what = most, f"have {'an image' if n_images == most else 'a text'}"
+    else:
+        rows, what = n_pairs, "have both an image and a text"
+    if rows < n_components:
+        raise ValueError(
+            f"{rows} rows {what}, fewer than n_components={n_components}; give more of them or ask for fewer "
+            "atoms"
         )
-    given = OPTIONS | options
-    outside = ("client", "persist", "checkpoint", "checkpoint_every", "callbacks", "progress", "n_threads")
-    rest = {name: value for name, value in given.items() if name not in (*outside, "worker_timeout")}
-    rest |= {"init": "rows", "center": True, "scale": False, "holdout": 0.0, "whiten": whiten}
-    settings = check_settings(n_components, n_nonzero_coefs=n_nonzero_coefs, **rest)
-    arguments = {"n_components": n_components, "n_nonzero_coefs": n_nonzero_coefs, **given}
-    arguments["random_state"] = settings.random_state
-    return _Learning(arguments, settings.whiten, settings.dtype)
-
-
-def _as_learned(both, d, text_weight, texts_as, facts):
-    """A joint result with texts as the dictionary has them, before they are fitted to codes of images."""
-    m, e = len(both.dictionary), len(facts.texts.mean)
-    result = JointResult(
-        both,
-        d,
-        text_vectors=np.zeros((m, e)),
-        text_offset=facts.texts.mean,
-        text_weight=text_weight,
-        texts_as=texts_as,
-        text_map=facts.image_to_text,
-    )
-    norms = np.ones(m) if facts.image_to_text is not None else result.norms[:, 0]
-    atoms = both.coder.dictionary[:, d:] * result.text_scale
-    result.text_vectors = atoms / np.maximum(norms, np.finfo(np.float32).tiny)[:, None]
-    if facts.image_to_text is not None:
-        result.figures["text_predicted"] = facts.predicted_share
-    return result

@@ -69,10 +69,12 @@ class Halves:
         text_map = None if self.text_map is None else self.text_map.astype(dtype)
         return Halves(self.image.cast(dtype), self.text.cast(dtype), text_map)
 
-    def joined(self, pairs, dtype):
-        """Rows to learn from, lazily: n x (d + e)."""
-        # one node of the graph; chunks refer to it
+    def joined(self, pairs, dtype, fill=None):
+        """Rows to learn from, lazily: n x (d + e); ``fill`` (`missing.Fill`) fills halves."""
+        # nodes of the graph; chunks refer to them
         shared = {"halves": dask.delayed(Halves.cast, pure=True)(self, dtype)}
+        if fill is not None:
+            shared["fill"] = dask.delayed(_same, pure=True)(fill)
         return pairs.blocks(join_block, pairs.d + pairs.e, dtype, **shared)
 
     def transform(self):
@@ -89,8 +91,12 @@ class Halves:
         return Transform(mean, basis, scale)
 
 
-def join_block(images, texts, present, halves, block_info=None):
-    """Rows of one chunk; a half that is not there is zero."""
+def _same(value):
+    return value
+
+
+def join_block(images, texts, present, halves, fill=None, block_info=None):
+    """Rows of one chunk; a half that is not there is zero, or filled."""
     images, texts = plain_halves(images, texts, block_info)
     d, e, dtype = images.shape[1], texts.shape[1], halves.image.scale.dtype
     rows = np.empty((len(images), d + e), dtype)
@@ -102,6 +108,8 @@ def join_block(images, texts, present, halves, block_info=None):
         else:
             rows[:, d:] = halves.text.apply(texts, dtype)
             rows[~present[:, TEXT], d:] = 0
+    if fill is not None:
+        fill.rows(rows, present)
     return rows
 
 

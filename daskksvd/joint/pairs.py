@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
+import os
 
 import dask.array as da
 import numpy as np
 
 from ..rows import as_source
 from ..rows.blocks import plain
+from ..stores.opening import open_store
+
+ENCODINGS_FORMAT = "daskksvd.encodings"
+"""What a store of encodings of captions says it is."""
 
 IMAGE, TEXT = 0, 1
 """Columns of `Pairs.present`."""
@@ -160,6 +166,12 @@ def as_pairs(images, texts, paired=None, unpaired_images=None, unpaired_texts=No
 
 def text_rows(texts):
     """Rows of texts, and which of them have captions, where they say so."""
+    if isinstance(texts, (str, os.PathLike)):
+        with contextlib.suppress(FileNotFoundError, ValueError):  # which is said of any path by `as_source`
+            if open_store(texts).attrs.get("format") == ENCODINGS_FORMAT:
+                from ..embedding.encodings import open_encodings  # brings libraries that nothing else needs
+
+                texts = open_encodings(texts)
     if hasattr(texts, "n_captions") and hasattr(texts, "array"):
         return texts.array, np.asarray(texts.n_captions) > 0
     return texts, None

@@ -1,4 +1,4 @@
-"""What atoms say in texts, from codes of images alone: one pass of sums, then ridge."""
+"""What atoms of one kind say in the other, from its codes alone: one pass of sums, then ridge."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..kernels.moments import add_moments
 from ..machine.blas import single_threaded_blas
 from ..rows import Reader, as_source, cut_jobs, cut_pieces, split_holdout
 from .halves import KEPT_BACK
+from .pairs import TEXT
 from .ridge import Products, ridge
 
 BLOCK_ROWS = 4096
@@ -28,7 +29,7 @@ class Sums(NamedTuple):
         Of coefficients.
     xx : (m, m) array
     t : (e,) array
-        Of texts less the mean of all.
+        Of targets, less the mean of all.
     xt : (m, e) array
         Of coefficients times those.
     tt : float
@@ -45,16 +46,16 @@ class Sums(NamedTuple):
     uses: np.ndarray
 
 
-class TextVectors(NamedTuple):
-    """``text ~ codes @ vectors + offset``.
+class ReadOut(NamedTuple):
+    """``target ~ codes @ vectors + offset``.
 
     Attributes
     ----------
     vectors : (m, e) float64 array
     offset : (e,) float64 array
     explained : float
-        Share of the variance of texts that they explained on the pairs kept back, before those were learned
-        from, too.
+        Share of the variance of targets that was explained on pairs kept back from the regression, before
+        those were learned from, too. Where the dictionary has seen them it flatters.
     """
 
     vectors: np.ndarray
@@ -62,20 +63,24 @@ class TextVectors(NamedTuple):
     explained: float
 
 
-def text_vectors(pairs, coder, text_mean, executor):
-    """Regress texts on codes of images alone.
+def read_out(pairs, coder, mean, executor, target=TEXT):
+    """Regress texts on codes of images alone, or images on those of texts.
 
-    Codes that were learned from pairs saw the text; those of new images have not, and need other vectors.
+    Codes that were learned from pairs saw both; those of one kind alone have not, and need other vectors.
 
     Parameters
     ----------
     pairs : Pairs
         Rows with both.
     coder : SparseCoder
-        Of images alone.
-    text_mean : (e,) float64 array
+        Of the kind that is coded.
+    mean : (e,) float64 array
+        Of the targets.
     executor : execution.Executor
+    target : {TEXT, IMAGE}
     """
+    columns = (slice(0, pairs.d), slice(pairs.d, -2))
+    about = (columns[1 - target], columns[target], mean)
     reader = Reader(as_source(pairs.side_by_side(), "images and texts"), executor)
     chunk_rows = pairs.chunk_rows
     kept = split_holdout(chunk_rows, KEPT_BACK)
@@ -86,13 +91,13 @@ def text_vectors(pairs, coder, text_mean, executor):
             continue
         most = max(8192, max(chunk_rows), sum(chunk_rows) // 2048)
         jobs = [reader.job(some) for some in cut_jobs(pieces, most, split=False)]
-        parts.append(reader.reduce(SUMS, jobs, coder.shared(), given((pairs.d, text_mean))))
+        parts.append(reader.reduce(SUMS, jobs, coder.shared(), given(about)))
     count = sum(part.count for part in parts)
     x_mean = sum(part.x for part in parts) / count
     t_mean = sum(part.t for part in parts) / count
     found = ridge([_centred(part, x_mean, t_mean) for part in parts])
     vectors = found.coefficients
-    return TextVectors(vectors, text_mean + t_mean - x_mean @ vectors, found.explained)
+    return ReadOut(vectors, mean + t_mean - x_mean @ vectors, found.explained)
 
 
 def _centred(part, x_mean, t_mean):
@@ -103,22 +108,22 @@ def _centred(part, x_mean, t_mean):
 
 
 def _job_sums(job, inputs, products, about):
-    d, text_mean = about
-    m, e = products.n_components, len(text_mean)
+    coded, wanted, mean = about
+    m, e = products.n_components, len(mean)
     xx, xt, uses = np.zeros((m, m)), np.zeros((m, e)), np.zeros(m, np.int64)
     x, t, tt, count = np.zeros(m), np.zeros(e), 0.0, 0
     with single_threaded_blas():
         for piece, rows in job.read(inputs):
             for start in range(0, len(rows), BLOCK_ROWS):
                 block = rows[start : start + BLOCK_ROWS]
-                codes = code_rows(np.ascontiguousarray(block[:, :d]), products, piece.offset + start)
-                texts = block[:, d:-2] - text_mean
+                codes = code_rows(np.ascontiguousarray(block[:, coded]), products, piece.offset + start)
+                targets = block[:, wanted] - mean
                 values = codes.values.astype(np.float64)
-                add_moments(np.ascontiguousarray(texts), codes.indices, values, xx, xt, uses)
+                add_moments(np.ascontiguousarray(targets), codes.indices, values, xx, xt, uses)
                 used = codes.indices >= 0
                 x += np.bincount(codes.indices[used], values[used], m)
-                t += texts.sum(axis=0)
-                tt += float(np.einsum("ij,ij->", texts, texts))
+                t += targets.sum(axis=0)
+                tt += float(np.einsum("ij,ij->", targets, targets))
                 count += len(block)
     return Sums(count, x, xx, t, xt, tt, uses)
 

@@ -13,6 +13,7 @@ from ..fitting.initial import normalised
 from ..fitting.result import Result
 from ..rows import Transform
 from . import saving
+from .missing import unit_halves
 from .pairs import as_pairs
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
     from ..coding.inputs import CodesLike
     from ..rows.source import ArrayLike, MissingChunks
-
-NO_HALF = 1e-6
-"""An atom whose half has a smaller norm than this says nothing of that kind."""
 
 
 class JointResult:
@@ -48,7 +46,8 @@ class JointResult:
         (``image_fvu``) on rows kept back, and how much more that is than without texts (``image_cost``).
     figures : dict
         Shares of the variance of texts that are explained on pairs kept back: ``text_explained`` by
-        ``text_vectors``, and ``text_predicted`` by ridge from images, where that was used.
+        ``text_vectors``, and ``text_predicted`` by ridge from images, where that was used. The former
+        flatters, as the dictionary has seen those pairs.
     """
 
     def __init__(
@@ -176,12 +175,30 @@ def half(both, columns):
     atoms = coder.dictionary[:, columns]
     mean, basis, scale = coder.transform
     basis = None if basis is None else basis[columns, columns]
-    norms = np.linalg.norm(atoms, axis=1)
-    empty = norms < NO_HALF
-    atoms = np.where(empty[:, None], np.eye(atoms.shape[1], dtype=atoms.dtype)[-1], atoms)
+    atoms, _ = unit_halves(atoms.astype(np.float64))
     transform = Transform(mean[columns], basis, scale[columns])
-    dictionary = transform.from_coding(normalised(atoms.astype(np.float64)).astype(coder.dictionary.dtype))
+    dictionary = transform.from_coding(atoms.astype(coder.dictionary.dtype))
     return Result(dictionary, transform, coder.target, both.history, both.stop_reason, both.settings)
+
+
+def read_joint(both, d, text_weight, texts_as, facts):
+    """A joint result with texts as the dictionary has them, before they are fitted to codes of images."""
+    m, e = len(both.dictionary), len(facts.texts.mean)
+    result = JointResult(
+        both,
+        d,
+        text_vectors=np.zeros((m, e)),
+        text_offset=facts.texts.mean,
+        text_weight=text_weight,
+        texts_as=texts_as,
+        text_map=facts.image_to_text,
+    )
+    norms = np.ones(m) if facts.image_to_text is not None else result.norms[:, 0]
+    atoms = both.coder.dictionary[:, d:] * result.text_scale
+    result.text_vectors = atoms / np.maximum(norms, np.finfo(np.float32).tiny)[:, None]
+    if facts.image_to_text is not None:
+        result.figures["text_predicted"] = facts.predicted_share
+    return result
 
 
 def with_texts(images, text_map, text_scale):

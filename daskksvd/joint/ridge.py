@@ -80,7 +80,5 @@ def ridge(parts):
         best = int(np.argmin(left))
         penalty, explained = float(PENALTIES[best] * unit), 1 - left[best] / held.cc
     total = sum(part.count for part in parts)
-    aa = sum(part.aa * (part.count / total) for part in parts)
-    ac = sum(part.ac * (part.count / total) for part in parts)
-    coefficients = np.linalg.solve(aa + penalty * np.eye(p), ac)
-    return Ridge(coefficients, penalty, float(explained))
+    aa, ac = (sum(part[field] * (part.count / total) for part in parts) for field in (1, 2))
+    return Ridge(np.linalg.solve(aa + penalty * np.eye(p), ac), penalty, float(explained))
