@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import json
+import os
 import pathlib
 import pickle
 import shutil
@@ -406,3 +407,28 @@ def test_a_function():
     for bad in ("a string", [], [3]):
         with pytest.raises(TypeError, match="texts"):
             encoder.encode(bad)
+
+
+def test_a_folder_says_of_itself_what_it_is(tmp_path):
+    """MiniLM is the mean of the tokens of a language model: by either library the same."""
+    folder = pathlib.Path(minilm().partition(":")[2])
+    texts = ["a dog runs on the beach", "rain", "interest rates were raised again, and nobody knew why"]
+    expected = as_text_encoder(minilm()).encode(texts)
+    assert as_text_encoder(folder).spec.library == "sentence_transformers"
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for path in folder.iterdir():
+        if path.is_file() and path.name not in ("modules.json", "config_sentence_transformers.json"):
+            os.symlink(path, plain / path.name)
+    encoder = as_text_encoder(plain)
+    assert encoder.spec.library == "transformers_text"
+    np.testing.assert_allclose(encoder.encode(texts), expected, atol=1e-5)
+    np.testing.assert_allclose(encoder.encode(texts, batch_size=1), expected, atol=1e-5)
+    assert encoder.identity()["architecture"] == "BertModel"
+    with pytest.raises(
+        ValueError, match="is a bert model; it must be a Vision Transformer, or for texts 'tr"
+    ):
+        daskksvd.embed([(b"", "x")], tmp_path / "out", model=plain)
+    with pytest.raises(ValueError, match="encodes sentences, not images; see embed_texts"):
+        daskksvd.embed([(b"", "x")], tmp_path / "out", model=f"transformers_text:{plain}")
+    assert as_text_encoder("scenes").spec.library == "transformers"

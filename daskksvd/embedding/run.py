@@ -14,7 +14,7 @@ from ..arguments import flag, integer, number
 from ..execution import WORKER_TIMEOUT, WorkersLost, make_executor
 from ..machine.files import absolute, telling_disk_full
 from .images import IMAGE_PIXELS
-from .models import cached_encoder, check_spec, forget_encoder
+from .models import TEXTS_ONLY, cached_encoder, check_spec, check_text_spec, forget_encoder
 from .pipeline import Options, batches_of, run_here, run_on_cluster
 from .sources import open_source
 from .store import open_embeddings, read_rejects
@@ -162,7 +162,7 @@ def embed(
         precision=precision,
         device=device,
     )
-    if spec.library == "sentence_transformers":
+    if spec.library in TEXTS_ONLY:
         raise ValueError(f"model={os.fspath(model)!r} encodes sentences, not images; see embed_texts")
     if dtype not in ("float16", "float32"):
         raise ValueError(f"dtype={dtype!r}; it must be 'float16' or 'float32'")
@@ -348,7 +348,9 @@ def embed_texts(
     texts : sequence of str
     model : str or path
         A CLIP model as for `embed`, whose texts share the space of its pooled images,
-        or a sentence encoder, ``"sentence_transformers:NAME_OR_FOLDER"``.
+        or a sentence encoder, ``"sentence_transformers:NAME_OR_FOLDER"``; or a language model of
+        transformers, ``"transformers_text:NAME_OR_FOLDER"``, of which the mean of the tokens is taken. A
+        folder alone says of itself which of them it is.
     pretrained, revision, precision, device
         As for `embed`.
     batch_size : int
@@ -365,5 +367,7 @@ def embed_texts(
     """
     texts = check_texts(texts)
     integer("batch_size", batch_size, 1)
-    spec = check_spec(model, pretrained=pretrained, revision=revision, precision=precision, device=device)
+    spec = check_text_spec(
+        model, pretrained=pretrained, revision=revision, precision=precision, device=device
+    )
     return cached_encoder(spec).encode_texts(texts, batch_size)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ..arguments import integer
-from .models import cached_encoder, check_spec, forget_encoder
+from .models import cached_encoder, check_text_spec, forget_encoder
 from .models.threads import threads_kept
 
 if TYPE_CHECKING:
@@ -191,7 +191,9 @@ def as_text_encoder(
     """
     if isinstance(encoder, (str, os.PathLike)):
         return ModelTexts(
-            check_spec(encoder, pretrained=pretrained, revision=revision, precision=precision, device=device)
+            check_text_spec(
+                encoder, pretrained=pretrained, revision=revision, precision=precision, device=device
+            )
         )
     for key, value in (("pretrained", pretrained), ("revision", revision)):
         if value is not None:

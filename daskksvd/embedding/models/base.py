@@ -34,7 +34,8 @@ class ModelSpec(NamedTuple):
     Attributes
     ----------
     library : str
-        ``"transformers"``, ``"open_clip"`` or ``"sentence_transformers"``.
+        ``"transformers"``, ``"open_clip"``, ``"sentence_transformers"``, or ``"transformers_text"`` for
+        models of transformers that see no images.
     name : str
         Hub id, architecture, or folder.
     pretrained : str or None

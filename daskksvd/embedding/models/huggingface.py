@@ -38,7 +38,10 @@ class HuggingFaceEncoder(Encoder):
         self.config = getattr(self.model.config, "vision_config", self.model.config)
         if not hasattr(self.config, "patch_size"):
             kind = self.model.config.model_type
-            raise ValueError(f"model={spec.name!r} is a {kind} model; it must be a Vision Transformer")
+            raise ValueError(
+                f"model={spec.name!r} is a {kind} model; it must be a Vision Transformer, or for texts "
+                f"'transformers_text:{spec.name}'"
+            )
         self.processor = self._make_processor()
         self._look()
 

@@ -1,7 +1,9 @@
 """From the name of a model to an encoder, loaded once in a process."""
 
+import contextlib
 import importlib
 import importlib.util
+import json
 import os
 import threading
 
@@ -11,8 +13,12 @@ _LIBRARIES = {
     "transformers": ("huggingface", "HuggingFaceEncoder", "embed"),
     "open_clip": ("openclip", "OpenClipEncoder", "open-clip"),
     "sentence_transformers": ("sentences", "SentenceEncoder", "sentences"),
+    "transformers_text": ("plain_text", "TextModelEncoder", "embed"),
 }
 """Module and class of the encoder, and the extra that installs the library."""
+
+TEXTS_ONLY = ("sentence_transformers", "transformers_text")
+"""Those that see no images."""
 
 _loaded: dict = {}
 _loading = threading.Lock()
@@ -74,10 +80,31 @@ def check_spec(
         and (isinstance(resize, bool) or not isinstance(resize, int) or resize < 1)
     ):
         raise ValueError(f"resize={resize!r}; it must be a number of pixels, or False")
-    if importlib.util.find_spec(library) is None:
+    if importlib.util.find_spec(library.removesuffix("_text")) is None:
         extra = _LIBRARIES[library][2]
-        raise ImportError(f"{library} is not installed; pip install 'daskksvd[{extra}]' brings it")
+        raise ImportError(
+            f"{library.removesuffix('_text')} is not installed; pip install 'daskksvd[{extra}]' brings it"
+        )
     return ModelSpec(library, name, pretrained, revision, pooling, layer, resize, precision, device)
+
+
+def check_text_spec(model, **options):
+    """The same for a model that is to read texts.
+
+    A folder says of itself whether it holds a sentence encoder, or a model that sees no images.
+    """
+    spec = check_spec(model, **options)
+    if spec.library != "transformers" or not os.path.isdir(spec.name):
+        return spec
+    if os.path.isfile(os.path.join(spec.name, "modules.json")):
+        prefix = "sentence_transformers"
+    else:
+        config = {}
+        with contextlib.suppress(OSError, ValueError), open(os.path.join(spec.name, "config.json")) as file:
+            config = json.load(file)
+        sees = not isinstance(config, dict) or not config or {"vision_config", "patch_size"} & config.keys()
+        prefix = "transformers" if sees else "transformers_text"
+    return check_spec(f"{prefix}:{spec.name}", **options)
 
 
 def load_encoder(spec):
