@@ -23,6 +23,7 @@ from .fitting.result import load as load
 from .joint import JointResult as JointResult
 from .joint import fit_joint as fit_joint
 from .joint import load_joint as load_joint
+from .joint import shared_atoms as shared_atoms
 from .naming import concept_graph as concept_graph
 from .naming import label as label
 from .naming import open_labels as open_labels
@@ -61,5 +62,6 @@ __all__ = [
     "open_encodings",
     "open_labels",
     "plan",
+    "shared_atoms",
     "view",
 ]

@@ -11,18 +11,14 @@ import numpy as np
 
 from ..machine.blas import single_threaded_blas
 from ..rows import (
-    Reader,
     Survey,
     Transform,
-    as_source,
-    cut_jobs,
-    cut_pieces,
     make_transform,
     run_survey,
     split_holdout,
 )
 from ..rows.transform import ZERO_VARIANCE
-from .pairs import IMAGE, TEXT, plain_halves
+from .pairs import IMAGE, TEXT, pair_jobs, plain_halves
 from .ridge import Products, ridge
 
 KEPT_BACK = 0.25
@@ -129,12 +125,11 @@ def survey_pairs(pairs, executor, whiten, predicted):
     ValueError
         If a row has values that are not finite, or all images, or texts, are equal.
     """
-    reader = Reader(as_source(pairs.side_by_side(), "images and texts"), executor)
     wide = predicted or whiten is not None
     kept = split_holdout(pairs.chunk_rows, KEPT_BACK if predicted else 0)
-    parts = [_survey(reader, pairs.chunk_rows, None, kept, wide)]
+    parts = [_survey(pairs, executor, None, kept, wide)]
     if predicted and sum(kept) < pairs.n:
-        parts.append(_survey(reader, pairs.chunk_rows, kept, None, wide))
+        parts.append(_survey(pairs, executor, kept, None, wide))
     for part in parts:
         _check(part)
     d = pairs.d
@@ -179,10 +174,8 @@ def make_halves(facts, weight, whiten):
     return Halves(image, text, back / text.scale)
 
 
-def _survey(reader, chunk_rows, begin, end, wide):
-    pieces = cut_pieces(chunk_rows, max(chunk_rows), begin, end)
-    most = max(8192, max(chunk_rows), sum(chunk_rows) // 2048)
-    jobs = [reader.job(some) for some in cut_jobs(pieces, most, split=False)]
+def _survey(pairs, executor, begin, end, wide):
+    reader, jobs = pair_jobs(pairs, executor, begin, end)
     return run_survey(reader, jobs, np.empty(0, np.int64), wide)
 
 

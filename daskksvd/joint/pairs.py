@@ -11,12 +11,15 @@ import os
 import dask.array as da
 import numpy as np
 
-from ..rows import as_source
+from ..rows import Reader, as_source, cut_jobs, cut_pieces
 from ..rows.blocks import plain
 from ..stores.opening import open_store
 
 ENCODINGS_FORMAT = "daskksvd.encodings"
 """What a store of encodings of captions says it is."""
+
+JOB_ROWS, JOBS = 8192, 2048
+"""Rows of a job at least, and jobs of a pass at most, about: a scheduler sends out a few hundred a second."""
 
 IMAGE, TEXT = 0, 1
 """Columns of `Pairs.present`."""
@@ -162,6 +165,19 @@ def as_pairs(images, texts, paired=None, unpaired_images=None, unpaired_texts=No
             "say nothing of the other; give some pairs"
         )
     return Pairs(first, second, present)
+
+
+def pair_jobs(pairs, executor, begin=None, end=None):
+    """A reader of rows side by side, and jobs that read each chunk, or that part of it, once.
+
+    ``begin`` and ``end`` bound the rows of each chunk, as for `rows.cut_pieces`.
+    """
+    reader = Reader(as_source(pairs.side_by_side(), "images and texts"), executor)
+    chunk_rows = pairs.chunk_rows
+    pieces = cut_pieces(chunk_rows, max(chunk_rows), begin, end)
+    most = max(JOB_ROWS, max(chunk_rows), sum(chunk_rows) // JOBS)
+    jobs = [reader.job(some) for some in cut_jobs(pieces, most, split=False)] if pieces else []
+    return reader, jobs
 
 
 def text_rows(texts):

@@ -10,9 +10,9 @@ from ..coding.products import code_rows
 from ..execution import Blueprint, given
 from ..kernels.moments import add_moments
 from ..machine.blas import single_threaded_blas
-from ..rows import Reader, as_source, cut_jobs, cut_pieces, split_holdout
+from ..rows import split_holdout
 from .halves import KEPT_BACK
-from .pairs import TEXT
+from .pairs import TEXT, pair_jobs
 from .ridge import Products, ridge
 
 BLOCK_ROWS = 4096
@@ -81,17 +81,12 @@ def read_out(pairs, coder, mean, executor, target=TEXT):
     """
     columns = (slice(0, pairs.d), slice(pairs.d, -2))
     about = (columns[1 - target], columns[target], mean)
-    reader = Reader(as_source(pairs.side_by_side(), "images and texts"), executor)
-    chunk_rows = pairs.chunk_rows
-    kept = split_holdout(chunk_rows, KEPT_BACK)
+    kept = split_holdout(pairs.chunk_rows, KEPT_BACK)
     parts = []
     for begin, end in ((None, kept), (kept, None)):
-        pieces = cut_pieces(chunk_rows, max(chunk_rows), begin, end)
-        if not pieces:
-            continue
-        most = max(8192, max(chunk_rows), sum(chunk_rows) // 2048)
-        jobs = [reader.job(some) for some in cut_jobs(pieces, most, split=False)]
-        parts.append(reader.reduce(SUMS, jobs, coder.shared(), given(about)))
+        reader, jobs = pair_jobs(pairs, executor, begin, end)
+        if jobs:
+            parts.append(reader.reduce(SUMS, jobs, coder.shared(), given(about)))
     count = sum(part.count for part in parts)
     x_mean = sum(part.x for part in parts) / count
     t_mean = sum(part.t for part in parts) / count
