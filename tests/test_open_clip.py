@@ -62,6 +62,14 @@ found["pooled"] = float(np.abs(store.array.compute() - expected).max())
 spoken = daskksvd.embed_texts(["a dog", "a cat"], model="open_clip:" + ARCHITECTURE, pretrained=weights)
 found["texts"] = float(np.abs(spoken - texts).max())
 
+# vectors of our own in the slots of a prompt
+from daskksvd.embedding.slots import PromptSlots
+loaded = load_encoder(check_spec("open_clip:" + ARCHITECTURE, pretrained=weights))
+slots = PromptSlots(loaded, " and a ".join, 2, ["dog", "cat", "skateboarder"])
+pair = np.array([[0, 1]])
+found["slots"] = float(np.abs(slots.encode_words(pair) - slots.encode(slots.table[pair]).numpy()).max())
+found["single"] = slots.one_token.tolist()
+
 # tokens of every block, caught on the way
 caught = []
 blocks = model.visual.transformer.resblocks
@@ -119,6 +127,7 @@ def test_open_clip(tmp_path):
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout.splitlines()[-1])
     assert found["warned"]
+    assert found["slots"] < 1e-5 and found["single"] == [True, True, False]
     assert found["model"]["library"] == "open_clip" and found["model"]["name"] == "ViT-S-32"
     assert found["model"]["revision"].startswith("weights.pt (")
     for key in ("pooled", "texts", "layer 2", "layer -1", "layer 12"):

@@ -95,6 +95,18 @@ class Encoder(abc.ABC):
         """Vectors of a few texts in the space of the pooled images, a tensor."""
 
     @abc.abstractmethod
+    def tokens(self, texts):
+        """What the model reads of texts: a dict with ``"input_ids"`` (texts, length), on the device."""
+
+    @abc.abstractmethod
+    def token_vectors(self, tokens):
+        """Vectors of texts from their `tokens`, as `text_vectors` gives them, a tensor with its gradient."""
+
+    @abc.abstractmethod
+    def token_embedding(self):
+        """The layer that gives every token its vector, a `torch.nn.Embedding`."""
+
+    @abc.abstractmethod
     def identity(self):
         """What fixes the vectors, for the store: JSON-able."""
 
@@ -231,3 +243,28 @@ def check_layer(layer, n_layers, name):
     if not -n_layers - 1 <= layer <= n_layers:
         raise ValueError(f"layer={layer}, but {name} has {n_layers} blocks; it must be at most {n_layers}")
     return layer if layer >= 0 else n_layers + 1 + layer
+
+
+def input_embedding(module, name):
+    """The layer of a text model that gives every token its vector.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Of transformers, open_clip, or the first of sentence_transformers, which may hold one of transformers.
+    name : str
+        Of the model, for the refusal.
+
+    Returns
+    -------
+    torch.nn.Embedding
+    """
+    import torch
+
+    for holder in (module, *(getattr(module, key, None) for key in ("auto_model", "transformer"))):
+        found = getattr(holder, "token_embedding", None)
+        if found is None and hasattr(holder, "get_input_embeddings"):
+            found = holder.get_input_embeddings()
+        if isinstance(found, torch.nn.Embedding):
+            return found
+    raise ValueError(f"model {name!r} shows no layer that gives tokens their vectors")

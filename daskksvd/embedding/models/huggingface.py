@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from .base import Encoder, check_layer, check_pooling, pool
+from .base import Encoder, check_layer, check_pooling, input_embedding, pool
 from .files import cannot_load, fingerprint, short_name
 
 
@@ -123,6 +123,9 @@ class HuggingFaceEncoder(Encoder):
         return pool(spec.pooling, tokens[:, : self._n_prefix], tokens[:, self._n_prefix :])
 
     def text_vectors(self, texts):
+        return self.token_vectors(self.tokens(texts))
+
+    def tokens(self, texts):
         if not hasattr(self.model, "get_text_features"):
             raise ValueError(
                 f"model {self.spec.name!r} reads no text; use a CLIP model or a sentence encoder"
@@ -140,8 +143,14 @@ class HuggingFaceEncoder(Encoder):
         inputs = self._tokenizer(
             texts, padding=padding, truncation=True, max_length=length, return_tensors="pt"
         )
-        found = self.model.get_text_features(**inputs.to(self.device))
+        return dict(inputs.to(self.device))
+
+    def token_vectors(self, tokens):
+        found = self.model.get_text_features(**tokens)
         return getattr(found, "pooler_output", found)
+
+    def token_embedding(self):
+        return input_embedding(getattr(self.model, "text_model", self.model), self.spec.name)
 
     def identity(self):
         return {

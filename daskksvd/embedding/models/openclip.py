@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 
-from .base import Encoder, check_layer, check_pooling, pool
+from .base import Encoder, check_layer, check_pooling, input_embedding, pool
 from .files import cannot_load
 
 
@@ -106,12 +106,21 @@ class OpenClipEncoder(Encoder):
         return pool(self.spec.pooling, prefix, found["image_intermediates"][0])
 
     def text_vectors(self, texts):
+        return self.token_vectors(self.tokens(texts))
+
+    def tokens(self, texts):
         if not hasattr(self, "_tokenizer"):
             try:
                 self._tokenizer = self._open_clip.get_tokenizer(self.spec.name)
             except Exception as error:
                 raise cannot_load(self.spec.name, error, what="has no tokenizer that can be read") from error
-        return self.model.encode_text(self._tokenizer(texts).to(self.device))
+        return {"input_ids": self._tokenizer(texts).to(self.device)}
+
+    def token_vectors(self, tokens):
+        return self.model.encode_text(tokens["input_ids"])
+
+    def token_embedding(self):
+        return input_embedding(getattr(self.model, "text", self.model), self.spec.name)
 
     def identity(self):
         pretrained = self.spec.pretrained

@@ -2,7 +2,7 @@
 
 import os
 
-from .base import Encoder
+from .base import Encoder, input_embedding
 from .files import cannot_load, fingerprint, short_name
 from .huggingface import no_progress_bars
 
@@ -34,6 +34,21 @@ class SentenceEncoder(Encoder):
 
     def text_vectors(self, texts):
         return self.model.encode(texts, convert_to_tensor=True, show_progress_bar=False)
+
+    def tokens(self, texts):
+        # since 5.4 what was `tokenize` is `preprocess`
+        read = getattr(self.model, "preprocess", None) or self.model.tokenize
+        before = self.model.prompts.get(self.model.default_prompt_name) or ""
+        found = read([before + text for text in texts])
+        return {
+            name: value.to(self.device) if hasattr(value, "to") else value for name, value in found.items()
+        }
+
+    def token_vectors(self, tokens):
+        return self.model(dict(tokens))["sentence_embedding"]
+
+    def token_embedding(self):
+        return input_embedding(self.model[0], self.spec.name)
 
     def identity(self):
         revision = fingerprint(self.spec.name) if os.path.isdir(self.spec.name) else self.spec.revision

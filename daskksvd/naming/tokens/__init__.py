@@ -1,0 +1,1 @@
+"""Words for atoms by what a text encoder makes of them."""
