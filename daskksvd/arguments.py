@@ -32,6 +32,17 @@ def flag(name, value):
     return bool(value)
 
 
+def words(name, value):
+    """A list of words, not one text."""
+    if isinstance(value, str):
+        raise TypeError(f"{name}={value!r} is one text; it must be a list of words")
+    value = list(value)
+    for word in value:
+        if not isinstance(word, str):
+            raise TypeError(f"{name} has {word!r}; all of it must be text")
+    return value
+
+
 def callables(name, value):
     """A sequence of callables, as a list."""
     if callable(value) or not hasattr(value, "__iter__") or not all(map(callable, value)):

@@ -167,7 +167,7 @@ def test_bad_sample_ids_are_refused():
     with pytest.raises(ValueError, match="sample_ids has an id twice"):
         count(np.eye(3), ["a", "b", "c"], sample_ids=np.array([1, 1, 2]))
     with pytest.raises(
-        ValueError, match=r"captions have none for the 3 rows .* from 0 to 2, .* from 100 to 102"
+        ValueError, match=r"captions have none for the 3 rows: .* from 0 to 2, .* from 100 to 102"
     ):
         count(np.eye(3), ["a", "b", "c"], sample_ids=np.arange(100, 103))
 

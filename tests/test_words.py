@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from daskksvd.captions import partitions as caption_parts
 from daskksvd.captions.by_sample import occurrence, open_captions
-from daskksvd.captions.words import tokens
+from daskksvd.captions.words import patterns, tokens
 from daskksvd.captions.words.english import IRREGULAR, NOUNS_IN_ING, STOP_WORDS
+from daskksvd.captions.words.forms import meant
 from daskksvd.captions.words.tokens import Tokenizer
 from daskksvd.captions.words.vocabulary import build_vocabulary, find_phrases
 
@@ -96,8 +97,8 @@ def test_very_long_and_nasty_captions_take_no_time_to_speak_of():
 @given(st.text(alphabet=st.characters(min_codepoint=0, max_codepoint=127), max_size=60))
 def test_short_cut_for_ascii_finds_the_same_words(text):
     plain = tokens.plain_text(text)
-    assert tokens.ASCII_WORD.findall(plain) == tokens.WORD.findall(plain)
-    assert tokens.ASCII_WORD_OR_END.findall(plain) == tokens.WORD_OR_END.findall(plain)
+    assert patterns.ASCII_WORD.findall(plain) == patterns.WORD.findall(plain)
+    assert patterns.ASCII_WORD_OR_END.findall(plain) == patterns.WORD_OR_END.findall(plain)
 
 
 @given(st.text(max_size=60))
@@ -161,7 +162,7 @@ def test_phrases_count_beside_their_words():
             r"language='xx'; it must be one of .*\ben\b.*, or pass lemmatize=False",
         ),
         ({"language": 3}, TypeError, "language=3; it must be a code"),
-        ({"stop_words": "the"}, TypeError, "stop_words is one text, 'the'; it must be a list of words"),
+        ({"stop_words": "the"}, TypeError, "stop_words='the' is one text; it must be a list of words"),
         ({"phrases": ["dog"]}, ValueError, "phrases has 'dog'; a phrase must be two words or more"),
         ({"phrases": [3]}, TypeError, "phrases has 3; all of it must be text"),
     ],
@@ -371,3 +372,30 @@ def test_files_that_are_no_captions_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="a folder without parquet files"):
         (tmp_path / "empty").mkdir()
         open_captions(tmp_path / "empty")
+
+
+def test_what_a_text_means_in_a_vocabulary():
+    index = {word: number for number, word in enumerate(["dog", "polar bear", "bear", "labradoodle", "of"])}
+    tokenizer = Tokenizer(phrases=["polar bear"])
+    for text, words in {
+        "dog": ["dog"],
+        "Dogs": ["dog"],
+        "of": ["of"],  # as it is, though it is left out of captions
+        "polar bears": ["polar bear", "bear"],
+        "Labradoodles": ["labradoodle"],
+        "do": [],
+        "": [],
+    }.items():
+        assert meant(text, index, tokenizer) == words, text
+
+
+def test_lists_of_words_are_refused_alike():
+    for name, call in {
+        "stop_words": lambda words: Tokenizer(stop_words=words),
+        "phrases": lambda words: Tokenizer(phrases=words),
+        "vocabulary": lambda words: build_vocabulary(["a dog"], vocabulary=words),
+    }.items():
+        with pytest.raises(TypeError, match=f"{name}='a dog' is one text; it must be a list of words"):
+            call("a dog")
+        with pytest.raises(TypeError, match=f"{name} has 3; all of it must be text"):
+            call(["a dog", 3])

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from .. import arguments
 from ..captions.by_sample import check_ids, occurrence, open_captions
 from ..captions.words.tokens import as_tokenizer
 from ..captions.words.vocabulary import WORD_SAMPLES, WORD_SHARE_MOST, base_form, build_vocabulary
@@ -89,7 +90,7 @@ def gather(codes, captions, *, vocabulary=None, tokenizer=None, sample_ids=None)
             raise ValueError(f"captions has {words.shape[0]} rows; codes has {n}; they must be the same")
         if words.nnz and not (words.data.min() >= 0 and words.data.max() <= 1):
             raise ValueError("captions is a matrix with values outside 0 to 1; it must say which words occur")
-        names = check_vocabulary(np.arange(words.shape[1]) if vocabulary is None else vocabulary)
+        names = distinct_words(map(str, range(words.shape[1])) if vocabulary is None else vocabulary)
         if len(names) != words.shape[1]:
             raise ValueError(f"vocabulary has {len(names)} words; captions has {words.shape[1]} columns")
         words.eliminate_zeros()
@@ -101,8 +102,8 @@ def gather(codes, captions, *, vocabulary=None, tokenizer=None, sample_ids=None)
         table = pd.DataFrame({"row": row, "caption": texts})
         vocabulary = build_vocabulary(table, tokenizer, min_df=WORD_SAMPLES[0], max_df=1.0)
     else:  # in the order given, which a matrix of weights may follow
-        vocabulary = [base_form(word, tokenizer) for word in check_vocabulary(vocabulary)]
-    names = check_vocabulary(vocabulary)
+        vocabulary = [base_form(word, tokenizer) for word in distinct_words(vocabulary)]
+    names = distinct_words(vocabulary)
     table = pd.DataFrame({"row": np.arange(len(texts)), "caption": texts})
     lines = indicator(occurrence(table, tokenizer, list(names), len(texts)).astype(np.float64))
     owner = sp.csr_matrix((np.ones(len(sample)), (sample, np.arange(len(sample)))))
@@ -142,11 +143,9 @@ def codes_matrix(codes, name="codes"):
     return codes.astype(np.float64)
 
 
-def check_vocabulary(vocabulary):
+def distinct_words(vocabulary):
     """A list of distinct words as an array of text."""
-    if isinstance(vocabulary, str):
-        raise TypeError(f"vocabulary={vocabulary!r} is text; it must be a sequence of words")
-    names = np.array([str(word) for word in vocabulary], object)
+    names = np.array(arguments.words("vocabulary", vocabulary), object)
     if not len(names):
         raise ValueError("vocabulary is empty; it must have at least one word")
     if len(set(names)) < len(names):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..arguments import renamed
+from .. import arguments
 from ..captions.by_sample import open_rows
 from ..captions.partitions import compute
 from ..captions.words.tokens import Tokenizer, as_tokenizer
@@ -22,7 +22,6 @@ from ..captions.words.vocabulary import (
     check_bounds,
     choose_words,
     document_frequencies,
-    given_words,
 )
 from ..coding.nonzeros import open_code_rows
 from ..embedding.store import open_embeddings
@@ -157,7 +156,7 @@ def label(
     both meet often enough. The dictionary must not have been learned from
     captions; then all samples may choose and test names.
     """
-    vocabulary = renamed("words", words, "vocabulary", vocabulary)
+    vocabulary = arguments.renamed("words", words, "vocabulary", vocabulary)
     _check_choices(occurrence=occurrence, missing=missing, rank_by=rank_by, test=test)
     _check_numbers(alpha, top=top, min_uses=min_uses, min_joint=min_joint)
     check_bounds(min_df, max_df)
@@ -237,9 +236,8 @@ def label(
 
 def _tokenizer(tokenizer, phrases, vocabulary) -> Tokenizer:
     """The tokenizer to use, with the phrases that are asked for."""
-    several = [
-        word for word in given_words(() if vocabulary is None else vocabulary) if len(word.split()) > 1
-    ]
+    given = arguments.words("vocabulary", () if vocabulary is None else vocabulary)
+    several = [word for word in given if len(word.split()) > 1]
     if isinstance(tokenizer, Tokenizer):
         if len(phrases):
             raise ValueError(

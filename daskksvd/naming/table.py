@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ..captions.words.forms import meant
 from ..captions.words.tokens import Tokenizer
 from ..machine.files import absolute
 from .measures import NO_WORD
@@ -135,18 +136,13 @@ def atoms_of_word(labels: xr.Dataset, word: str, *, top: int = 10) -> pd.DataFra
 
 def find_word(labels: xr.Dataset, word: str) -> str:
     """A word of the vocabulary of labels, from any form of it."""
-    known = set(labels.word.values.tolist())
-    if word in known:
-        return word
-    tokenizer = Tokenizer.from_settings(json.loads(labels.attrs["tokenizer"]))
     index = {name: number for number, name in enumerate(labels.word.values.tolist())}
-    for form in (word.lower(), *reversed(tokenizer.words(word))):
-        place = tokenizer.place(form, index)
-        if place >= 0:
-            return str(labels.word.values[place])
-    near = difflib.get_close_matches(word, known, n=5)
+    found = meant(word, index, Tokenizer.from_settings(json.loads(labels.attrs["tokenizer"])))
+    if found:
+        return found[0]
+    near = difflib.get_close_matches(word, index, n=5)
     raise ValueError(
-        f"word={word!r} is not among the {len(known):,} words counted"
+        f"word={word!r} is not among the {len(index):,} words counted"
         + (f"; those like it are {', '.join(near)}" if near else "")
     )
 

@@ -1,7 +1,7 @@
-"""All forms in which people write some words: what the tokenizer does, turned around."""
+"""Words of a vocabulary by other forms of them: what a text means, and all forms there are."""
 
 from . import english, languages
-from .tokens import WORD
+from .patterns import WORD
 
 
 def forms_of(words, tokenizer):
@@ -27,6 +27,28 @@ def forms_of(words, tokenizer):
         if place >= 0 and words[place] != form:
             found[form] = words[place]
     return found
+
+
+def meant(text, index, tokenizer):
+    """Words of a vocabulary that somebody means who types a text.
+
+    Parameters
+    ----------
+    text : str
+    index : dict of str to int
+        Vocabulary.
+    tokenizer : Tokenizer
+
+    Returns
+    -------
+    list of str
+        The text itself if it is a word, else those that it says in other forms, phrases first; maybe none.
+    """
+    if text in index:
+        return [text]
+    words = list(index)
+    places = [tokenizer.place(form, index) for form in (text.lower(), *reversed(tokenizer.words(text)))]
+    return list(dict.fromkeys(words[place] for place in places if place >= 0))
 
 
 def _candidates(words, tokenizer):

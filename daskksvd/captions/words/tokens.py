@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 
+from ... import arguments
 from . import english, languages
+from .patterns import APOSTROPHES, clean, is_short, pattern
 from .plain import START, UNTRACED, Trace, plain_text
 from .segmenting import PACKAGES, check_segment, make_pieces
 
@@ -18,44 +19,8 @@ WORD_CACHE = 2**20
 TEXT_BATCH = 2**22
 """Characters of captions that are parted into words at once; a list of words takes 20 times that."""
 
-try:
-    import regex
-except ImportError as error:
-    raise ImportError('words need the regex package; install it: pip install "daskksvd[label]"') from error
-
-_MORE = r"[\p{L}\p{M}\p{N}\u200c\u200d]*"
-# a quotation mark between Hebrew letters, too; what is most often not there is looked at last
-_APOSTROPHE = r"""['’‘ʼ׳"״](?:(?<!["״])|(?<=\p{Script=Hebrew}.)(?=\p{Script=Hebrew}))"""
-_WORD = rf"[\p{{L}}\p{{N}}]{_MORE}(?:{_APOSTROPHE}\p{{L}}{_MORE})*"
-_ASCII_WORD = r"[a-z0-9]+(?:'[a-z][a-z0-9]*)*"
-WORD = regex.compile(_WORD)
-"""A word is of letters and digits, with their marks and joiners, and goes on over an apostrophe
-between letters (Unicode Annex 29, rules WB4-WB10). All else ends it, full stops and underscores
-too, which the annex lets join letters. What starts with a digit is no word in the end."""
-
-ASCII_WORD = re.compile(_ASCII_WORD)
-"""The same for lower-case text of ASCII alone, which most captions are, in half the time."""
-
-WORD_OR_END = regex.compile(rf"{_WORD}|\n")
-ASCII_WORD_OR_END = re.compile(rf"{_ASCII_WORD}|\n")
-"""The same, and the ends of lines."""
-
-_CASED_WORD = _WORD.replace("[", f"[{START}", 1)
-CASED_WORD = regex.compile(_CASED_WORD)
-CASED_WORD_OR_END = regex.compile(rf"{_CASED_WORD}|\n")
-"""The same, and the marks of capitals at the start of sentences."""
-
-APOSTROPHES = str.maketrans({**dict.fromkeys("’‘ʼ׳", "'"), '"': "״"})
-EDGES = "'\u200c\u200d" + START
-
 STOP, END = -1, -2
 """In place of a word: one left out, and the end of a caption."""
-
-SHORTEST = 2
-"""Letters of a word at least, in alphabets: "t" of "t-shirt" says nothing."""
-
-SYLLABLE = regex.compile(r"[\p{Han}\p{Hangul}]")
-"""Scripts in which one character can be a word."""
 
 LEFT = "\0"
 """Stands before a form that is left out, but part of a phrase: "of" of "cup of tea"."""
@@ -121,12 +86,12 @@ class Tokenizer:
         self._pieces = make_pieces(self.segment, self.language) if self.segment else None
         if stop_words is None:
             stop_words = languages.default_stop_words(self.language)
-        self.stop_words = frozenset(self._small(word) for word in _words(stop_words, "stop_words"))
+        self.stop_words = frozenset(self._small(word) for word in arguments.words("stop_words", stop_words))
         self.exceptions = {self._small(form): self._small(base) for form, base in (exceptions or {}).items()}
         self._lemmas: dict[str, str | None] = {}
         self._left: frozenset[str] = frozenset()
         self.phrases: dict[tuple[str, ...], str] = {}
-        self._take_phrases(_words(phrases, "phrases"))
+        self._take_phrases(arguments.words("phrases", phrases))
 
     def _take_phrases(self, phrases):
         """Phrases by their base forms; what is left out of captions is part of a phrase all the same."""
@@ -183,7 +148,7 @@ class Tokenizer:
             return []
         edit = Trace(caption)
         text = self._plain(caption, edit)
-        matches = list(self._pattern(text).finditer(text))
+        matches = list(pattern(text, self._cased).finditer(text))
         bases = [self.lemma(match[0]) for match in matches]
         places = [(edit.places[match.start()][0], edit.places[match.end() - 1][1]) for match in matches]
         found = [
@@ -212,7 +177,7 @@ class Tokenizer:
         numbers = _Numbers(self)
         places, words = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for first, text in self._batches(captions):
-            found = self._pattern(text, ends=True).findall(text)
+            found = pattern(text, self._cased, ends=True).findall(text)
             codes = np.fromiter(map(numbers.__getitem__, found), np.int64, len(found))
             place = first + np.cumsum(codes == END)
             said = codes >= 0
@@ -282,13 +247,6 @@ class Tokenizer:
             phrases=settings.get("phrases", ()),
         )
 
-    def _pattern(self, text, ends=False):
-        if self._cased:
-            return CASED_WORD_OR_END if ends else CASED_WORD
-        if text.isascii():
-            return ASCII_WORD_OR_END if ends else ASCII_WORD
-        return WORD_OR_END if ends else WORD
-
     def _plain(self, caption, edit=UNTRACED):
         return plain_text(caption, self.language, self._cased, self._pieces, edit)
 
@@ -301,7 +259,7 @@ class Tokenizer:
         if not isinstance(caption, str):
             return []
         text = self._plain(caption)
-        found = self._pattern(text).findall(text)
+        found = pattern(text, self._cased).findall(text)
         lemmas = self._lemmas
         try:
             return [lemmas[form] for form in found]
@@ -311,7 +269,7 @@ class Tokenizer:
     def _parts(self, phrase):
         """Base forms of a phrase, each with its form."""
         text = self._plain(phrase)
-        return [(self.lemma(form), _clean(form).lower()) for form in self._pattern(text).findall(text)]
+        return [(self.lemma(form), clean(form).lower()) for form in pattern(text, self._cased).findall(text)]
 
     def _batches(self, captions):
         """Captions as lines of a few long texts, with the number of the first line of each."""
@@ -331,7 +289,7 @@ class Tokenizer:
             return lemma
         lemma = self._look_up(form)
         if lemma is None and self._left:
-            left = _clean(form).lower()
+            left = clean(form).lower()
             lemma = LEFT + left if left in self._left else None
         if len(self._lemmas) >= WORD_CACHE:
             self._lemmas.clear()
@@ -340,14 +298,14 @@ class Tokenizer:
 
     def _look_up(self, form):
         loose = form[0] == START
-        form = _clean(form)
+        form = clean(form)
         if form.lower() in self.exceptions:
             return self.exceptions[form.lower()] or None
         if not form[:1].isalpha():
             return None
         if "'" in form:
             form = languages.without_apostrophes(form, self.language, self.stop_words)
-        if form is None or (len(form) < SHORTEST and not SYLLABLE.match(form)):
+        if form is None or is_short(form):
             return None
         lower = form.lower()
         # der Weg is no "weg", which is a stop word
@@ -408,19 +366,3 @@ def as_tokenizer(tokenizer: Tokenizer | str | None) -> Tokenizer:
     if tokenizer is None:
         return Tokenizer()
     raise TypeError(f"tokenizer is a {type(tokenizer).__name__}; it must be a Tokenizer or a language code")
-
-
-def _clean(form):
-    """A form with one kind of apostrophe, none of them at its edges, and no mark."""
-    return form.translate(APOSTROPHES).strip(EDGES)
-
-
-def _words(words, name):
-    """A list of text, not one text."""
-    if isinstance(words, str):
-        raise TypeError(f"{name} is one text, {words!r}; it must be a list of words")
-    words = list(words)
-    for word in words:
-        if not isinstance(word, str):
-            raise TypeError(f"{name} has {word!r}; all of it must be text")
-    return words

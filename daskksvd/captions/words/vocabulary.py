@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...arguments import renamed
+from ... import arguments
 from ..by_sample import each_once, open_captions
 from .segmenting import UNSPACED
 from .tokens import as_tokenizer
@@ -69,7 +69,7 @@ def build_vocabulary(
         If bounds are no such numbers, no word is left, or a word of the list
         is none for the tokenizer (a stop word, or a phrase it does not know).
     """
-    vocabulary = renamed("words", words, "vocabulary", vocabulary)
+    vocabulary = arguments.renamed("words", words, "vocabulary", vocabulary)
     tokenizer = as_tokenizer(tokenizer)
     counter: Counter = Counter()
     n_captioned = 0
@@ -152,7 +152,9 @@ def choose_words(counter, n_captioned, tokenizer, *, vocabulary=None, min_df=Non
     counter = settle_plurals(counter)
     unparted = warn_of_unparted(counter, tokenizer)
     if vocabulary is not None:
-        chosen = dict.fromkeys(base_form(word, tokenizer) for word in given_words(vocabulary))
+        chosen = dict.fromkeys(
+            base_form(word, tokenizer) for word in arguments.words("vocabulary", vocabulary)
+        )
         if not chosen:
             raise ValueError("vocabulary is empty; it must hold one word at least")
     else:
@@ -197,17 +199,6 @@ def least_samples(min_df, n):
     if min_df is None:
         return max(WORD_SAMPLES[0], WORD_SAMPLES[1] * n)
     return min_df * n if isinstance(min_df, float) else min_df
-
-
-def given_words(vocabulary):
-    """A list of words from the caller, checked."""
-    if isinstance(vocabulary, str):
-        raise TypeError(f"vocabulary={vocabulary!r} is one text; it must be a list of words")
-    vocabulary = list(vocabulary)
-    for word in vocabulary:
-        if not isinstance(word, str):
-            raise TypeError(f"vocabulary has {word!r}; all of it must be text")
-    return vocabulary
 
 
 def base_form(word, tokenizer):

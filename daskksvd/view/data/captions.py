@@ -6,6 +6,7 @@ import json
 import numpy as np
 
 from ...captions.by_sample import open_captions
+from ...captions.words.forms import meant
 from ...captions.words.tokens import Tokenizer
 
 CAPTION_PARTS = 32
@@ -65,9 +66,9 @@ class Marker:
         self._words = labels.word.values.tolist()
         self._index = {word: number for number, word in enumerate(self._words)}
 
-    def base_forms(self, text):
-        """Words of a text as the vocabulary has them, phrases last."""
-        return [self._counted(word) for word in self.tokenizer.words(text)]
+    def meant(self, text):
+        """Words of the vocabulary that somebody means who types a text; see `forms.meant`."""
+        return meant(text, self._index, self.tokenizer)
 
     def spans(self, caption, words):
         """Where a caption says some words, in any form.

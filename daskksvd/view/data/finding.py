@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ...captions.words.forms import forms_of
-from ...captions.words.tokens import WORD
+from ...captions.words.patterns import WORD
 from .measures import MEASURES
 
 COLUMNS = ("atom", "word", "named", *MEASURES)
@@ -45,13 +45,8 @@ def find_words(view, text):
     text = tidied(text)
     if not text or not len(view.words):
         return []
-    if text in view.words.index:
-        return [text]
-    forms = [
-        form for form in dict.fromkeys(reversed(view.marker.base_forms(text))) if form in view.words.index
-    ]
-    if forms:
-        return forms
+    if found := view.marker.meant(text):
+        return found
     known = frequent_words(view)
     begun = [word for word in known if word.startswith(text)]
     return begun[:MOST_PREFIXED] or difflib.get_close_matches(text, known, MOST_ALIKE, LEAST_ALIKE)

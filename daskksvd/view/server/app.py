@@ -98,7 +98,7 @@ class Shown:
         view = self.view
         with staying(), contextlib.suppress(Exception):  # who asks for the same again is told what is wrong
             if view.marker is not None:
-                view.marker.base_forms("words")  # loads dictionaries, which takes the longest
+                view.marker.meant("words")  # loads dictionaries, which takes the longest
             view.captions_of([0])
             view.images_of([0])
             facts_html(view, 0), words_html(view, 0), neighbours_html(view, 0)
