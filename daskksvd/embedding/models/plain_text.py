@@ -2,7 +2,7 @@
 
 import os
 
-from .base import Encoder
+from .base import Encoder, input_embedding
 from .files import cannot_load, fingerprint, short_name
 from .huggingface import no_progress_bars
 
@@ -45,13 +45,21 @@ class TextModelEncoder(Encoder):
     vectors = prepare
 
     def text_vectors(self, texts):
+        return self.token_vectors(self.tokens(texts))
+
+    def tokens(self, texts):
         inputs = self._tokenizer(
             texts, padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
         ).to(self.device)
-        mask = inputs["attention_mask"]
-        found = self.model(input_ids=inputs["input_ids"], attention_mask=mask).last_hidden_state
-        mask = mask[..., None].to(found.dtype)
+        return {name: inputs[name] for name in ("input_ids", "attention_mask")}
+
+    def token_vectors(self, tokens):
+        found = self.model(**tokens).last_hidden_state
+        mask = tokens["attention_mask"][..., None].to(found.dtype)
         return (found * mask).sum(1) / mask.sum(1).clamp(min=1)
+
+    def token_embedding(self):
+        return input_embedding(self.model, self.spec.name)
 
     def identity(self):
         folder = os.path.isdir(self.spec.name)
