@@ -89,6 +89,32 @@ def test_viewing_smoke(tmp_path):
     assert len(records) == 7 and all(record["seconds"] > 0 for record in records)
 
 
+def test_tokens_gradient_smoke(module, tmp_path):
+    """All variants are learned, scored and drawn; free vectors fall in error, and words are never worse."""
+    sizes = [
+        "--samples",
+        240,
+        "--atoms",
+        10,
+        "--nonzeros",
+        4,
+        "--candidates",
+        5,
+        "--steps",
+        10,
+        "--batch",
+        16,
+    ]
+    pinned = dict.fromkeys(module("common").THREAD_VARIABLES, "1")  # or the script would start again
+    start("tokens_gradient.py", *sizes, "--threads", 1, "--out", tmp_path, **pinned)
+    found = json.loads((tmp_path / "tokens_gradient.json").read_text())
+    rows = {row["method"]: row for row in found["records"]}
+    assert list(rows) == ["labels", "free, SGD", "free, Adam", "straight-through", "softmax"]
+    assert all(0 < row["r2"] < 1 and 1 <= row["median"] <= 120 for row in rows.values())
+    assert rows["free, Adam"]["soft"] < found["curves"]["free, Adam"]["soft_held_out"][0]
+    assert "Free vectors" in (tmp_path / "tokens_gradient.html").read_text()
+
+
 def test_peers_smoke(module, tmp_path):
     """All that is installed is measured, what is not is named, and nothing else is missing."""
     blocked = tmp_path / "blocked"

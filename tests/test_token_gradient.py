@@ -358,3 +358,32 @@ def test_refusals(planted, message):
     given = {"encoder": "scenes", "encodings": planted[1], "candidates": allowed, "start": start, **QUICK}
     with pytest.raises((TypeError, ValueError), match=re.escape(message)):
         refine(planted[0], **{**given, **REFUSED[message]})
+
+
+def test_curves_are_drawn_as_they_are(planted):
+    hv = pytest.importorskip("holoviews", reason='pictures need HoloViews: pip install "daskksvd[view]"')
+    from daskksvd.view import plots
+
+    allowed, start = candidates(planted)
+    curves = [
+        refine(planted[0], planted[1], "scenes", allowed, start, variant=kind, steps=2, **QUICK).curve
+        for kind in ("free", "softmax")
+    ]
+    drawn = plots.gradient_curves(curves)
+    panels = list(drawn)
+    assert [panel.opts.get("plot").kwargs["title"] for panel in panels] == [
+        "Free vectors", "Mixtures of candidate words",
+    ]  # fmt: skip
+    for panel, curve in zip(panels, curves, strict=True):
+        lines = {line.label: line.dframe() for line in panel if isinstance(line, hv.Curve)}
+        names = {"as they are, held out": "soft_held_out", "as words, held out": "hard_held_out",
+                 "as they are, learned on": "soft_train", "as words, learned on": "hard_train"}  # fmt: skip
+        assert lines.keys() == names.keys()
+        for label, name in names.items():
+            assert_array_equal(lines[label].error, curve[name])
+    assert hv.render(drawn, backend="bokeh") is not None
+    other = curves[1].assign_attrs(error="squared")
+    with pytest.raises(ValueError, match="curves has errors correlation, squared"):
+        plots.gradient_curves({"one": curves[0], "other": other})
+    with pytest.raises(ValueError, match="of nothing"):
+        plots.gradient_curves([])

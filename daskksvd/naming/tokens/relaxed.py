@@ -21,7 +21,7 @@ HEADSTART = 2.0
 NEVER = -1e4
 """Logit of what is no candidate: its weight is 0, and finite gradients stay finite."""
 
-RATES = {"softmax": 0.1, "straight_through": 0.1, "free": 0.01}
+RATES = {"softmax": 0.2, "straight_through": 0.2, "free": 0.01}
 """Learning rates: of logits, and of vectors, which are about 1 long."""
 
 

@@ -1,6 +1,7 @@
 """Pictures of a result: functions from a `View` to a HoloViews element, each usable by itself."""
 
 from .atoms import coefficient_histogram, coherence, nonzeros_histogram, usage_by_rank
+from .gradients import gradient_curves
 from .graph import concept_graph_element
 from .learning import atom_curves, error_curves, learning_curves, pareto
 from .maps import atom_map
@@ -16,6 +17,7 @@ __all__ = [
     "correlation_histogram",
     "error_curves",
     "for_atom",
+    "gradient_curves",
     "learning_curves",
     "nonzeros_histogram",
     "overview",
