@@ -55,10 +55,7 @@ def open_codes(path: str | os.PathLike[str]) -> da.Array:
     DamagedStore
         If a file is missing or is not what was written, now or when codes are computed.
     """
-    opened = CODES.open(path)
-    if not opened.attrs.get("complete"):
-        raise ValueError(f"path={opened.path!r} is a store of codes that was never finished; write it again")
-    opened.verify()
+    opened = CODES.open_whole(path)
     arrays = opened.arrays()
     indices, values = StoredArray(arrays["indices"]), StoredArray(arrays["values"])
     chunks = indices.chunks

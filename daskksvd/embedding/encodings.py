@@ -111,10 +111,5 @@ def open_encodings(path: str | os.PathLike[str]) -> Encodings:
     DamagedStore
         If a file is missing or is not what was written, now or when values are read.
     """
-    opened = ENCODINGS.open(path)
-    if not opened.attrs.get("complete"):
-        raise ValueError(
-            f"path={opened.path!r} is a store of encodings that was never finished; write it again"
-        )
-    opened.verify()
+    opened = ENCODINGS.open_whole(path)
     return Encodings(opened.path, opened.arrays(), opened.attrs)

@@ -106,6 +106,23 @@ class Store:
             )
         return opened
 
+    def open_whole(self, path: str | os.PathLike[str]) -> Opened:
+        """Open a store that was written to its end, and see that no file of it is missing.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is none of this kind, or writing it was broken off.
+        DamagedStore
+        """
+        opened = self.open(path)
+        if not opened.attrs.get("complete"):
+            raise ValueError(
+                f"path={opened.path!r} is a store of {self.kind} that was never finished; write it again"
+            )
+        opened.verify()
+        return opened
+
     def check_free(self, path: str | os.PathLike[str], overwrite: bool, name: str = "path") -> str:
         """The absolute path, if a store may be written there; ``name`` is that of the argument.
 
