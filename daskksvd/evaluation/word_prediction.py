@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..naming.inputs import document_counts, frequent, gather, split_samples
+from .diagram import SCORED_ROWS, faithfulness_by_encoder
 from .features import Dense
 from .mapping import as_mapping, choose_mapping
 from .predictors import (
@@ -28,6 +29,8 @@ from .scores import RESAMPLES
 from .summary import summarise_words
 
 if TYPE_CHECKING:
+    import os
+
     import numpy.typing as npt
     import pandas as pd
     import xarray as xr
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
     from ..captions.by_sample import CaptionsLike
     from ..captions.words.tokens import Tokenizer
     from ..coding.inputs import CodesLike
+    from ..embedding.encodings import Encodings
+    from ..embedding.texts import EncoderLike
+    from ..naming.tokens.prompts import TemplateLike
     from ..rows.source import ArrayLike
 
 BOOTSTRAP_GROUPS = 10_000
@@ -56,6 +62,11 @@ def faithfulness(
     ks: int | Sequence[int] = (1, 5, 10),
     n_resamples: int = RESAMPLES,
     random_state: int | np.random.Generator | None = None,
+    encoder: EncoderLike | None = None,
+    encodings: Encodings | str | os.PathLike[str] | npt.ArrayLike | None = None,
+    n_slots: int | None = None,
+    template: TemplateLike = None,
+    n_scored: int = SCORED_ROWS,
 ) -> xr.Dataset:
     """Score a mapping from atoms to words by the captions of held-out samples.
 
@@ -94,12 +105,26 @@ def faithfulness(
     n_resamples : int
         Bootstrap resamples of held-out samples behind the intervals.
     random_state : int or numpy.random.Generator, optional
+    encoder : str, path, callable or TextEncoder, optional
+        Score by encodings of texts instead, as `daskksvd.naming.map_tokens` takes it: the prompt made of
+        the words of a sample's atoms against its captions. ``top``, ``ks`` and ``decoder`` do not count then.
+    encodings : Encodings, path or (n, e) array, optional
+        Mean encodings of captions by ``encoder``; made here in memory otherwise.
+    n_slots : int, optional
+        Words a prompt; as many as the mapping was made for, or 3.
+    template : str, Template or sequence of these, optional
+        As for `daskksvd.naming.map_tokens`; by default that of the mapping.
+    n_scored : int
+        Held-out samples whose prompts are encoded.
 
     Returns
     -------
     xarray.Dataset
-        ``precision``, ``recall`` and ``ndcg`` by (readout, k), each with 95 %
-        bootstrap limits (``_low``, ``_high``); with embeddings also
+        With an ``encoder``: by ``way`` from an image to a text encoding, from chance over the mapping to
+        what people write, the share of variance of caption encodings explained (``r2``), ``cosine``,
+        ``recall_at_1``, ``_5``, ``_10`` and ``median_rank`` of the own captions among 1,000, with
+        95 % bootstrap limits; see `evaluation.diagram`. Without one: ``precision``, ``recall`` and
+        ``ndcg`` by (readout, k), each with 95 % bootstrap limits (``_low``, ``_high``); with embeddings also
         ``share_of_ceiling``, precision over that of the ceiling;
         ``strength``, the damping or penalty chosen on an inner split of the
         training samples. ``attrs["summary"]`` says it in a sentence.
@@ -121,6 +146,15 @@ def faithfulness(
     """
     ks, top = _check_ranks(ks), _check_count("top", top, 1)
     n_resamples = _check_count("n_resamples", n_resamples, 0)
+    if encoder is not None:
+        return faithfulness_by_encoder(
+            mapping, codes, captions, encoder, encodings=encodings, embeddings=embeddings,
+            sample_ids=sample_ids, train=train, n_slots=n_slots, template=template, vocabulary=vocabulary,
+            tokenizer=tokenizer, n_scored=n_scored, n_resamples=n_resamples, random_state=random_state,
+        )  # fmt: skip
+    for name, value in (("encodings", encodings), ("n_slots", n_slots), ("template", template)):
+        if value is not None:
+            raise ValueError(f"{name} was given without encoder; it is of use with one only")
     samples = gather(codes, captions, vocabulary=vocabulary, tokenizer=tokenizer, sample_ids=sample_ids)
     n_given = len(samples.rows) + samples.n_left_out
     rng = np.random.default_rng(random_state)

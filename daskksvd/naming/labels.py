@@ -187,7 +187,7 @@ def label(
             if isinstance(value, (str, os.PathLike)) and "://" not in os.fspath(value):
                 executor.check_path(absolute(value), name)
         how = {"client": client, "worker_timeout": worker_timeout}
-        counter, n_captioned = _frequencies(code_rows.edges, caption_rows, tokenizer, progress, **how)
+        counter, n_captioned = frequencies(code_rows.edges, caption_rows, tokenizer, progress, **how)
         vocabulary = choose_words(
             counter, n_captioned, tokenizer, vocabulary=vocabulary, min_df=min_df, max_df=max_df
         )
@@ -249,7 +249,7 @@ def _tokenizer(tokenizer, phrases, vocabulary) -> Tokenizer:
     return as_tokenizer(tokenizer)
 
 
-def _frequencies(edges, captions, tokenizer, progress, client, worker_timeout):
+def frequencies(edges, captions, tokenizer, progress, client, worker_timeout):
     """Samples with each word, and samples with captions, from one pass over the captions."""
     import dask
 

@@ -1,1 +1,1 @@
-"""Words for atoms by what a text encoder makes of them."""
+"""Words of atoms through a text encoder: prompts that come near to captions."""

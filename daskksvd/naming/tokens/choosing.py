@@ -1,0 +1,271 @@
+"""`map_tokens`: words of atoms by a text encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from ...arguments import integer, number
+from ...embedding.texts import as_text_encoder
+from ...execution import WORKER_TIMEOUT
+from .descent import SWEEPS, best_words, descend, text_vectors, weigh
+from .inputs import Material, open_material, words_to_try
+from .mapping import make_mapping, mapping_of_labels
+from .prompts import check_templates, encode_prompts
+from .reranking import rerank as rerank_words
+from .sums import Sums, add_sums, sum_up
+
+if TYPE_CHECKING:
+    import os
+
+    import numpy.typing as npt
+    import xarray as xr
+    from distributed import Client
+
+    from ...captions.by_sample import CaptionsLike
+    from ...captions.words.tokens import Tokenizer
+    from ...coding.inputs import CodesLike
+    from ...embedding.encodings import Encodings
+    from ...embedding.store import Embeddings
+    from ...embedding.texts import EncoderLike
+    from .prompts import TemplateLike
+
+Method: TypeAlias = Literal["greedy", "descent", "gradient", "labels"]
+
+VALIDATION = 0.25
+"""Share of the samples that choices are compared on."""
+
+
+def map_tokens(
+    codes: CodesLike,
+    captions: CaptionsLike | None,
+    encoder: EncoderLike,
+    *,
+    vocabulary: Sequence[str] | None = None,
+    n_slots: int = 3,
+    n_words: int = 1,
+    template: TemplateLike = None,
+    method: Method = "descent",
+    labels: xr.Dataset | None = None,
+    significant_only: bool = False,
+    encodings: Encodings | str | os.PathLike[str] | npt.ArrayLike | None = None,
+    embeddings: Embeddings | str | os.PathLike[str] | None = None,
+    sample_ids: npt.ArrayLike | None = None,
+    tokenizer: Tokenizer | str | None = None,
+    train: npt.ArrayLike | None = None,
+    validation: float = VALIDATION,
+    rerank: int = 0,
+    random_state: int | np.random.Generator | None = None,
+    client: Client | None = None,
+    worker_timeout: float | None = WORKER_TIMEOUT,
+    **gradient: Any,
+) -> xr.Dataset:
+    """Words of atoms that make prompts come near to captions, as a text encoder reads both.
+
+    A sample's prompt lists the words of its strongest sides of atoms. Words are chosen so that its encoding
+    is near to those of the captions. Names say what an atom goes with, and are what `daskksvd.label` gives;
+    these words say what a prompt needs, given those of the other atoms, which is often something else.
+
+    Parameters
+    ----------
+    codes : path, dask.array.Array, sparse.COO, SciPy sparse or dense array
+        n x m, one row a sample.
+    captions : path, DataFrame, Series, list or dict
+        As for `daskksvd.label`. None where ``encodings`` and ``vocabulary`` are given.
+    encoder : str, path, callable or TextEncoder
+        A sentence encoder or the text side of a CLIP-like model, as for `daskksvd.embed_texts`, or a
+        function from texts to vectors.
+    vocabulary : list of str, optional
+        Words to try, used as they are. By default those of at least 5 samples' captions.
+    n_slots : int
+        Words a prompt.
+    n_words : int
+        Most words a side. With more than one, words have weights, and a prompt lists those of largest
+        summed weight; for ``method="descent"``.
+    template : str, Template or sequence of these, optional
+        Text with ``{}`` where the words go; of several the mean of the encodings is taken. By default
+        "An image of an object characterized by: - dog - snow".
+    method : {"descent", "greedy", "gradient", "labels"}
+        ``"greedy"``: the best word of each atom, first in prompts of one slot, then, given the others, of
+        two, and so on. ``"descent"``: from there on until no single change is for the better. Both take
+        one encoding a word, and sums. ``"gradient"``: softmax over candidate words with falling
+        temperature, by PyTorch; see `gradient.refine` for its further arguments. ``"labels"``: the first
+        word of labels.
+    labels : xarray.Dataset, optional
+        From `daskksvd.label`, for ``method="labels"`` and ``significant_only``.
+    significant_only : bool
+        Let a side have only its significant words by ``labels``, or none: truer, and less near to captions.
+    encodings : Encodings, path or (n, e) array, optional
+        Mean encodings of the captions of every row, zeros where there are none, as
+        `daskksvd.embed_captions` writes them. Made here in memory otherwise.
+    embeddings, sample_ids, tokenizer
+        As for `daskksvd.label`.
+    train : boolean array or array of int, optional
+        Rows that words are chosen by; all by default.
+    validation : float
+        Share of these rows that penalties, and changes by the encoder, are compared on.
+    rerank : int
+        Candidates a side that the encoder itself compares, in prompts of up to 2,000 samples; a change
+        counts where validation gets better. 0, the default, does without: on Flickr8k it gains nothing
+        on other samples.
+    random_state : int or numpy.random.Generator, optional
+    client : distributed.Client, optional
+        Where sums are added up.
+    worker_timeout : float, optional
+        Seconds to wait for workers that are gone; see `daskksvd.fit`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dimensions (atom, side, slot), variables as in `naming.tokens.TOKENS`: a word is empty where a side
+        is never used. With ``n_words`` above one also ``vector``, what a side adds to the encoding of a
+        sample's captions, and the ``vocabulary``. ``attrs`` has how it was made.
+
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError
+        If an argument is not as above, or codes and captions are not of the same samples.
+
+    Notes
+    -----
+    The vocabulary-constrained update is that of K-SVD (Aharon, Elad, Bruckstein 2006, equation 20) on the
+    text half: an atom changes given all others, but only to a multiple of a word's encoding.
+    """
+    _check(method, n_words, significant_only, labels, gradient)
+    n_slots, n_words, rerank = (
+        integer(name, value, least)
+        for name, value, least in (("n_slots", n_slots, 1), ("n_words", n_words, 1), ("rerank", rerank, 0))
+    )
+    validation = number("validation", validation, 0, 0.5, "a share, more than 0 and at most 0.5")
+    templates, encoder = check_templates(template), as_text_encoder(encoder)
+    about = {"method": method, "n_slots": n_slots, "template": [list(one) for one in templates]}
+    if method == "labels":
+        return mapping_of_labels(labels, n_words).assign_attrs(
+            make_mapping([], np.empty((2, 0), int), np.empty((2, 0)), np.zeros(2), **about).attrs
+        )
+    material = open_material(
+        codes, captions, encoder, encodings=encodings, embeddings=embeddings, sample_ids=sample_ids
+    )
+    rng = np.random.default_rng(random_state)
+    fit, check = _parts(train, material.codes.n, validation, rng)
+    how: dict[str, Any] = {"client": client, "worker_timeout": worker_timeout}
+    words = words_to_try(material, vocabulary, tokenizer, client, worker_timeout)
+    vectors = encode_prompts(encoder, templates, [[word] for word in words]).astype(np.float64)
+    if vectors.shape[1] != material.encodings.shape[1]:
+        raise ValueError(
+            f"encodings has {material.encodings.shape[1]} features, and encoder gives {vectors.shape[1]}; "
+            "both must be by the same encoder"
+        )
+    centred = vectors - vectors.mean(axis=0)
+    about |= {"encoder": encoder.identity(), "n_tried": len(words)}
+    allowed = allowed_words(labels, words) if significant_only else None
+    if n_words > 1:
+        return _weighted(material, fit, check, words, centred, allowed, n_words, about, how)
+    chosen, sums = _one_word(material, fit | check, centred, allowed, n_slots, method, how)
+    about |= {"n": sums.n, "scale": chosen.scale, "losses": [round(float(loss), 6) for loss in chosen.losses]}
+    word = chosen.word
+    if method == "gradient":
+        from .gradient import refine_words
+
+        word, figures = refine_words(
+            material, encoder, templates, words, word, (fit, check), n_slots=n_slots, sums=sums.centred(),
+            centred=centred, allowed=allowed, random_state=rng, **gradient,
+        )  # fmt: skip
+        about |= figures
+    if rerank:
+        word, figures = rerank_words(
+            material, encoder, templates, words, centred, word, chosen.scale, sums.centred(), (fit, check),
+            n_slots, rerank, allowed, rng,
+        )  # fmt: skip
+        about |= figures
+    return make_mapping(words, word[:, None], np.ones((len(word), 1)), sums.uses, **about)
+
+
+def _one_word(material: Material, rows, words, allowed, n_slots, method, how):
+    """The best word of every side: greedily with more and more slots, and by descent."""
+    word = None
+    for slots in range(1, n_slots + 1) if method == "greedy" else (n_slots,):
+        sums = sum_up(material.codes, material.encodings, n_slots=slots, rows=rows, **how)
+        _check_captioned(sums)
+        now = sums.centred()
+        first = best_words(now, words, allowed)
+        # a side that is among the strongest for the first time has no word yet
+        word = first if word is None else np.where(word < 0, first, word)
+        sweeps = min(slots - 1, 1) if method == "greedy" else SWEEPS
+        chosen = descend(now, words, word, allowed, sweeps)
+        word = chosen.word
+    return chosen, sums
+
+
+def _weighted(material, fit, check, words, centred, allowed, n_words, about, how):
+    """Several weighted words a side: regression of encodings on codes, written in words."""
+    fitted, checked = (sum_up(material.codes, material.encodings, rows=rows, **how) for rows in (fit, check))
+    for part in (fitted, checked):
+        _check_captioned(part)
+    whole = add_sums([fitted, checked])
+    found = text_vectors(fitted.centred(), checked.centred(), whole.centred())
+    word, weight = weigh(found.vectors, centred, n_words, allowed)
+    unused = whole.uses == 0
+    word[unused], weight[unused] = -1, 0
+    about = {**about, "n": whole.n, "ridge": found.ridge}
+    return make_mapping(words, word, weight, whole.uses, vectors=found.vectors, **about)
+
+
+def allowed_words(labels: xr.Dataset, words: Sequence[str]) -> np.ndarray:
+    """Whether a word is significant for a side by labels, (2m, W)."""
+    place = labels.indexes["word"].get_indexer(list(words))
+    alpha = float(labels.attrs["alpha"])
+    positive = labels.orientation.values > 0
+    sides = []
+    for name in ("q_value", "minority_q_value"):
+        table = np.zeros((len(words), labels.sizes["atom"]), bool)
+        values = labels[name].transpose("word", "atom").values
+        with np.errstate(invalid="ignore"):
+            table[place >= 0] = values[place[place >= 0]] <= alpha
+        sides.append(table.T)
+    majority, minority = sides
+    positive = positive[:, None]
+    return np.concatenate([np.where(positive, majority, minority), np.where(positive, minority, majority)])
+
+
+def _parts(train, n, validation, rng):
+    """Rows to fit on, and to compare on, as two disjoint masks."""
+    rows = np.ones(n, bool)
+    if train is not None:
+        given = np.asarray(train)
+        if given.dtype == bool and given.shape == (n,):
+            rows = given
+        elif given.dtype.kind in "iu" and given.ndim == 1 and ((given >= 0) & (given < n)).all():
+            rows = np.isin(np.arange(n), given)
+        else:
+            raise ValueError(
+                f"train has dtype {given.dtype} and shape {given.shape}; it must be a boolean array with one "
+                f"entry for each of the {n:,} rows of the codes, or the numbers of such rows"
+            )
+    check = rows & (rng.random(n) < validation)
+    if not check.any() or not (rows & ~check).any():
+        raise ValueError(
+            f"train leaves {int(rows.sum())} rows; there must be some to fit on and to compare on"
+        )
+    return rows & ~check, check
+
+
+def _check(method, n_words, significant_only, labels, gradient):
+    if method not in get_args(Method):
+        raise ValueError(f"method={method!r}; it must be one of {', '.join(map(repr, get_args(Method)))}")
+    if method in ("greedy", "gradient") and n_words != 1:
+        raise ValueError(f"n_words={n_words} goes with method='descent'; {method!r} gives a side one word")
+    if (method == "labels" or significant_only) and labels is None:
+        what = "method='labels'" if method == "labels" else "significant_only=True"
+        raise ValueError(f"{what} goes with labels=, what daskksvd.label returned")
+    if gradient and method != "gradient":
+        raise TypeError(f"{next(iter(gradient))}= goes with method='gradient'")
+
+
+def _check_captioned(sums: Sums) -> None:
+    if sums.n < 2:
+        raise ValueError(
+            f"encodings has {sums.n} rows that count and have captions; there must be two at least"
+        )

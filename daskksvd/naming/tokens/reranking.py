@@ -1,0 +1,124 @@
+"""Candidates compared by the encoder itself, in the prompts of some samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .inputs import draw_rows, read_rows
+from .prompts import encode_prompts
+from .sums import strongest
+
+if TYPE_CHECKING:
+    from .inputs import Material
+    from .sums import Centred
+
+RERANK_ROWS = 2_000
+"""Samples whose prompts are encoded at most; half as many more are for validation."""
+
+SIDE_ROWS = 48
+"""Samples of a side in which a candidate is tried."""
+
+
+class _Prompts:
+    """Prompts of some samples, and how near they are to captions."""
+
+    def __init__(self, sides, encodings, n_slots, encode, centre):
+        listed = strongest(sides, n_slots)
+        self.sides = [listed.indices[a:b] for a, b in zip(listed.indptr[:-1], listed.indptr[1:], strict=True)]
+        order = np.argsort(listed.indices, kind="stable")
+        rows = np.repeat(np.arange(listed.shape[0]), np.diff(listed.indptr))[order]
+        self.users = np.split(rows, np.searchsorted(listed.indices[order], np.arange(1, listed.shape[1])))
+        self.encodings, self.encode, self.centre = encodings - centre, encode, None
+        self.scale = 1.0
+
+    def errors(self, rows, word):
+        """Squared errors of the prompts of some samples, (r,)."""
+        lists = [[number for number in word[self.sides[row]] if number >= 0] for row in rows]
+        left = self.encodings[rows] - self.scale * (self.encode(lists) - self.centre)
+        return np.einsum("ij,ij->i", left, left)
+
+    def fit(self, word):
+        """The mean of the prompts, and the scale at which they are nearest to captions."""
+        lists = [[number for number in word[sides] if number >= 0] for sides in self.sides]
+        found = self.encode(lists)
+        self.centre = found.mean(axis=0)
+        found = found - self.centre
+        self.scale = max(0.0, float(np.vdot(found, self.encodings) / max(np.vdot(found, found), 1e-30)))
+
+
+def rerank(
+    material: Material,
+    encoder: Any,
+    templates: Any,
+    words: Any,
+    vectors: np.ndarray,
+    word: np.ndarray,
+    scale: float,
+    sums: Centred,
+    parts: tuple[np.ndarray, np.ndarray],
+    n_slots: int,
+    n_candidates: int,
+    allowed: np.ndarray | None,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """One sweep over the sides, those used most first: the best of some candidates by the encoder.
+
+    Parameters
+    ----------
+    vectors : (W, e) array
+        Centred encodings of prompts of one word, by which candidates are found.
+    word : (2m,) int array
+        To begin with.
+    scale : float
+        Of the sum of encodings, see `descent.Chosen`.
+    parts : two (n,) boolean arrays
+        Rows to compare candidates on, and to accept them on: a change must make both better.
+    n_candidates : int
+
+    Returns
+    -------
+    word : (2m,) int array
+    figures : dict
+        How many changes were tried and accepted, and prompts encoded.
+    """
+    counted = {"reranked": 0, "accepted": 0, "prompts": 0}
+
+    def encode(lists):
+        counted["prompts"] += len(lists)
+        return encode_prompts(encoder, templates, [[words[number] for number in row] for row in lists])
+
+    sets = []
+    for rows, most in zip(parts, (RERANK_ROWS, RERANK_ROWS // 2), strict=True):
+        found = read_rows(material, draw_rows(material, rows, most, rng))
+        sets.append(_Prompts(*found, n_slots, encode, sums.encoding))
+        sets[-1].fit(word)
+    word = word.copy()
+    own, squares = np.diag(sums.pairs), np.einsum("ij,ij->i", vectors, vectors)
+    using = [len(rows) for rows in sets[0].users]
+    for side in np.argsort(using, kind="stable")[::-1]:
+        if word[side] < 0 or not using[side]:
+            continue
+        chosen = vectors[np.maximum(word, 0)] * (word >= 0)[:, None]
+        left = sums.joint[side] - scale * (sums.pairs[side] @ chosen - own[side] * chosen[side])
+        gains = 2 * scale * (vectors @ left) - scale**2 * own[side] * squares
+        if allowed is not None:
+            gains[~allowed[side]] = -np.inf
+        among = [number for number in np.argsort(-gains)[:n_candidates] if np.isfinite(gains[number])]
+        errors = {}
+        for number in {int(word[side]), *map(int, among)}:
+            trial = word.copy()
+            trial[side] = number
+            errors[number] = [
+                one.errors(one.users[side][:SIDE_ROWS], trial).sum() if len(one.users[side]) else 0.0
+                for one in sets
+            ]
+        now = errors[int(word[side])]
+        best = min(errors, key=lambda number: errors[number][0])
+        if best != word[side]:
+            counted["reranked"] += 1
+            if errors[best][0] < now[0] and errors[best][1] < now[1]:
+                word[side] = best
+                counted["accepted"] += 1
+    return word, counted

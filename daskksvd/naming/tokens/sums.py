@@ -1,0 +1,181 @@
+"""What one pass over codes and caption encodings leaves: all that words are chosen by."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from ...captions.partitions import compute
+from ...execution import WORKER_TIMEOUT
+from ..counting import tree
+
+if TYPE_CHECKING:
+    import dask.array as da
+    import pandas as pd
+    from distributed import Client
+
+    from ...coding.nonzeros import CodeRows
+
+DENSE_SIDES = 2**13
+"""Sides of atoms up to which products of all pairs are a dense matrix: 512 MB in double precision."""
+
+
+class Sums(NamedTuple):
+    """Sums over samples of features of the sides of atoms and of caption encodings.
+
+    Columns 0 to m - 1 are sides with positive coefficients, m to 2m - 1 those with negative ones.
+
+    Attributes
+    ----------
+    n : int
+        Samples with captions.
+    features : (2m,) float64 array
+        Sum of the features.
+    encoding : (e,) float64 array
+        Sum of the encodings.
+    energy : float
+        Sum of their squared norms.
+    uses : (2m,) int64 array
+        Samples that have the feature.
+    pairs : (2m, 2m) float64 array or scipy.sparse.csr_matrix
+        ``Z'Z``.
+    joint : (2m, e) float64 array
+        ``Z'C``.
+    """
+
+    n: int
+    features: np.ndarray
+    encoding: np.ndarray
+    energy: float
+    uses: np.ndarray
+    pairs: np.ndarray | sp.csr_matrix
+    joint: np.ndarray
+
+    def centred(self) -> Centred:
+        """The same of what differs from the means."""
+        mean, encoding = self.features / self.n, self.encoding / self.n
+        pairs = self.pairs.toarray() if sp.issparse(self.pairs) else self.pairs
+        return Centred(
+            self.n,
+            mean,
+            encoding,
+            self.energy - self.n * float(encoding @ encoding),
+            pairs - self.n * np.outer(mean, mean),
+            self.joint - self.n * np.outer(mean, encoding),
+        )
+
+
+class Centred(NamedTuple):
+    """`Sums` of features and encodings from which their means were subtracted.
+
+    Attributes
+    ----------
+    n : int
+    mean : (2m,) float64 array
+        Of the features.
+    encoding : (e,) float64 array
+        Mean encoding.
+    energy : float
+    pairs : (2m, 2m) float64 array
+    joint : (2m, e) float64 array
+    """
+
+    n: int
+    mean: np.ndarray
+    encoding: np.ndarray
+    energy: float
+    pairs: np.ndarray
+    joint: np.ndarray
+
+
+def sum_up(
+    codes: CodeRows,
+    encodings: da.Array | np.ndarray,
+    *,
+    n_slots: int | None = None,
+    rows: np.ndarray | None = None,
+    client: Client | None = None,
+    worker_timeout: float | None = WORKER_TIMEOUT,
+) -> Sums:
+    """`Sums` over samples, range by range of rows, added in a tree.
+
+    Parameters
+    ----------
+    codes : coding.nonzeros.CodeRows
+    encodings : (n, e) dask.array.Array or array
+        Mean encoding of the captions of every sample; zeros where it has none, which leaves it out.
+    n_slots : int, optional
+        Features are one for the so many strongest sides of a sample, as a prompt lists their words.
+        By default all magnitudes.
+    rows : (n,) boolean array, optional
+        Samples that count.
+    client : distributed.Client, optional
+    worker_timeout : float, optional
+    """
+    import dask
+
+    add = dask.delayed(_sum_rows, pure=False)
+    parts = [
+        add(
+            codes.delayed(low, high),
+            rows_of_encodings(encodings, low, high),
+            (low, high, codes.m, n_slots),
+            None if rows is None else rows[low:high],
+        )
+        for low, high in pairwise(codes.edges)
+    ]
+    return compute(tree(add_sums, parts), client, worker_timeout)
+
+
+def rows_of_encodings(encodings, low, high):
+    """Some rows, as a list of delayed blocks, or of the rows themselves."""
+    part = encodings[low:high]
+    return list(part.rechunk({1: -1}).to_delayed().ravel()) if hasattr(part, "to_delayed") else [part]
+
+
+def side_matrix(nonzeros: pd.DataFrame, low: int, high: int, m: int) -> sp.csr_matrix:
+    """Magnitudes of the coefficients of some rows, (high - low, 2m), positive sides first."""
+    place = (nonzeros.index.to_numpy() - low, nonzeros["side"].to_numpy())
+    return sp.csr_matrix((nonzeros["weight"].to_numpy(), place), shape=(high - low, 2 * m))
+
+
+def strongest(sides: sp.csr_matrix, n_slots: int) -> sp.csr_matrix:
+    """Ones for the ``n_slots`` largest entries of every row, the first of equals."""
+    lengths = np.diff(sides.indptr)
+    rows = np.repeat(np.arange(sides.shape[0]), lengths)
+    order = np.lexsort((sides.indices, -sides.data, rows))
+    kept = order[np.arange(len(rows)) - np.repeat(sides.indptr[:-1], lengths) < n_slots]
+    place = (rows[kept], sides.indices[kept])
+    return sp.csr_matrix((np.ones(len(kept)), place), shape=sides.shape)
+
+
+def _sum_rows(nonzeros, blocks, shape, rows):
+    low, high, m, n_slots = shape
+    encodings = np.concatenate([np.asarray(block, np.float64) for block in blocks])
+    known = encodings.any(axis=1) if rows is None else encodings.any(axis=1) & rows
+    sides = side_matrix(nonzeros, low, high, m)
+    if not known.all():
+        encodings, sides = encodings[known], sides[np.flatnonzero(known)]
+    if n_slots is not None:
+        sides = strongest(sides, n_slots)
+    pairs = sides.T @ sides
+    return Sums(
+        len(encodings),
+        np.asarray(sides.sum(axis=0)).ravel(),
+        encodings.sum(axis=0),
+        float(np.einsum("ij,ij->", encodings, encodings)),
+        np.bincount(sides.indices, minlength=2 * m),
+        pairs.toarray() if 2 * m <= DENSE_SIDES else pairs.tocsr(),
+        sides.T @ encodings,
+    )
+
+
+def add_sums(parts: list[Sums]) -> Sums:
+    """Sums over disjoint samples together."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = Sums(*(one + other for one, other in zip(total, part, strict=True)))
+    return total
