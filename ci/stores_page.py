@@ -37,6 +37,8 @@ NOTES = {
     "`complete` is true in what is whole.",
     "labels": "`word`, `atom` and `rank` are coordinates. Attributes: `n` samples, `n_components`, "
     "`n_words`, `test`, `alpha`, `rank_by` and what the tokenizer was.",
+    "tokens": "Written by `daskksvd.naming.save_tokens`. The attributes `method`, `template` (JSON: text, "
+    "what is put before a word, and between two), `encoder` (JSON) and `n_slots` say how prompts are made.",
     "index of atoms": "Codes by atom: uses of atom j are `row[start[j]:start[j + 1]]`. `codes` is the digest "
     "of the codes it was made of.",
     "embeddings": "The group is `embeddings.zarr` in the folder of `daskksvd embed`. Beside it lie "
@@ -52,10 +54,11 @@ def page():
     from daskksvd.fitting.saving import RESULT
     from daskksvd.joint.saving import JOINT
     from daskksvd.naming.store import LABELS
+    from daskksvd.naming.tokens.store import TOKENS
     from daskksvd.view.data.atom_index import ATOM_INDEX
 
     parts = [HEAD]
-    for store in (EMBEDDINGS, ENCODINGS, RESULT, JOINT, CODES, LABELS, ATOM_INDEX):
+    for store in (EMBEDDINGS, ENCODINGS, RESULT, JOINT, CODES, LABELS, TOKENS, ATOM_INDEX):
         beside = f", found beside a result or codes as `NAME{store.suffix}.zarr`" if store.suffix else ""
         parts.append(f"## {store.kind[0].upper()}{store.kind[1:]}\n")
         parts.append(

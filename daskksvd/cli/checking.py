@@ -12,6 +12,7 @@ from ..embedding.store import EMBEDDINGS, GROUP
 from ..fitting.saving import RESULT
 from ..machine.files import absolute, exists
 from ..naming.store import LABELS
+from ..naming.tokens.store import TOKENS
 from ..rows.inputs.npy import open_npy
 from ..stores import DamagedStore, open_store
 from ..stores.checked import wrong_chunk
@@ -20,7 +21,7 @@ from ..stores.keys import chunk_keys, grid, joined, missing, place_of, read
 from ..stores.record import digest_of, digest_of_file
 from ..view.data.atom_index import ATOM_INDEX
 
-_KINDS = {store.format: store for store in (RESULT, LABELS, CODES, EMBEDDINGS, ENCODINGS, ATOM_INDEX)}
+_KINDS = {store.format: store for store in (RESULT, LABELS, CODES, EMBEDDINGS, ENCODINGS, TOKENS, ATOM_INDEX)}
 
 
 class Checked(NamedTuple):

@@ -82,6 +82,7 @@ def describe(path):
     from ..fitting.saving import RESULT
     from ..machine.files import absolute, exists
     from ..naming.store import LABELS, open_labels
+    from ..naming.tokens.store import TOKENS
     from ..rows.inputs.opening import EMBEDDINGS
     from ..stores import DamagedStore
     from ..stores.checkpoint import load_checkpoint
@@ -108,6 +109,8 @@ def describe(path):
     if store.attrs.get("format") == LABELS.format:
         open_labels(path)
         return {"kind": "labels", **on_disk, **describe_labels(store)}
+    if store.attrs.get("format") == TOKENS.format:
+        return {"kind": "tokens", **on_disk, **describe_tokens(path)}
     if store.attrs.get("format") == ENCODINGS.format:
         return {"kind": "encodings", **on_disk, **describe_encodings(path)}
     if isinstance(store, zarr.Group) and CODES.variables.keys() <= set(store):
@@ -115,6 +118,22 @@ def describe(path):
             open_codes(path)
         return {"kind": "codes", **on_disk, **describe_codes(store)}
     return describe_samples(path)
+
+
+def describe_tokens(path):
+    """How words of atoms were chosen by a text encoder, and how many there are."""
+    from ..naming.tokens.store import open_tokens
+
+    found = open_tokens(path)
+    words = found.word.values
+    return {
+        "m": found.sizes["atom"],
+        "method": found.attrs.get("method"),
+        "words a prompt": found.attrs.get("n_slots"),
+        "encoder": json.loads(found.attrs.get("encoder", "{}")).get("name"),
+        "sides with a word": int((words != "").any(axis=-1).sum()),
+        "different words": len({word for word in words.ravel().tolist() if word}),
+    }
 
 
 def opened(path):

@@ -10,8 +10,9 @@ import numpy as np
 from ...arguments import integer, number
 from ...embedding.texts import as_text_encoder
 from ...execution import WORKER_TIMEOUT
-from .descent import SWEEPS, best_words, descend, text_vectors, weigh
-from .inputs import Material, open_material, words_to_try
+from .descent import SWEEPS, best_words, descend, gains_of, text_vectors, weigh
+from .gradient import refine
+from .inputs import Material, draw_rows, open_material, read_rows, words_to_try
 from .mapping import make_mapping, mapping_of_labels
 from .prompts import check_templates, encode_prompts
 from .reranking import rerank as rerank_words
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from .prompts import TemplateLike
 
 Method: TypeAlias = Literal["greedy", "descent", "gradient", "labels"]
+
+GRADIENT_CANDIDATES = 20
+"""Words of a side that gradients choose among, by default."""
 
 VALIDATION = 0.25
 """Share of the samples that choices are compared on."""
@@ -91,8 +95,8 @@ def map_tokens(
         ``"greedy"``: the best word of each atom, first in prompts of one slot, then, given the others, of
         two, and so on. ``"descent"``: from there on until no single change is for the better. Both take
         one encoding a word, and sums. ``"gradient"``: softmax over candidate words with falling
-        temperature, by PyTorch; see `gradient.refine` for its further arguments. ``"labels"``: the first
-        word of labels.
+        temperature, by PyTorch, from the words of descent; see `naming.tokens.gradient.refine` for its
+        further arguments, and ``n_candidates``, 20 by default. ``"labels"``: the first word of labels.
     labels : xarray.Dataset, optional
         From `daskksvd.label`, for ``method="labels"`` and ``significant_only``.
     significant_only : bool
@@ -167,12 +171,20 @@ def map_tokens(
     about |= {"n": sums.n, "scale": chosen.scale, "losses": [round(float(loss), 6) for loss in chosen.losses]}
     word = chosen.word
     if method == "gradient":
-        from .gradient import refine_words
-
-        word, figures = refine_words(
-            material, encoder, templates, words, word, (fit, check), n_slots=n_slots, sums=sums.centred(),
-            centred=centred, allowed=allowed, random_state=rng, **gradient,
-        )  # fmt: skip
+        word, figures = _by_gradient(
+            material,
+            fit | check,
+            encoder,
+            templates,
+            words,
+            centred,
+            chosen,
+            sums,
+            allowed,
+            n_slots,
+            rng,
+            gradient,
+        )
         about |= figures
     if rerank:
         word, figures = rerank_words(
@@ -197,6 +209,35 @@ def _one_word(material: Material, rows, words, allowed, n_slots, method, how):
         chosen = descend(now, words, word, allowed, sweeps)
         word = chosen.word
     return chosen, sums
+
+
+def _by_gradient(
+    material, rows, encoder, templates, words, centred, chosen, sums, allowed, n_slots, rng, settings
+):
+    """Words by gradients through the encoder, among the best few of each side, from those by descent."""
+    settings = dict(settings)
+    most = settings.pop("n_candidates", GRADIENT_CANDIDATES)
+    gains = gains_of(sums.centred(), centred, chosen.word, chosen.scale)
+    if allowed is not None:
+        gains[~allowed] = -np.inf
+    order = np.argsort(-gains, axis=1)[:, : integer("n_candidates", most, 2)]
+    named = chosen.word >= 0
+    candidates = [
+        [words[number] for number in numbers if np.isfinite(gains[side, number])] if named[side] else []
+        for side, numbers in enumerate(order)
+    ]
+    sizes = [settings.get(name, least) for name, least in (("n_train", 4096), ("n_held_out", 2048))]
+    drawn = draw_rows(material, rows, sum(sizes), rng)
+    start = [words[number] if number >= 0 else "" for number in chosen.word]
+    settings = {"random_state": int(rng.integers(2**31)), **settings}
+    refined = refine(
+        *read_rows(material, drawn), encoder, candidates, start, prompt=templates[0].prompt, n_slots=n_slots,
+        **settings,
+    )  # fmt: skip
+    place = {name: number for number, name in enumerate(words)}
+    curve = {name: refined.curve[name].values.tolist() for name in refined.curve.variables}
+    figures = {key: value for key, value in refined.curve.attrs.items() if key not in ("n_slots",)}
+    return np.array([place.get(name, -1) for name in refined.words]), {**figures, "curve": curve}
 
 
 def _weighted(material, fit, check, words, centred, allowed, n_words, about, how):

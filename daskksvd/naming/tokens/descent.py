@@ -125,6 +125,14 @@ def descend(
     return Chosen(word, scale, np.array(losses))
 
 
+def gains_of(sums: Centred, words: np.ndarray, word: np.ndarray, scale: float) -> np.ndarray:
+    """What each word would gain over none for each side, given the words of all others, (2m, W)."""
+    vectors = np.where((word >= 0)[:, None], words[np.maximum(word, 0)], 0.0)
+    own = np.diag(sums.pairs)[:, None]
+    left = sums.joint - scale * (sums.pairs @ vectors - own * vectors)
+    return 2 * scale * left @ words.T - scale**2 * own * np.einsum("ij,ij->i", words, words)
+
+
 def _scale(sums, vectors):
     """The best scale of the sum of some vectors, and the share of the energy that it leaves."""
     shared = float(np.vdot(sums.joint, vectors))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from ... import arguments
 from ...captions.by_sample import open_rows
 from ...captions.partitions import compute
 from ...captions.words.tokens import as_tokenizer
-from ...captions.words.vocabulary import choose_words, given_words
+from ...captions.words.vocabulary import choose_words
 from ...coding.nonzeros import CodeRows, open_code_rows
 from ...embedding.encodings import Encodings, open_encodings
 from ...embedding.store import open_embeddings
@@ -115,7 +116,7 @@ def words_to_try(
 ) -> list:
     """The vocabulary: as given, word for word, or words of the captions, the most frequent first."""
     if vocabulary is not None:
-        words = list(dict.fromkeys(given_words(vocabulary)))
+        words = list(dict.fromkeys(arguments.words("vocabulary", vocabulary)))
         if not words:
             raise ValueError("vocabulary is empty; it must hold one word at least")
         return words

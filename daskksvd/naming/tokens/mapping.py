@@ -100,7 +100,7 @@ def weights_of(mapping: xr.Dataset) -> tuple[sp.csr_matrix, np.ndarray]:
         mapping[name].transpose("side", "atom", "slot").values.reshape(2 * m, -1)
         for name in ("word", "weight")
     )
-    words, place = np.unique(word.astype(str), return_inverse=True)
+    words, place = np.unique(word.astype(object), return_inverse=True)
     kept = (word != "") & (weight > 0)
     rows = np.broadcast_to(np.arange(2 * m)[:, None], word.shape)
     pairs = (rows[kept], place.reshape(word.shape)[kept])

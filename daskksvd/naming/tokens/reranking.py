@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .descent import gains_of
 from .inputs import draw_rows, read_rows
 from .prompts import encode_prompts
 from .sums import strongest
@@ -95,17 +96,15 @@ def rerank(
         sets.append(_Prompts(*found, n_slots, encode, sums.encoding))
         sets[-1].fit(word)
     word = word.copy()
-    own, squares = np.diag(sums.pairs), np.einsum("ij,ij->i", vectors, vectors)
+    gains = gains_of(sums, vectors, word, scale)
+    if allowed is not None:
+        gains[~allowed] = -np.inf
+    few = np.argsort(-gains, axis=1)[:, :n_candidates]
     using = [len(rows) for rows in sets[0].users]
     for side in np.argsort(using, kind="stable")[::-1]:
         if word[side] < 0 or not using[side]:
             continue
-        chosen = vectors[np.maximum(word, 0)] * (word >= 0)[:, None]
-        left = sums.joint[side] - scale * (sums.pairs[side] @ chosen - own[side] * chosen[side])
-        gains = 2 * scale * (vectors @ left) - scale**2 * own[side] * squares
-        if allowed is not None:
-            gains[~allowed[side]] = -np.inf
-        among = [number for number in np.argsort(-gains)[:n_candidates] if np.isfinite(gains[number])]
+        among = [number for number in few[side] if np.isfinite(gains[side, number])]
         errors = {}
         for number in {int(word[side]), *map(int, among)}:
             trial = word.copy()

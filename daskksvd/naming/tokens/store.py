@@ -98,4 +98,8 @@ def open_tokens(path: str | os.PathLike[str]) -> xr.Dataset:
         path = TOKENS.beside(path)
     opened = TOKENS.open(path)
     opened.verify()
-    return opened.dataset()
+    found = opened.dataset()
+    # as map_tokens gives them: NumPy's own strings of variable length are no objects
+    return found.assign(
+        {name: found[name].astype(object) for name in ("word", "vocabulary") if name in found}
+    )
