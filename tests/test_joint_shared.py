@@ -9,11 +9,13 @@ from test_joint import SETTINGS, planted
 
 import daskksvd
 from daskksvd.execution import make_executor
-from daskksvd.joint import fit_joint
+from daskksvd.joint import align, fit_joint
+from daskksvd.joint.aligning import RIDGE
 from daskksvd.joint.pairs import as_pairs
 from daskksvd.joint.use import LEAST_USES, count_uses
 
 N, M, D, E, K = 1600, 24, 20, 16, 2
+CHUNKS = [(0, 500), (500, 500), (1000, 500), (1500, 100)]
 OPTIONS = {**SETTINGS, "n_components": M, "max_passes": 8}
 
 
@@ -112,8 +114,64 @@ def test_atoms_of_two_dictionaries(data, two, shuffled, match_by):
         assert nothing.attrs["share_significant"] <= 2 / M and nothing.holds.values.mean() < 0.1
 
 
+def by_hand(data, method):
+    """Centred learning rows, and the maps that `align` should find but for scale, from them."""
+    images, texts = (rows.compute() for rows in data)
+    learn = np.concatenate([np.arange(low, low + size) < low + 0.75 * size for low, size in CHUNKS])
+    y, t = (rows[learn] - rows[learn].mean(axis=0) for rows in (images, texts))
+    n = len(y)
+    if method == "ridge":
+        return y, t, np.eye(D), np.linalg.lstsq(t, y, rcond=None)[0]
+    cross, own = y.T @ t / n, (y.T @ y / n, t.T @ t / n)
+    maps = []
+    for covariance in own:
+        values, vectors = np.linalg.eigh(covariance)
+        whitened = vectors / np.sqrt(values + RIDGE * values.mean())
+        maps.append(whitened if method == "cca" else vectors[:, ::-1][:, :5])
+    left, _, right = np.linalg.svd(maps[0].T @ cross @ maps[1])
+    return y, t, maps[0] @ left[:, :5], maps[1] @ right.T[:, :5]
+
+
+@pytest.mark.parametrize("method", ["ridge", "cca", "procrustes"])
+def test_alignments_are_those_by_hand(data, method):
+    found = align(*data, method=method, n_dims=5)
+    y, t, image_map, text_map = by_hand(data, method)
+    for rows, own, expected, mean in (
+        (y, found.image_map, image_map, found.image_mean),
+        (t, found.text_map, text_map, found.text_mean),
+    ):
+        scores, wanted = rows @ own, rows @ expected
+        assert_allclose((scores**2).sum() / len(rows), 1, rtol=1e-5)
+        norms = np.linalg.norm(scores, axis=0) * np.linalg.norm(wanted, axis=0)
+        cosines = (scores * wanted).sum(axis=0) / norms
+        assert_allclose(np.abs(cosines), 1, atol=0.02 if method == "ridge" else 1e-3)  # ridge has a penalty
+        given = data[0] if own is found.image_map else data[1]
+        mapped = found.images(given) if own is found.image_map else found.texts(given)
+        assert_allclose(mapped[:50].compute(), (given[:50].compute() - mean) @ own, atol=1e-4)
+    assert (found.correlations[:3] > 0.2).all()
+    assert found.union(*data).shape == (2 * N, image_map.shape[1])
+
+
+def test_rows_of_either_kind_share_atoms_in_one_space_only(data, shuffled):
+    options = {**OPTIONS, "n_components": M}
+    found = align(*data, method="cca")
+    result = daskksvd.fit(found.union(*data), **options)
+    shared = daskksvd.shared_atoms(result, found.images(data[0]), found.texts(data[1]))
+    assert "image_norm" not in shared and shared.attrs["share_shared"] > 0.5
+    with pytest.raises(ValueError, match="images has 20 features and texts 16: they are of different spaces"):
+        align(*data, method="none")
+    with pytest.warns(UserWarning, match=r"correlate by -?0.0\d on average: they are not of one space"):
+        plain = align(data[0][:, :E], shuffled, method="none")
+    with pytest.raises(ValueError, match="rows have 20 features; those aligned have 16"):
+        plain.images(data[0])
+    with pytest.raises(ValueError, match="method='union'; it must be one of 'ridge', 'cca'"):
+        align(*data, method="union")
+
+
 def test_what_is_no_dictionary_of_these_is_refused(data, two, joint):
-    with pytest.raises(TypeError, match="result is a Result; it must be a JointResult, or a tuple"):
+    with pytest.raises(TypeError, match="result is a list; it must be a JointResult, a Result of rows"):
+        daskksvd.shared_atoms(list(two), *data)
+    with pytest.raises(ValueError, match="texts has 16 features; the dictionary was learned on 20"):
         daskksvd.shared_atoms(two[0], *data)
     with pytest.raises(ValueError, match="images has 20 features; the dictionary was learned on 16"):
         daskksvd.shared_atoms(two[::-1], *data)

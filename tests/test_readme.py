@@ -29,7 +29,7 @@ def test_python_and_shell_blocks(tmp_path):
         for (before, _), (kind, text) in itertools.pairwise(blocks)
         if kind == "text" and before == "python"
     ]
-    assert len(shown) == 5
+    assert len(shown) == 6
     assert run.stdout == "".join(shown)
 
     commands = [line for kind, text in blocks if kind == "bash" for line in text.splitlines()]

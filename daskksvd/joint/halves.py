@@ -131,7 +131,7 @@ def survey_pairs(pairs, executor, whiten, predicted):
     if predicted and sum(kept) < pairs.n:
         parts.append(_survey(pairs, executor, kept, None, wide))
     for part in parts:
-        _check(part)
+        check_survey(part)
     d = pairs.d
     images, texts = (_half(parts, columns, flag) for columns, flag in ((slice(0, d), -2), (slice(d, -2), -1)))
     for name, half in (("images", images), ("texts", texts)):
@@ -179,7 +179,8 @@ def _survey(pairs, executor, begin, end, wide):
     return run_survey(reader, jobs, np.empty(0, np.int64), wide)
 
 
-def _check(survey):
+def check_survey(survey):
+    """Refuse rows with values that are not finite."""
     if survey.n_bad:
         raise ValueError(
             f"images or texts have {survey.n_bad} row{'s' if survey.n_bad > 1 else ''} with NaN or infinite "

@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from ..execution import WorkersLost, make_executor
 from ..fitting.fit import FitInterrupted, fit
 from ..fitting.result import Result
 from ..fitting.settings import check_settings
+from ..rows import Transform
 
 _OWN = (
     "array", "n_components", "n_nonzero_coefs", "whiten", "center", "scale", "init", "holdout",
@@ -60,6 +62,11 @@ class Learning(NamedTuple):
         finally:
             executor.close()
 
+    def beside(self, name):
+        """A checkpoint of its own for a later fit, as arguments of `run`."""
+        path = self.arguments["checkpoint"]
+        return {} if path is None else {"checkpoint": f"{os.fspath(path)}-{name}"}
+
     def run(self, rows, halves=None, **more):
         """Learn from rows as they are; with ``halves`` what is interrupted brings a result of both."""
         try:
@@ -67,6 +74,11 @@ class Learning(NamedTuple):
         except (FitInterrupted, WorkersLost) as stop:
             stop.result = None if stop.result is None or halves is None else self.of_both(stop.result, halves)
             raise
+
+    def with_dictionary(self, found, dictionary):
+        """A result of rows as they are, with another dictionary."""
+        parts = (found.coder.target, found.history, found.stop_reason, found.settings)
+        return Result(dictionary.astype(self.dtype), Transform(), *parts)
 
     def of_both(self, found, halves):
         """A result of joined rows as one of images and texts side by side, as they are given."""

@@ -6,7 +6,6 @@ dictionary: one that lowers the former lowers the latter (majorise-minimise; Dem
 """
 
 import dataclasses
-import os
 
 import numpy as np
 
@@ -103,16 +102,15 @@ def learn_filled(pairs, halves, learning, n_rounds, facts):
     n_pairs, most = int(pairs.both.sum()), int(counts.argmax())
     if n_pairs >= FEW_PAIRS * counts[most]:
         found = learning.run(halves.joined(pairs.where(pairs.both), learning.dtype), halves)
-        dictionary = found.dictionary.values
     else:
-        dictionary, found = _from_one_kind(pairs, halves, learning, most, facts)
+        found = _from_one_kind(pairs, halves, learning, most, facts)
     for number in range(n_rounds):
         if found.stop_reason in ("callback", "max_time"):
             break
-        fill = Fill.of(dictionary.astype(learning.dtype), pairs.d, found.coder.target)
-        rows = halves.joined(pairs, learning.dtype, fill)
-        found = learning.run(rows, halves, init=dictionary, **_beside(learning, f"filled{number + 1}"))
         dictionary = found.dictionary.values
+        fill = Fill.of(dictionary, pairs.d, found.coder.target)
+        rows = halves.joined(pairs, learning.dtype, fill)
+        found = learning.run(rows, halves, init=dictionary, **learning.beside(f"filled{number + 1}"))
     return found
 
 
@@ -131,10 +129,4 @@ def _from_one_kind(pairs, halves, learning, kind, facts):
         vectors = read_out(pairs.where(pairs.both), coder, mean, executor, target).vectors
     other = transforms[target]._replace(mean=None).apply(vectors, np.float64)
     dictionary = np.concatenate([unit, other] if kind == IMAGE else [other, unit], axis=1)
-    return normalised(dictionary), found
-
-
-def _beside(learning, name):
-    """A checkpoint of its own for a later fit."""
-    path = learning.arguments["checkpoint"]
-    return {} if path is None else {"checkpoint": f"{os.fspath(path)}-{name}"}
+    return learning.with_dictionary(found, normalised(dictionary))

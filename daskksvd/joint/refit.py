@@ -34,7 +34,8 @@ class Sums(NamedTuple):
         Of coefficients times those.
     tt : float
         Of their squares.
-    uses : (m,) int64 array
+    uses : (2 m,) int64 array
+        Rows that use each atom with a positive, and with a negative coefficient.
     """
 
     count: int  # type: ignore[assignment]
@@ -53,6 +54,8 @@ class ReadOut(NamedTuple):
     ----------
     vectors : (m, e) float64 array
     offset : (e,) float64 array
+    uses : (2 m,) int64 array
+        Pairs that use each atom with a positive, and with a negative coefficient.
     explained : float
         Share of the variance of targets that was explained on pairs kept back from the regression, before
         those were learned from, too. Where the dictionary has seen them it flatters.
@@ -60,6 +63,7 @@ class ReadOut(NamedTuple):
 
     vectors: np.ndarray
     offset: np.ndarray
+    uses: np.ndarray
     explained: float
 
 
@@ -92,7 +96,8 @@ def read_out(pairs, coder, mean, executor, target=TEXT):
     t_mean = sum(part.t for part in parts) / count
     found = ridge([_centred(part, x_mean, t_mean) for part in parts])
     vectors = found.coefficients
-    return ReadOut(vectors, mean + t_mean - x_mean @ vectors, found.explained)
+    uses = sum(part.uses for part in parts)
+    return ReadOut(vectors, mean + t_mean - x_mean @ vectors, uses, found.explained)
 
 
 def _centred(part, x_mean, t_mean):
@@ -105,7 +110,8 @@ def _centred(part, x_mean, t_mean):
 def _job_sums(job, inputs, products, about):
     coded, wanted, mean = about
     m, e = products.n_components, len(mean)
-    xx, xt, uses = np.zeros((m, m)), np.zeros((m, e)), np.zeros(m, np.int64)
+    xx, xt = np.zeros((m, m)), np.zeros((m, e))
+    uses, either = np.zeros(2 * m, np.int64), np.zeros(m, np.int64)
     x, t, tt, count = np.zeros(m), np.zeros(e), 0.0, 0
     with single_threaded_blas():
         for piece, rows in job.read(inputs):
@@ -114,8 +120,9 @@ def _job_sums(job, inputs, products, about):
                 codes = code_rows(np.ascontiguousarray(block[:, coded]), products, piece.offset + start)
                 targets = block[:, wanted] - mean
                 values = codes.values.astype(np.float64)
-                add_moments(np.ascontiguousarray(targets), codes.indices, values, xx, xt, uses)
+                add_moments(np.ascontiguousarray(targets), codes.indices, values, xx, xt, either)
                 used = codes.indices >= 0
+                uses += np.bincount(codes.indices[used] + m * (values[used] < 0), minlength=2 * m)
                 x += np.bincount(codes.indices[used], values[used], m)
                 t += targets.sum(axis=0)
                 tt += float(np.einsum("ij,ij->", targets, targets))

@@ -62,7 +62,7 @@ MATCHED = {
 
 
 def shared_atoms(
-    result: JointResult | tuple[Result, Result],
+    result: JointResult | Result | tuple[Result, Result],
     images: ArrayLike,
     texts: ArrayLike,
     *,
@@ -80,8 +80,9 @@ def shared_atoms(
 
     Parameters
     ----------
-    result : JointResult, or a tuple of two daskksvd.Result
-        One dictionary of both; or one of images and one of texts, whose atoms are matched.
+    result : JointResult, daskksvd.Result, or a tuple of two
+        One dictionary of both, or of rows of either in one space, see `align`; or one of images and one of
+        texts, whose atoms are matched.
     images, texts : as for `fit_joint`
         Pairs, best those not learned from.
     paired : (n,) bool array, optional
@@ -114,12 +115,12 @@ def shared_atoms(
     TypeError, ValueError
         If arguments do not fit together.
     """
-    joint = isinstance(result, JointResult)
+    one_of_both = isinstance(result, (JointResult, Result))
     two = isinstance(result, tuple) and len(result) == 2 and all(isinstance(one, Result) for one in result)
-    if not joint and not two:
+    if not one_of_both and not two:
         raise TypeError(
-            f"result is a {type(result).__name__}; it must be a JointResult, or a tuple of a Result of "
-            "images and one of texts"
+            f"result is a {type(result).__name__}; it must be a JointResult, a Result of rows of "
+            "either kind, or a tuple of a Result of images and one of texts"
         )
     alpha = number("alpha", alpha, 0, 1, "a level above 0 and below 1", open_ends=True)
     choice("match_by", match_by, MATCHINGS)
@@ -127,7 +128,9 @@ def shared_atoms(
     start = seed("random_state", random_state)
     pairs = as_pairs(images, texts, paired, missing_chunks=missing_chunks)
     pairs = pairs.where(pairs.both)
-    dictionaries = (result.images, result.texts) if isinstance(result, JointResult) else result
+    dictionaries: Any = (
+        result if two else (getattr(result, "images", result), getattr(result, "texts", result))
+    )
     for name, one, width in zip(("images", "texts"), dictionaries, (pairs.d, pairs.e), strict=True):
         if one.dictionary.shape[1] != width:
             raise ValueError(
@@ -135,20 +138,20 @@ def shared_atoms(
             )
     executor = make_executor(client, n_threads, worker_timeout)
     try:
-        if isinstance(result, JointResult):
-            return _of_one(result, pairs, executor, alpha)
+        if one_of_both:
+            return _of_one(dictionaries, getattr(result, "norms", None), pairs, executor, alpha)
         return _of_two(dictionaries, pairs, executor, alpha, match_by, n_shuffles, start or 0)
     finally:
         executor.close()
 
 
-def _of_one(result, pairs, executor, alpha):
-    """Atoms of a joint dictionary."""
+def _of_one(dictionaries, norms, pairs, executor, alpha):
+    """Atoms of a dictionary of both, and norms of their halves if they have any."""
     import xarray as xr
     from scipy.stats import hypergeom
 
-    uses = count_uses(pairs, result.images.coder, result.texts.coder, executor)
-    m, n = len(result.images.dictionary), uses.count
+    uses = count_uses(pairs, *(result.coder for result in dictionaries), executor)
+    m, n = len(dictionaries[0].dictionary), uses.count
     sides = np.arange(2 * m)
     same = uses.together[sides, sides]
     phi = uses.phi[sides, sides].reshape(2, m)
@@ -157,10 +160,8 @@ def _of_one(result, pairs, executor, alpha):
     images, texts = (counts.reshape(2, m) / n for counts in (uses.images, uses.texts))
     energies = [_shares(energy) for energy in (uses.image_energy, uses.text_energy)]
     share = np.divide(energies[0], sum(energies), out=np.full(m, np.nan), where=sum(energies) > 0)
-    norms = result.norms
-    values = {
-        "image_norm": norms[:, 0],
-        "text_norm": norms[:, 1],
+    values = {} if norms is None else {"image_norm": norms[:, 0], "text_norm": norms[:, 1]}
+    values |= {
         "image_use": images.sum(axis=0),
         "text_use": texts.sum(axis=0),
         "image_energy": energies[0],
