@@ -46,6 +46,11 @@ NOUNS, IRREGULAR = DATA / "common_nouns_en.tsv", DATA / "noun_irregular.tsv"
         ("saw see sees seen", "see"),
         ("covering coverings cover", "cover"),
         ("beachgoer beachgoers", "beachgoer"),
+        ("meeting meetings", "meeting"),
+        ("boxing", "boxing"),
+        ("training", "training"),
+        ("piercing piercings", "piercing"),
+        ("drawing drawings draw", "draw"),
     ],
 )
 def test_forms_of_a_word_count_together(forms, word):

@@ -41,17 +41,25 @@ STOP_WORDS = frozenset(word for words in _STOP_WORDS.values() for word in words.
 """Words of closed classes. Numbers, colours, sizes and places stay: they are seen in images."""
 
 _NOUNS_IN_ING = """
-    awning bedding beginning belonging blessing building carving ceiling clothing coating dressing duckling
-    dumpling earring engraving evening farthing filling flooring frosting handwriting heading herring
-    icing inning lettering lightning lining marking meaning molding morning moulding offering outing
-    painting parking paving pudding railing rigging roofing sapling saying scaffolding seasoning seedling
-    serving shilling sibling siding sterling stocking stuffing surrounding topping trimming tubing upbringing
-    wedding wiring wording wrapping yearling
+    advertising awakening awning banking bathing bedding beginning belonging binding blessing bowling
+    boxing briefing building bunting carving ceiling clothing coating coloring colouring counseling
+    counselling craving decking dressing duckling dumpling dwelling earning earring ending engineering
+    engraving etching evening farthing feeling filling finding flooring footing forecasting frosting
+    funding gaming greeting handwriting heading hearing herring housing icing imaging inning knitting
+    landscaping lettering lighting lightning lining listing lodging longing marketing marking matting
+    meaning meeting misgiving misunderstanding molding mooring morning moulding netting offering ordering
+    outing packaging painting paneling panelling parking paving piercing piling planking plumbing
+    proceeding programming pudding railing ranking rating reasoning recording rendering rigging roofing
+    ruling sapling saving saying scaffolding schooling seasoning seating seedling serving setting sheeting
+    shelving shilling shipping sibling siding spelling sterling stocking stuffing surrounding tiling
+    timing topping training trimming tubing understanding undertaking upbringing warning wedding weighting
+    wiring wording wrapping yearling
 """
 
 NOUNS_IN_ING = frozenset(_NOUNS_IN_ING.split())
-"""Nouns in -ing that name things. Of all other such words the verb is counted, so that running, runs
-and ran are one word; that a reading as a noun exists ("a running") does not make it common."""
+"""Nouns in -ing that name things, or what is another thing without it: boxing is no box. Of all other such
+words the verb is counted, so that running, runs and ran are one word; that a reading as a noun exists
+("a running") does not make it common. Plurals count with them: coverings as covering, so as cover."""
 
 _PLURALS = """
     clothes jeans pants shorts goggles scissors tights trousers overalls sunglasses binoculars pajamas pyjamas
