@@ -52,8 +52,11 @@ class Lender:
     The system gives out new memory page by page, each cleared first, and Dask's
     workers give it back as soon as it is free: to read a chunk of 12 MB took 15
     to 18 ms on them, and takes 6 ms with this; to add two sums of 14 MB took 45,
-    and takes 8. No more is kept than was lent at one time: before new memory is
-    taken, what came back longest ago goes.
+    and takes 8. A fit of 60,000 x 768 in one thread took 12.0 s of CPU with what Dask
+    sets for its workers, and 13.1 without this; where memory is not given back
+    (``MALLOC_TRIM_THRESHOLD_`` and ``MALLOC_MMAP_THRESHOLD_`` at 1 GiB) 8.8 s with
+    and without, for a fourth more memory. No more is kept than was lent at one time:
+    before new memory is taken, what came back longest ago goes.
     """
 
     def __init__(self):
