@@ -8,6 +8,7 @@ from .table import label_table as label_table
 from .table import words_of_atom as words_of_atom
 from .table import write_table as write_table
 from .tokens.choosing import map_tokens as map_tokens
+from .tokens.from_images import words_from_encoder as words_from_encoder
 from .tokens.store import open_tokens as open_tokens
 from .tokens.store import save_tokens as save_tokens
 
@@ -21,6 +22,7 @@ __all__ = [
     "open_tokens",
     "save_labels",
     "save_tokens",
+    "words_from_encoder",
     "words_of_atom",
     "write_graph",
     "write_table",
