@@ -144,6 +144,13 @@ def test_predicted_texts_need_none(world):
         fit_joint(images, texts, texts_as="predicted", unpaired_texts=more_texts, **SETTINGS)
 
 
+def test_without_rounds_the_other_half_is_what_pairs_say(world):
+    images, texts, more_images, _, (_, new_texts) = world
+    found = fit_joint(images, texts, unpaired_images=more_images, n_rounds=0, **SETTINGS)
+    assert found.both.dictionary.shape == (M, D + E)
+    assert found.texts.evaluate(new_texts)["fvu"] < 0.3
+
+
 def test_checkpoints_of_rounds(world, tmp_path):
     images, texts, more_images, _, _ = world
     settings = {**SETTINGS, "unpaired_images": more_images, "checkpoint": tmp_path / "fit", "n_rounds": 2}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from ..arguments import choice, integer, number
@@ -14,6 +15,7 @@ from .pairs import IMAGE, as_pairs
 from .refit import read_out
 from .result import JointResult, read_joint
 from .weights import choose_weight
+from .words import check_vocabulary, learn_words, words_of_atoms
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -37,6 +39,9 @@ def fit_joint(
     paired: npt.ArrayLike | None = None,
     unpaired_images: ArrayLike | None = None,
     unpaired_texts: ArrayLike | None = None,
+    vocabulary: Sequence[str] | None = None,
+    vocabulary_encodings: npt.ArrayLike | None = None,
+    n_words: int = 4,
     n_rounds: int = 3,
     missing_chunks: MissingChunks = "error",
     **options: Any,
@@ -75,6 +80,12 @@ def fit_joint(
         it filled in by the dictionary so far, in ``n_rounds`` further fits, each from the dictionary before
         (and with a checkpoint of its own beside ``checkpoint``). They help where either half says by
         itself which atoms a row has; where it does not, what is filled in confirms what was wrong.
+    vocabulary, vocabulary_encodings : sequence of w str, and (w, e) array, optional
+        Words, and the encodings of their prompts as of texts. Text halves are then sums of at most
+        ``n_words`` of these with non-negative weights: ``n_rounds`` times they are held to such sums, and
+        learning goes on from there. That restricts a dictionary and hardly helps it: its own halves are
+        its words. For ``texts_as="captions"``.
+    n_words : int
     n_rounds : int
     missing_chunks : {"error", "fill"}
         As for `daskksvd.fit`.
@@ -98,11 +109,17 @@ def fit_joint(
         text_weight = number("text_weight", text_weight, 0, 1, allowed, open_ends=True)
     choice("texts_as", texts_as, TEXTS_AS)
     n_rounds = integer("n_rounds", n_rounds, 0)
+    n_words = integer("n_words", n_words, 1)
     pairs = as_pairs(images, texts, paired, unpaired_images, unpaired_texts, missing_chunks)
     predicted = texts_as == "predicted"
     if predicted and unpaired_texts is not None:
         raise ValueError(
             "unpaired_texts goes with texts_as='captions': images predict the text halves, and need no others"
+        )
+    chosen_from = check_vocabulary(vocabulary, vocabulary_encodings, n_words, pairs.e)
+    if predicted and chosen_from is not None:
+        raise ValueError(
+            "vocabulary goes with texts_as='captions'; text halves that images predict are no words"
         )
     _check_rows(pairs, n_components, predicted)
     with learning.executor() as executor:
@@ -118,6 +135,8 @@ def fit_joint(
             found = learning.run(halves.joined(pairs, learning.dtype), halves)
         else:
             found = learn_filled(pairs, halves, learning, n_rounds, facts)
+        if chosen_from is not None:
+            found, worded = learn_words(found, pairs, halves, learning, chosen_from, n_rounds)
     except (FitInterrupted, WorkersLost) as stop:
         if stop.result is not None:
             stop.result = read_joint(stop.result, *parts)
@@ -128,6 +147,8 @@ def fit_joint(
     result.text_vectors, result.text_offset = texts_from.vectors, texts_from.offset
     result.figures["text_explained"] = texts_from.explained
     result.costs = costs
+    if chosen_from is not None:
+        result.words = words_of_atoms(worded, chosen_from, result, texts_from.uses)
     return result
 
 

@@ -44,6 +44,9 @@ class JointResult:
     costs : xarray.Dataset or None
         Where the weight was chosen: per ``text_weight`` the fraction of the variance of images that is left
         (``image_fvu``) on rows kept back, and how much more that is than without texts (``image_cost``).
+    words : xarray.Dataset or None
+        Where text halves were held to words: ``word`` and ``weight`` by (atom, side, slot), as from
+        `naming.map_tokens`. Words are of the positive side.
     figures : dict
         Shares of the variance of texts that are explained on pairs kept back: ``text_explained`` by
         ``text_vectors``, and ``text_predicted`` by ridge from images, where that was used. The former
@@ -61,6 +64,7 @@ class JointResult:
         texts_as: str = "captions",
         text_map: np.ndarray | None = None,
         costs: xr.Dataset | None = None,
+        words: xr.Dataset | None = None,
         figures: dict[str, float] | None = None,
     ) -> None:
         self.both = both
@@ -71,6 +75,7 @@ class JointResult:
         self.texts_as = texts_as
         self.text_map = text_map
         self.costs = costs
+        self.words = words
         self.figures = figures or {}
 
     def __repr__(self) -> str:

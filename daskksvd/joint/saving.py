@@ -32,6 +32,19 @@ JOINT = Store(
             "variance of images unexplained, by weight of texts",
             optional=True,
         ),
+        "word": Variable(
+            ("atom", "side", "slot"),
+            ("string",),
+            "words of an atom, where its text half was held to some",
+            True,
+        ),
+        "weight": Variable(
+            ("atom", "side", "slot"),
+            ("float64",),
+            "what a coefficient of 1 adds to each",
+            optional=True,
+        ),
+        "uses": Variable(("atom", "side"), ("int64",), "images that use the side", optional=True),
         "image_cost": Variable(
             ("text_weight",), ("float64",), "how much more that is than without texts, a share", optional=True
         ),
@@ -53,6 +66,9 @@ def to_dataset(result):
         dataset["text_map"] = (about.dims, result.text_map, {"long_name": about.meaning})
     if result.costs is not None:
         dataset = dataset.merge(result.costs)
+    if result.words is not None:
+        dataset = dataset.merge(result.words.drop_attrs(deep=False))
+        dataset.attrs["words"] = json.dumps(result.words.attrs)
     dataset.attrs |= {
         **JOINT.marks,
         "n_image_features": result.n_image_features,
@@ -72,6 +88,16 @@ def save(result, path, overwrite):
         seal(place)
 
 
+def _words(own, attrs):
+    """Words of atoms as `JointResult` has them, or None."""
+    names = ("word", "weight", "uses")
+    return (
+        xr.Dataset({name: own[name] for name in names}, attrs=json.loads(attrs["words"]))
+        if "word" in own
+        else None
+    )
+
+
 def read(path):
     """What `JointResult` takes, as `save` stored it: parts of the result, features of images, the rest."""
     opened = JOINT.open(path)
@@ -86,11 +112,12 @@ def read(path):
             "costs": xr.Dataset({name: own[name] for name in ("image_fvu", "image_cost")})
             if "image_fvu" in own
             else None,
+            "words": _words(own, dataset.attrs),
             "text_weight": float(dataset.attrs["weight_of_texts"]),
             "texts_as": dataset.attrs["texts_as"],
             "figures": json.loads(dataset.attrs["figures"]),
         }
-        drop = [*own, *(name for name in ("text_weight",) if name in dataset.coords)]
+        drop = [*own, *(name for name in ("text_weight", "side", "slot") if name in dataset.coords)]
         parts = saving.parts_of(dataset.drop_vars(drop), opened.path)
         return parts, int(dataset.attrs["n_image_features"]), rest
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
