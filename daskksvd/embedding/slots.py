@@ -228,6 +228,30 @@ def _filled(ids):
     return ids.shape[1] - np.argmax(other[:, ::-1], axis=1) + 1
 
 
+def token_words(encoder: Encoder, prompt: Callable[[Sequence[str]], str], n_slots: int) -> list[str]:
+    """Tokens of a model that can be written as words: in a slot each is itself, one token.
+
+    Pieces of words, such as "##ing", cannot; nor does what has other signs than letters and digits count.
+
+    Parameters
+    ----------
+    encoder : models.Encoder
+    prompt : callable
+        List of words -> text.
+    n_slots : int
+
+    Returns
+    -------
+    list of str
+        Sorted.
+    """
+    tokenizer = encoder.tokenizer()
+    texts = (tokenizer.decode([number]).strip() for number in range(encoder.token_embedding().num_embeddings))
+    words = sorted({text for text in texts if text.isalnum()})
+    single = PromptSlots(encoder, prompt, n_slots, words).one_token
+    return [word for word, one in zip(words, single, strict=True) if one]
+
+
 def text_model(encoder: Any) -> Encoder:
     """The loaded model behind an encoder of texts.
 

@@ -107,6 +107,10 @@ class Encoder(abc.ABC):
         """The layer that gives every token its vector, a `torch.nn.Embedding`."""
 
     @abc.abstractmethod
+    def tokenizer(self):
+        """What parts texts into tokens; its ``decode`` gives the text of ids."""
+
+    @abc.abstractmethod
     def identity(self):
         """What fixes the vectors, for the store: JSON-able."""
 

@@ -125,7 +125,7 @@ class HuggingFaceEncoder(Encoder):
     def text_vectors(self, texts):
         return self.token_vectors(self.tokens(texts))
 
-    def tokens(self, texts):
+    def tokenizer(self):
         if not hasattr(self.model, "get_text_features"):
             raise ValueError(
                 f"model {self.spec.name!r} reads no text; use a CLIP model or a sentence encoder"
@@ -137,12 +137,14 @@ class HuggingFaceEncoder(Encoder):
                 self._tokenizer = AutoTokenizer.from_pretrained(self.spec.name, **self._where)
             except Exception as error:
                 raise cannot_load(self.spec.name, error, what="has no tokenizer that can be read") from error
+        return self._tokenizer
+
+    def tokens(self, texts):
+        tokenizer = self.tokenizer()
         length = self.model.config.text_config.max_position_embeddings
         # SigLIP has learned from texts filled up to the full length
         padding = "max_length" if "siglip" in self.model.config.model_type else True
-        inputs = self._tokenizer(
-            texts, padding=padding, truncation=True, max_length=length, return_tensors="pt"
-        )
+        inputs = tokenizer(texts, padding=padding, truncation=True, max_length=length, return_tensors="pt")
         return dict(inputs.to(self.device))
 
     def token_vectors(self, tokens):

@@ -108,13 +108,20 @@ class OpenClipEncoder(Encoder):
     def text_vectors(self, texts):
         return self.token_vectors(self.tokens(texts))
 
-    def tokens(self, texts):
+    def tokenizer(self):
+        found = self._text_tokenizer()
+        return getattr(found, "tokenizer", found)
+
+    def _text_tokenizer(self):
         if not hasattr(self, "_tokenizer"):
             try:
                 self._tokenizer = self._open_clip.get_tokenizer(self.spec.name)
             except Exception as error:
                 raise cannot_load(self.spec.name, error, what="has no tokenizer that can be read") from error
-        return {"input_ids": self._tokenizer(texts).to(self.device)}
+        return self._tokenizer
+
+    def tokens(self, texts):
+        return {"input_ids": self._text_tokenizer()(texts).to(self.device)}
 
     def token_vectors(self, tokens):
         return self.model.encode_text(tokens["input_ids"])

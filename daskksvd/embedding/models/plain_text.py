@@ -48,7 +48,7 @@ class TextModelEncoder(Encoder):
         return self.token_vectors(self.tokens(texts))
 
     def tokens(self, texts):
-        inputs = self._tokenizer(
+        inputs = self.tokenizer()(
             texts, padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
         ).to(self.device)
         return {name: inputs[name] for name in ("input_ids", "attention_mask")}
@@ -60,6 +60,9 @@ class TextModelEncoder(Encoder):
 
     def token_embedding(self):
         return input_embedding(self.model, self.spec.name)
+
+    def tokenizer(self):
+        return self._tokenizer
 
     def identity(self):
         folder = os.path.isdir(self.spec.name)

@@ -50,6 +50,9 @@ class SentenceEncoder(Encoder):
     def token_embedding(self):
         return input_embedding(self.model[0], self.spec.name)
 
+    def tokenizer(self):
+        return self.model.tokenizer
+
     def identity(self):
         revision = fingerprint(self.spec.name) if os.path.isdir(self.spec.name) else self.spec.revision
         return {

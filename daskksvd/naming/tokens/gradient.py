@@ -60,6 +60,7 @@ def refine(
     entropy: float = 0.01,
     n_train: int = 4096,
     n_held_out: int = 2048,
+    held_out: np.ndarray | None = None,
     random_state: int | None = None,
     callback: Callable[[CurvePoint], Any] | None = None,
 ) -> Refined:
@@ -114,6 +115,8 @@ def refine(
         last.
     n_train, n_held_out : int
         Most samples of either part.
+    held_out : (n,) bool array, optional
+        Rows that words are chosen on, and not learned on; by default drawn at random.
     random_state : int, optional
     callback : callable, optional
         Takes every `CurvePoint` as soon as it is measured.
@@ -136,7 +139,7 @@ def refine(
 
     from ...embedding.slots import PromptSlots, text_model
 
-    check(sides, encodings, variant=variant, error=error, optimizer=optimizer)
+    check(sides, encodings, held_out, variant=variant, error=error, optimizer=optimizer)
     for name, value in {"n_slots": n_slots, "steps": steps, "batch_size": batch_size}.items():
         arguments.integer(name, value, 2 if name == "batch_size" else 1)
     sizes = (arguments.integer("n_train", n_train, 2), arguments.integer("n_held_out", n_held_out, 2))
@@ -146,26 +149,26 @@ def refine(
     temperature = check_temperature(temperature)
     rng = np.random.default_rng(arguments.seed("random_state", random_state))
     words, allowed, first = number_words(candidates, start, sides.shape[1], rng)
-    train, held_out = draw_samples(sides, encodings, first >= 0, n_slots, sizes, rng)
-    if min(len(train.sides), len(held_out.sides)) < 2:
+    learned, checked = draw_samples(sides, encodings, first >= 0, n_slots, sizes, rng, held_out)
+    if min(len(learned.sides), len(checked.sides)) < 2:
         raise ValueError(
-            f"sides and encodings leave {len(train.sides) + len(held_out.sides)} samples with a listed side "
+            f"sides and encodings leave {len(learned.sides) + len(checked.sides)} samples with a listed side "
             "and captions; there must be at least 4"
         )
     slots = PromptSlots(text_model(encoder), prompt, n_slots, words)
     relaxation = KINDS[variant](slots.table, allowed, first)
     generator = torch.Generator(slots.table.device).manual_seed(int(rng.integers(2**31)))
     course = Course(slots, relaxation, error, temperature, entropy, generator)
-    points = course.run(train, held_out, steps, batch_size, optimizer, rate, rng, callback)
+    points = course.run(learned, checked, steps, batch_size, optimizer, rate, rng, callback)
     proposed = np.where(first >= 0, relaxation.words().cpu().numpy(), -1)
-    chosen, before, after = accept(slots, held_out, course.measure, first, proposed)
+    chosen, before, after = accept(slots, checked, course.measure, first, proposed)
     curve = as_dataset(points)
     curve.attrs = {
         "variant": variant, "error": error, "optimizer": optimizer, "learning_rate": float(rate),
         "temperature": list(temperature), "entropy": float(entropy), "n_slots": n_slots,
-        "batch_size": batch_size, "n_train": len(train.sides), "n_held_out": len(held_out.sides),
+        "batch_size": batch_size, "n_train": len(learned.sides), "n_held_out": len(checked.sides),
         "held_out_start": before,
-        "held_out_proposed": course.measure(encode_sides(slots, held_out.sides, proposed), held_out.targets),
+        "held_out_proposed": course.measure(encode_sides(slots, checked.sides, proposed), checked.targets),
         "held_out_error": after, "changed": int((chosen != first).sum()),
     }  # fmt: skip
     texts = np.array([*words, ""], object)  # -1 is the last
@@ -216,7 +219,9 @@ def number_words(
     return words, found, np.array([number[word] if word else -1 for word in start], np.int64)
 
 
-def check(sides: Any, encodings: Any, *, variant: Variant, error: Error, optimizer: Optimizer) -> None:
+def check(
+    sides: Any, encodings: Any, held_out: Any, *, variant: Variant, error: Error, optimizer: Optimizer
+) -> None:
     """Refuse matrices that do not go together, and choices that there are not."""
     arguments.choice("variant", variant, VARIANTS)
     arguments.choice("error", error, ERRORS)
@@ -228,6 +233,12 @@ def check(sides: Any, encodings: Any, *, variant: Variant, error: Error, optimiz
         raise ValueError(
             f"sides has {sides.shape[0]:,} rows and encodings {encodings.shape[0]:,}; both must be of the "
             "same samples"
+        )
+    if held_out is not None and (
+        getattr(held_out, "dtype", None) != np.bool_ or held_out.shape != sides.shape[:1]
+    ):
+        raise ValueError(
+            f"held_out is {held_out!r}; it must be a boolean array with one entry a row of sides"
         )
 
 

@@ -70,6 +70,7 @@ def draw_samples(
     n_slots: int,
     sizes: tuple[int, int],
     rng: np.random.Generator,
+    held_out: np.ndarray | None = None,
 ) -> tuple[PromptSample, PromptSample]:
     """Two disjoint random samples, to learn on and to choose on.
 
@@ -86,20 +87,29 @@ def draw_samples(
     sizes : pair of int
         Most rows of the two; where there are fewer in all, they are shared out in that proportion.
     rng : numpy.random.Generator
+    held_out : (n,) bool array, optional
+        Rows that the second is drawn of, and the first is not. By default rows are parted at random.
 
     Returns
     -------
     pair of PromptSample
     """
-    useful = np.flatnonzero(np.asarray((sides != 0) @ named.astype(np.int64)).ravel())
-    drawn = np.sort(rng.permutation(useful)[: sum(sizes)])
-    targets = _read(encodings, drawn)
-    there = targets.any(1)
-    drawn, targets = drawn[there], targets[there]
-    found = PromptSample(strongest_sides(sides[drawn], named, n_slots), targets)
-    order = rng.permutation(len(drawn))
-    cut = round(len(drawn) * sizes[0] / sum(sizes))
-    return found.take(np.sort(order[:cut])), found.take(np.sort(order[cut:]))
+    useful = np.asarray((sides != 0) @ named.astype(np.int64)).ravel() > 0
+    parts = []
+    for most, inside in [(sum(sizes), useful)] if held_out is None else [
+        (sizes[0], useful & ~held_out), (sizes[1], useful & held_out),
+    ]:  # fmt: skip
+        drawn = np.sort(rng.permutation(np.flatnonzero(inside))[:most])
+        targets = _read(encodings, drawn)
+        there = targets.any(1)
+        listed = strongest_sides(sides[drawn[there]], named, n_slots)
+        parts.append(PromptSample(listed, targets[there]))
+    if held_out is not None:
+        return parts[0], parts[1]
+    [whole] = parts
+    order = rng.permutation(len(whole.sides))
+    cut = round(len(order) * sizes[0] / sum(sizes))
+    return whole.take(np.sort(order[:cut])), whole.take(np.sort(order[cut:]))
 
 
 def _read(encodings, rows):
