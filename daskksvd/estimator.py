@@ -28,8 +28,10 @@ from .arguments import integer
 from .coding.inputs import plain_codes
 from .execution import WORKER_TIMEOUT, make_executor
 from .fitting import CHECKPOINT_EVERY
-from .fitting.fit import begin, check_init, keeps, need_memory
+from .fitting.beginning import begin
 from .fitting.fit import fit as learn
+from .fitting.initial import check_init
+from .fitting.needs import keeps, need_memory
 from .fitting.result import Result
 from .fitting.schedule import plan_schedule, rows_per_task
 from .fitting.settings import check_settings, check_shape

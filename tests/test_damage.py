@@ -14,7 +14,8 @@ import xarray as xr
 import zarr
 
 import daskksvd
-from daskksvd.embedding.writer import Outcome, Writer
+from daskksvd.embedding.outcomes import Outcome
+from daskksvd.embedding.writer import Writer
 from daskksvd.naming.store import LABELS, open_labels, save_labels
 from daskksvd.stores import DamagedStore
 from daskksvd.view.data.atom_index import build_atom_index, open_atom_index

@@ -9,7 +9,8 @@ import pytest
 import zarr
 
 from daskksvd.embedding import store
-from daskksvd.embedding.writer import Outcome, Writer
+from daskksvd.embedding.outcomes import Outcome
+from daskksvd.embedding.writer import Writer
 
 IDENTITY = {"model": {"library": "x"}, "source": {"kind": "y"}, "form": {}}
 

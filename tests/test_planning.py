@@ -16,8 +16,8 @@ from distributed import Client, LocalCluster
 
 import daskksvd
 from daskksvd.execution import ThreadExecutor
-from daskksvd.fitting.fit import memory_needed
 from daskksvd.fitting.initial import sample_size
+from daskksvd.fitting.needs import memory_needed
 from daskksvd.fitting.settings import check_settings
 from daskksvd.machine.memory import PROCESS_BYTES
 from daskksvd.planning.model import (

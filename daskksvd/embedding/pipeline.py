@@ -20,8 +20,8 @@ from .images import THUMBNAIL_BYTES, thumbnail
 from .loading import load
 from .models import cached_encoder
 from .models.threads import one_thread, threads_kept
+from .outcomes import Outcome
 from .sources import Failure, Url
-from .writer import Outcome
 
 EMBED_AHEAD = 3
 """Batches that are decoded ahead of the model."""

@@ -14,7 +14,6 @@ import errno
 import json
 import os
 import pathlib
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +24,7 @@ from ..stores import compressors, seal, unseal
 from .claim import BATCH_NAME, check_free, empty, lock
 from .identity import difference, with_known
 from .images import THUMBNAIL_BYTES
+from .outcomes import captions_table, read_batch, rejects_table, write_batch
 from .store import (
     ATTRIBUTES,
     CAPTIONS,
@@ -39,33 +39,6 @@ from .store import (
 
 THUMBNAIL_ROWS = 64
 """Thumbnails in one chunk: a few are read at a time."""
-
-
-class Outcome(NamedTuple):
-    """What became of one element of the source.
-
-    Attributes
-    ----------
-    sample : int
-        Its place.
-    source : str
-    captions : tuple of str
-    reason : str or None
-        Why it was skipped; None if it was not.
-    vector : numpy.ndarray or None
-        (d,) in the dtype of the store.
-    thumbnail : bytes or None
-    lost : int
-        Captions besides those that are blank, or cannot be read.
-    """
-
-    sample: int
-    source: str
-    captions: tuple
-    reason: str | None = None
-    vector: np.ndarray | None = None
-    thumbnail: bytes | None = None
-    lost: int = 0
 
 
 class Writer:
@@ -179,7 +152,7 @@ class Writer:
             outcomes = None
             if begin <= self.begin < end:
                 with contextlib.suppress(pa.ArrowInvalid, OSError):  # cut off by the end of the machine
-                    outcomes, state = _read_batch(path)
+                    outcomes, state = read_batch(path)
             if outcomes is None:
                 os.remove(path)
                 continue
@@ -195,7 +168,7 @@ class Writer:
             raise RuntimeError(f"elements from {begin} on came where those from {self.begin} on were due")
         name = f"{begin:012d}-{end:012d}.arrow"
         with self._replaced(JOURNAL, name) as temporary:
-            _write_batch(temporary, outcomes, state)
+            write_batch(temporary, outcomes, state)
         self._pending += outcomes
         self.begin, self.state = end, state or self.state
         self._move_whole_chunks()
@@ -225,12 +198,12 @@ class Writer:
         if kept:
             vectors = np.stack([outcome.vector for outcome in kept])
             self._write_rows(first, vectors, kept)
-            self._write_table(CAPTIONS, name, _captions(kept, first))
+            self._write_table(CAPTIONS, name, captions_table(kept, first))
             wide = vectors.astype(np.float64)
             for key, sums in (("sum", wide.sum(0)), ("squares", (wide**2).sum(0))):
                 progress[key] = (sums + (progress[key] or 0)).tolist()
         if skipped:
-            self._write_table(REJECTS, name, _rejects(skipped))
+            self._write_table(REJECTS, name, rejects_table(skipped))
         begin = outcomes[-1].sample + 1 if outcomes else progress["begin"]
         state = self.state if self.state and self.state[0] < begin else progress["state"]
         progress |= {
@@ -410,56 +383,3 @@ def sync(paths):
                 raise
         finally:
             os.close(handle)
-
-
-def _captions(kept, first):
-    lines = [
-        (outcome.sample, row, caption)
-        for row, outcome in enumerate(kept, first)
-        for caption in outcome.captions
-    ]
-    samples, rows, captions = zip(*lines, strict=True) if lines else ((), (), ())
-    schema = pa.schema([("sample", pa.int64()), ("row", pa.int64()), ("caption", pa.string())])
-    return pa.table([samples, rows, captions], schema=schema)
-
-
-def _rejects(skipped):
-    schema = pa.schema([("sample", pa.int64()), ("source", pa.string()), ("reason", pa.string())])
-    return pa.table([[getattr(outcome, name) for outcome in skipped] for name in schema.names], schema=schema)
-
-
-def _write_batch(path, outcomes, state):
-    vector = next(
-        (outcome.vector for outcome in outcomes if outcome.vector is not None), np.empty(0, np.float16)
-    )
-    schema = pa.schema(
-        [
-            ("sample", pa.int64()),
-            ("source", pa.string()),
-            ("captions", pa.list_(pa.string())),
-            ("reason", pa.string()),
-            ("vector", pa.binary()),
-            ("thumbnail", pa.binary()),
-            ("lost", pa.int64()),
-        ],
-        metadata={"dtype": str(vector.dtype), "state": json.dumps(state)},
-    )
-    columns = [[getattr(outcome, name) for outcome in outcomes] for name in schema.names]
-    columns[4] = [None if vector is None else vector.tobytes() for vector in columns[4]]
-    table = pa.table(
-        [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema=schema
-    )
-    with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, schema) as out:
-        out.write_table(table)
-
-
-def _read_batch(path):
-    with pa.OSFile(path, "rb") as file:
-        table = pa.ipc.open_file(file).read_all()
-    metadata = table.schema.metadata
-    dtype, state = metadata[b"dtype"].decode(), json.loads(metadata[b"state"])
-    outcomes = []
-    for row in table.to_pylist():
-        vector = None if row["vector"] is None else np.frombuffer(row["vector"], dtype)
-        outcomes.append(Outcome(**{**row, "captions": tuple(row["captions"]), "vector": vector}))
-    return outcomes, state and tuple(state)

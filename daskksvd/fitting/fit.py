@@ -9,28 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..arguments import callables, integer
-from ..coding import SparseCoder
-from ..coding.cost import process_bytes, task_bytes
-from ..coding.products import block_rows
 from ..execution import WORKER_TIMEOUT, WorkersLost, make_executor
-from ..machine.blas import blas_for
-from ..machine.memory import check_memory
-from ..rows import Reader, as_source, make_transform, run_survey
-from ..rows.inputs.underlying import clients
-from ..rows.transform import ZERO_VARIANCE
+from ..rows import Reader, as_source
 from ..stores.checkpoint import Checkpointer, load_checkpoint
 from ..tracking import HistoryRecorder, ProgressBar, StopFit
 from . import CHECKPOINT_EVERY
-from .initial import check_init, initial_dictionary, sample_size
+from .beginning import begin
+from .initial import check_init
 from .loop import Engine
+from .needs import keeps, need_memory
 from .problem import Problem
 from .result import Result
 from .resuming import check_rows, problem_identity, resume, saver
-from .schedule import FULL, WAVE, plan_schedule, reading_jobs, statistics
+from .schedule import plan_schedule
 from .settings import check_settings, check_shape
-from .state import State
-from .statistics import COUPLED
-from .updates.ksvd import KSVD_GRAM_BYTES
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -40,13 +32,6 @@ if TYPE_CHECKING:
     from ..rows.source import ArrayLike, MissingChunks
     from ..tracking.events import Callback
     from .settings import Init, Precision, Update
-
-IN_MEMORY_BYTES = 256 * 2**20
-"""Arrays up to this size are read once and kept."""
-
-LARGEST_VALUES = {"float32": (1e-15, 1e15), "float64": (1e-150, 1e150)}
-"""Between which the largest absolute value must lie, for squares and their
-sums to be safe in each precision."""
 
 
 class FitInterrupted(KeyboardInterrupt):
@@ -345,104 +330,3 @@ def _closed(executor):
     except KeyboardInterrupt:
         executor.close()
         raise
-
-
-def need_memory(executor, source, settings):
-    """Check memory before any row is read."""
-    per_task, per_process = memory_needed(source, settings)
-    check_memory(
-        executor,
-        per_task,
-        per_process,
-        f"use smaller chunks (the largest has {max(source.chunk_rows)} rows), fewer atoms "
-        f"(n_components={settings.n_components}), fewer threads a worker, or more memory",
-    )
-
-
-def memory_needed(source, settings):
-    """Bytes that a fit takes in every thread, and in every process beside them."""
-    m, d, itemsize = settings.n_components, source.d, settings.dtype.itemsize
-    chunk_bytes = max(source.chunk_rows) * d * source.dtype.itemsize
-    kinds = {"online": (WAVE, FULL), "batch": (FULL,), "ksvd": ()}[settings.update]
-    coupled = any(statistics(kind, m) == COUPLED for kind in kinds)
-    numbers = (m * m if coupled else 0) + m * d
-    prepared = max(source.chunk_rows) if settings.update == "ksvd" else block_rows(m, itemsize)
-    width = settings.target(d).n_nonzero_coefs
-    per_task = task_bytes(m, width, itemsize, chunk_bytes, prepared * d * itemsize, numbers)
-    if settings.update == "ksvd":
-        per_task += 2 * KSVD_GRAM_BYTES
-    per_process = process_bytes(m, d, itemsize)
-    if settings.whiten is not None:
-        per_process += 3 * d * d * 8
-    return per_task, per_process
-
-
-def keeps(source, client, persist):
-    """Whether each chunk is read only once, and kept: of a small array, or of any if asked to."""
-    if persist is None:
-        persist = source.array.nbytes <= IN_MEMORY_BYTES
-    if client is None and not source.in_memory and clients(source.array):
-        persist = False  # its preparation tells that a client is needed
-    return persist
-
-
-def begin(reader, settings, schedule, seed, checked=False):
-    """Survey the data, check it, and make the state to start from.
-
-    Returns
-    -------
-    coder : coding.SparseCoder
-    variance : float
-    state : State
-    checksums : (chunks,) uint32 array or None
-        Of the rows, with ``checked``.
-    """
-    with blas_for(settings.n_components, reader.source.d):
-        return _begin(reader, settings, schedule, seed, checked)
-
-
-def _begin(reader, settings, schedule, seed, checked):
-    rng = np.random.default_rng([seed, 0, 0])
-    index = _sample_index(schedule, sample_size(settings, schedule.n_samples), rng)
-    jobs = [reader.job(pieces) for pieces in reading_jobs(reader.source.chunk_rows)]
-    survey, checksums = run_survey(reader, jobs, index, settings.whiten is not None, checked), None
-    if checked:
-        survey, checksums = survey
-    check_data(survey, settings)
-    transform = make_transform(survey, settings.center, settings.scale, settings.whiten)
-    sample = survey.sample[rng.permutation(len(survey.sample))]
-    dictionary = initial_dictionary(settings, sample, transform, reader.source.d, rng)
-    coupled = schedule.phases.first == WAVE and statistics(WAVE, len(dictionary)) == COUPLED
-    state = State.start(dictionary, schedule.phases.first, coupled)
-    coder = SparseCoder(dictionary, transform, settings.target(reader.source.d))
-    return coder, float(survey.variance.sum()), state, checksums
-
-
-def _sample_index(schedule, size, rng):
-    """Sorted numbers of rows drawn from those learned from."""
-    ranks = np.sort(rng.choice(schedule.n_samples, size, replace=False, shuffle=False))
-    sizes = [piece.n_rows for piece in schedule.pieces]
-    ends = np.cumsum(sizes)
-    offsets = np.array([piece.offset for piece in schedule.pieces])
-    piece = np.searchsorted(ends, ranks, side="right")
-    return ranks - (ends - sizes)[piece] + offsets[piece]
-
-
-def check_data(survey, settings):
-    """Refuse data from which nothing can be learned."""
-    survey.check_finite()
-    if survey.n_zero == survey.count:
-        raise ValueError("array has only zeros; there is nothing to represent")
-    removed = settings.center or settings.whiten is not None
-    if removed and survey.variance.sum() <= ZERO_VARIANCE * (survey.mean**2).sum():
-        raise ValueError(
-            "array is constant: all rows are equal and nothing is left after centring; give varying samples"
-        )
-    low, high = LARGEST_VALUES[settings.dtype.name]
-    if not low <= survey.largest <= high:
-        advice = " or pass dtype='float64'" if settings.dtype == np.float32 else ""
-        raise ValueError(
-            f"array has values up to {survey.largest:.3g}, too {'large' if survey.largest > 1 else 'small'} "
-            f"for {settings.dtype}, where the largest must lie between {low:g} and {high:g}; "
-            f"rescale it{advice}"
-        )

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..execution.executor import TREE_FAN_IN
 from ..execution.threads import usable_cores
-from ..fitting.fit import memory_needed
 from ..fitting.initial import sample_size
+from ..fitting.needs import memory_needed
 from ..fitting.replacement import WORST_ROWS, most_replaced
 from ..fitting.schedule import KSVD, WAVE, reading_jobs, rows_per_task, statistics
 from ..fitting.statistics import Wanted

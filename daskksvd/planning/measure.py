@@ -14,7 +14,7 @@ from ..coding import SparseCoder, SparsityTarget
 from ..execution import ThreadExecutor, given
 from ..execution.executor import TREE_FAN_IN, run_task
 from ..execution.threads import usable_cores
-from ..fitting.fit import check_data
+from ..fitting.beginning import check_data
 from ..fitting.initial import initial_dictionary
 from ..fitting.replacement import find_redundant
 from ..fitting.schedule import FULL, WAVE

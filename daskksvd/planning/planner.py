@@ -9,7 +9,7 @@ from dask.utils import format_bytes
 
 from ..arguments import flag, integer, number
 from ..execution import make_executor
-from ..fitting.fit import IN_MEMORY_BYTES
+from ..fitting.needs import IN_MEMORY_BYTES
 from ..fitting.replacement import checks_per_pass
 from ..fitting.schedule import FULL, KSVD, WAVE, plan_schedule
 from ..fitting.settings import check_settings, check_shape
