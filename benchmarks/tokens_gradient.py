@@ -9,8 +9,8 @@ of the package. Samples are split at random in halves: dictionary, labels and wo
 scores from the other. Every variant starts from the words of the labels. ``soft`` is one minus the
 correlation of captions with what stands in the slots, ``hard`` that with the words it becomes, both on
 samples of the first half that are held out; r2, the centred cosine and the ranks among 1,000 captions are
-of the words that were accepted, on the second half. Leaves ``tokens_gradient.json``, ``.md`` and ``.html``,
-the curves of free vectors beside those of mixtures.
+of the words that were accepted, on the second half. Leaves ``tokens_gradient_NAME.json``, ``.md`` and
+``.html``, the curves of free vectors beside those of mixtures.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from daskksvd.embedding.slots import PromptSlots, text_model
 from daskksvd.evaluation.recovery import names_right
 from daskksvd.naming.tokens.accepting import encode_sides
 from daskksvd.naming.tokens.gradient import refine
+from daskksvd.naming.tokens.mapping import mapping_of_labels
 from daskksvd.naming.tokens.sampled import strongest_sides
 from daskksvd.rows import as_source
 
@@ -60,13 +61,10 @@ def prompt(words):
     return "An image of an object characterized by: " + " ".join(f"- {word}" for word in words)
 
 
-def side_words(labels):
+def side_words(labels, top):
     """Words of every side by labels, the best first: lists of 2m, positive sides first."""
-    positive = labels.orientation.values > 0
-    both = [labels[name].values.tolist() for name in ("top_word", "minority_word")]
-    found = [[both[1 - use][atom] for atom, use in enumerate(positive)], []]
-    found[1] = [both[int(use)][atom] for atom, use in enumerate(positive)]
-    return [[word for word in words if word] for side in found for words in side]
+    words = mapping_of_labels(labels, top).word.transpose("side", "atom", "slot").values
+    return [[word for word in row if word] for row in words.reshape(-1, words.shape[2]).tolist()]
 
 
 def judge(prompts, targets, seed=0):
@@ -100,7 +98,7 @@ def measure(rows, captions, encodings, options, scenes=None):
     sides = sp.hstack([codes.maximum(0), (-codes).maximum(0)]).tocsr()
     texts = [some for some, learn in zip(captions, train, strict=True) if learn]
     labels = daskksvd.label(codes[train], texts, top=options.candidates, min_df=options.min_df)
-    candidates = side_words(labels)
+    candidates = side_words(labels, options.candidates)
     start = [words[0] if words else "" for words in candidates]
     words = sorted({word for some in candidates for word in some})
     slots = PromptSlots(text_model(options.model), prompt, options.slots, words)
@@ -213,9 +211,10 @@ def main():
         method: curve.to_dataframe().reset_index().to_dict("list") for method, curve in curves.items()
     }
     parts = ["# Words by gradients", common.describe(facts)[-1], head, TABLE.markdown(lines)]
-    common.save(options.out, "tokens_gradient", results, "\n\n".join(parts))
-    save_picture(curves, options.out / "tokens_gradient.html")
-    print(f"tables and picture: {options.out / 'tokens_gradient'}.md, .json, .html")
+    stem = f"tokens_gradient_{name}"
+    common.save(options.out, stem, results, "\n\n".join(parts))
+    save_picture(curves, options.out / f"{stem}.html")
+    print(f"tables and picture: {options.out / stem}.md, .json, .html")
 
 
 if __name__ == "__main__":

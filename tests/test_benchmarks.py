@@ -107,12 +107,12 @@ def test_tokens_gradient_smoke(module, tmp_path):
     ]
     pinned = dict.fromkeys(module("common").THREAD_VARIABLES, "1")  # or the script would start again
     start("tokens_gradient.py", *sizes, "--threads", 1, "--out", tmp_path, **pinned)
-    found = json.loads((tmp_path / "tokens_gradient.json").read_text())
+    found = json.loads((tmp_path / "tokens_gradient_scenes.json").read_text())
     rows = {row["method"]: row for row in found["records"]}
     assert list(rows) == ["labels", "free, SGD", "free, Adam", "straight-through", "softmax"]
     assert all(0 < row["r2"] < 1 and 1 <= row["median"] <= 120 for row in rows.values())
     assert rows["free, Adam"]["soft"] < found["curves"]["free, Adam"]["soft_held_out"][0]
-    assert "Free vectors" in (tmp_path / "tokens_gradient.html").read_text()
+    assert "Free vectors" in (tmp_path / "tokens_gradient_scenes.html").read_text()
 
 
 def test_peers_smoke(module, tmp_path):

@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from daskksvd.datasets import make_scenes
 from daskksvd.embedding.models import check_spec, load_encoder
 from daskksvd.embedding.slots import PromptSlots, token_words
+from daskksvd.naming import map_tokens
 from daskksvd.naming.tokens import sampled
 from daskksvd.naming.tokens.accepting import accept, encode_sides
 from daskksvd.naming.tokens.course import Course
@@ -247,6 +248,18 @@ def test_softmax_finds_planted_words(planted):
         sides, da.from_array(encodings, chunks=(70, -1)), "scenes", allowed, start, steps=60, **QUICK
     )
     assert again.words == found.words and again.curve.identical(curve)
+
+
+def test_map_tokens_by_gradient(planted):
+    """From the words of descent, among those that gain most; never worse on what is held out."""
+    sides, encodings, words = planted
+    how = {"vocabulary": SINGLE, "encodings": encodings, "method": "gradient", "random_state": 0}
+    found = map_tokens(sides, None, "scenes", **how, steps=20, batch_size=24, n_candidates=4)
+    assert sum(a == b for a, b in zip(found.word.values[:, 0, 0], words, strict=True)) >= S - 1
+    assert (found.word.values[:, 1] == "").all()  # no coefficient is negative
+    assert (
+        found.attrs["held_out_error"] <= found.attrs["held_out_start"] and found.attrs["variant"] == "softmax"
+    )
 
 
 def test_free_vectors_lose_it_all(captioned):
