@@ -17,6 +17,7 @@ from .fit import fit_command
 from .info import info_command
 from .label import atom_command, label_command, words_command
 from .report import report_command
+from .tokens import embed_captions_command, tokens_command
 from .view import view_command
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
@@ -96,7 +97,7 @@ def main(traceback):
 
 COMMANDS = (
     demo_command, embed_command, fit_command, encode_command, label_command, words_command, atom_command,
-    view_command, report_command, info_command, check_command,
+    embed_captions_command, tokens_command, view_command, report_command, info_command, check_command,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

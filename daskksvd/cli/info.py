@@ -34,6 +34,7 @@ NEXT = {
     "codes": "Next, in Python:\n  codes = daskksvd.open_codes({path!r})  # lazy, sparse",
     "checkpoint": "To go on, or to get its result, give the same command again, with this --checkpoint.",
     "embeddings": "Next:\n  daskksvd fit {path} -m M -k K --whiten 0.25 --out result.zarr",
+    "tokens": "Next, in Python:\n  tokens = daskksvd.naming.open_tokens({path!r})  # an xarray.Dataset",
     "encodings": "Next, in Python:\n  encodings = daskksvd.open_encodings({path!r})  # .array is lazy",
     "samples": "Next:\n  daskksvd fit {path} --n-components M --n-nonzero-coefs K --out result.zarr",
 }

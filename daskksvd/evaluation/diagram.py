@@ -364,3 +364,17 @@ def summarise(table: xr.Dataset) -> str:
         f"{a['ranked_among']:,}, on {a['n_scored']:,} held-out samples (m={a['m']}, {a['n_slots']} words a "
         f"prompt, words by {a['method']}, 95 % bootstrap intervals): {said}."
     )
+
+
+def held_out_figures(table: xr.Dataset) -> dict[str, Any]:
+    """Figures of `faithfulness` that words of atoms keep, as plain values.
+
+    As JSON in ``attrs["held_out"]`` of a mapping that was chosen by the training samples, pages show them.
+    """
+    names = ("r2", "r2_low", "r2_high", "median_rank", "recall_at_10")
+    ways = {
+        str(way): {name: round(float(table[name].sel(way=way)), 4) for name in names}
+        for way in table.way.values
+    }
+    facts = {name: int(table.attrs[name]) for name in ("n_train", "n_scored", "ranked_among", "n_slots")}
+    return {**facts, "ways": ways}

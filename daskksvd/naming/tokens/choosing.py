@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -137,7 +138,7 @@ def map_tokens(
     The vocabulary-constrained update is that of K-SVD (Aharon, Elad, Bruckstein 2006, equation 20) on the
     text half: an atom changes given all others, but only to a multiple of a word's encoding.
     """
-    _check(method, n_words, significant_only, labels, gradient)
+    check_choice(method, n_words, significant_only, labels, gradient)
     n_slots, n_words, rerank = (
         integer(name, value, least)
         for name, value, least in (("n_slots", n_slots, 1), ("n_words", n_words, 1), ("rerank", rerank, 0))
@@ -293,7 +294,14 @@ def _parts(train, n, validation, rng):
     return rows & ~check, check
 
 
-def _check(method, n_words, significant_only, labels, gradient):
+def check_choice(
+    method: str,
+    n_words: int,
+    significant_only: bool,
+    labels: xr.Dataset | None,
+    gradient: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Refuse arguments of `map_tokens` that do not go with each other."""
     if method not in get_args(Method):
         raise ValueError(f"method={method!r}; it must be one of {', '.join(map(repr, get_args(Method)))}")
     if method in ("greedy", "gradient") and n_words != 1:

@@ -76,6 +76,24 @@ def is_mapping(value: object) -> bool:
     )
 
 
+def words_of_side(mapping: xr.Dataset, atom: int, side: int) -> str:
+    """Words of a side of an atom as text, comma-separated; with weights where they differ.
+
+    Parameters
+    ----------
+    mapping : xarray.Dataset
+    atom : int
+    side : int
+        +1 or -1.
+    """
+    place = {"atom": atom, "side": 0 if side > 0 else 1}
+    words, weights = (mapping[name].isel(place).values.tolist() for name in ("word", "weight"))
+    pairs = [(word, weight) for word, weight in zip(words, weights, strict=True) if word]
+    if len(words) == 1 or (len({weight for _, weight in pairs}) == 1 and pairs[0][1] == 1):
+        return ", ".join(word for word, _ in pairs)
+    return ", ".join(f"{word} {weight:.2g}" for word, weight in pairs)
+
+
 def mapping_of_labels(labels: xr.Dataset, top: int = 1) -> xr.Dataset:
     """The best words of both sides of every atom by labels, each of weight 1."""
     words = labels.word.values.tolist()
