@@ -357,8 +357,11 @@ def _load(part):
         with _import_parquet().ParquetFile(part.path) as file:
             stored = file.schema_arrow.names
             names = [name for name, one in zip(stored, distinct(stored), strict=True) if one in wanted]
-            frame = file.read_row_group(part.group, columns=names).to_pandas(ignore_metadata=True)
-        return _normal(frame.set_axis(distinct(frame.columns), axis=1), part.columns)
+            table = file.read_row_group(part.group, columns=names)
+            # PyArrow before 17 makes no frame with two columns of one name
+            numbered = table.rename_columns([str(number) for number in range(table.num_columns)])
+            frame = numbered.to_pandas(ignore_metadata=True)
+        return _normal(frame.set_axis(distinct(table.column_names), axis=1), part.columns)
     return part
 
 

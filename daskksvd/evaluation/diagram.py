@@ -133,7 +133,8 @@ def faithfulness_by_encoder(
     sides, vectors = read_rows(material, rows)
     held = Held(rows, sides, vectors - centred.encoding)
 
-    common = words = None
+    common: list[str] | None = None
+    words: list[str] | None = None
     if material.captions is not None:
         common = words = words_to_try(material, None, tokenizer, client, worker_timeout)
     if vocabulary is not None:
@@ -162,7 +163,7 @@ def faithfulness_by_encoder(
     if embeddings is not None:
         encoded[CEILING] = _ceiling(embeddings, material, (fit, check), rows, rng)
     human = {}
-    if material.captions is not None:
+    if material.captions is not None and words is not None:
         human = _human(
             material, rows, vectors, encoder, say, set(words), as_tokenizer(tokenizer), n_slots, rng
         )

@@ -145,8 +145,12 @@ def map_tokens(
     )
     validation = number("validation", validation, 0, 0.5, "a share, more than 0 and at most 0.5")
     templates, encoder = check_templates(template), as_text_encoder(encoder)
-    about = {"method": method, "n_slots": n_slots, "template": [list(one) for one in templates]}
-    if method == "labels":
+    about: dict[str, Any] = {
+        "method": method,
+        "n_slots": n_slots,
+        "template": [list(one) for one in templates],
+    }
+    if method == "labels" and labels is not None:
         return mapping_of_labels(labels, n_words).assign_attrs(
             make_mapping([], np.empty((2, 0), int), np.empty((2, 0)), np.zeros(2), **about).attrs
         )
@@ -165,26 +169,16 @@ def map_tokens(
         )
     centred = vectors - vectors.mean(axis=0)
     about |= {"encoder": encoder.identity(), "n_tried": len(words)}
-    allowed = allowed_words(labels, words) if significant_only else None
+    allowed = allowed_words(labels, words) if significant_only and labels is not None else None
     if n_words > 1:
         return _weighted(material, fit, check, words, centred, allowed, n_words, about, how)
     chosen, sums = _one_word(material, fit | check, centred, allowed, n_slots, method, how)
     about |= {"n": sums.n, "scale": chosen.scale, "losses": [round(float(loss), 6) for loss in chosen.losses]}
     word = chosen.word
     if method == "gradient":
+        part = fit | check
         word, figures = _by_gradient(
-            material,
-            fit | check,
-            encoder,
-            templates,
-            words,
-            centred,
-            chosen,
-            sums,
-            allowed,
-            n_slots,
-            rng,
-            gradient,
+            material, part, encoder, templates, words, centred, chosen, sums, allowed, n_slots, rng, gradient
         )
         about |= figures
     if rerank:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -57,7 +57,7 @@ class Sums(NamedTuple):
     def centred(self) -> Centred:
         """The same of what differs from the means."""
         mean, encoding = self.features / self.n, self.encoding / self.n
-        pairs = self.pairs.toarray() if sp.issparse(self.pairs) else self.pairs
+        pairs = self.pairs if isinstance(self.pairs, np.ndarray) else self.pairs.toarray()
         return Centred(
             self.n,
             mean,
@@ -175,7 +175,7 @@ def _sum_rows(nonzeros, blocks, shape, rows):
 
 def add_sums(parts: list[Sums]) -> Sums:
     """Sums over disjoint samples together."""
-    total = parts[0]
+    total: list[Any] = list(parts[0])
     for part in parts[1:]:
-        total = Sums(*(one + other for one, other in zip(total, part, strict=True)))
-    return total
+        total = [one + other for one, other in zip(total, part, strict=True)]
+    return Sums(*total)

@@ -1,7 +1,7 @@
 """What a Dask array is made of: Zarr arrays and which of their rows, clusters that hold blocks."""
 
 import numpy as np
-from dask._task_spec import DataNode, TaskRef  # noqa: PLC2701  nodes of graphs have no public name
+from dask._task_spec import Alias, DataNode, TaskRef  # noqa: PLC2701  nodes of graphs have no public name
 from dask.blockwise import Blockwise
 from dask.core import flatten
 from dask.highlevelgraph import MaterializedLayer
@@ -79,8 +79,8 @@ def _parts(node):
 
 
 def _refers(part, keys, stored):
-    if isinstance(part, TaskRef):
-        return part.key in keys
+    if isinstance(part, (TaskRef, Alias)):  # the latter in Dask before 2025.5
+        return getattr(part, "target", part.key) in keys
     if isinstance(part, str):
         return part in keys
     return _stored(part) is stored
