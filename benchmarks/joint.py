@@ -168,10 +168,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("embeddings")
     parser.add_argument("captions")
-    parser.add_argument(
-        "--encodings", type=pathlib.Path, help=".npy file of mean encodings of captions, n x e"
-    )
-    parser.add_argument("--model", help="text encoder, where that file is not there yet")
+    parser.add_argument("encodings", type=pathlib.Path)
+    parser.add_argument("--model", help="text encoder that makes ENCODINGS")
     parser.add_argument("--atoms", type=int, default=128)
     parser.add_argument("--nonzeros", type=int, default=5)
     parser.add_argument("--whiten", type=float, default=0.25)

@@ -1,9 +1,12 @@
 """Text halves held to a few weighted words: label-consistent K-SVD with words as labels.
 
 Rounds of holding every text half to the best few words, and of coupled K-SVD from there (after Jiang, Lin,
-Davis 2013, whose labels are classes). It is a restriction, which buys words that are the dictionary's own. On
-Flickr8k, 128 atoms, 5 nonzeros, weight .2, 504 words: held-out captions explained by the words alone, without
-their prompts, .072 after 8 rounds and .058 where they are chosen once, at the end.
+Davis 2013, whose labels are classes). It is a restriction, which buys words that are the dictionary's own.
+On Flickr8k, 128 atoms, 5 nonzeros, weight .2, 504 words, held out: the words alone, without their prompts,
+explain .058 of captions where they are chosen once, at the end, .070 after 3 rounds and .072 after 10. Of
+images .369, .366 and .365 is left: words take less of a row than captions, whose further passes leave .368.
+Their prompts say what those of `naming.map_tokens` for the free dictionary say: r2 .080 and .082, median
+rank 57 and 60.
 """
 
 from typing import NamedTuple
