@@ -1,6 +1,8 @@
 """What views read: the index by atom, rows, words, captions, images, against slow obvious references."""
 
+import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -9,9 +11,12 @@ from small_view import HOSTILE, D, K, M, N, dense_codes, scene_captions
 
 import daskksvd
 from daskksvd.datasets import make_scenes
+from daskksvd.naming import save_tokens
+from daskksvd.naming.tokens.mapping import make_mapping
 from daskksvd.view.data import index_parts
 from daskksvd.view.data.atom_index import build_atom_index
 from daskksvd.view.data.captions import CaptionsByRow
+from daskksvd.view.data.facts import atom_facts, notes, result_facts
 from daskksvd.view.data.galleries import gallery
 from daskksvd.view.data.images import open_images
 from daskksvd.view.data.opening import open_view
@@ -324,3 +329,32 @@ def test_held_out_scores_are_shown(paths):
     view = open_view(paths["result"], scores=scores)
     np.testing.assert_array_equal(view.atoms.held_out, scores.correlation)
     np.testing.assert_array_equal(view.atoms.held_out_q, scores.q_value)
+
+
+def test_words_for_prompts_stand_beside_names_with_their_figures(paths, view, tmp_path):
+    assert "words for prompts" not in atom_facts(view, 0)
+    word, weight = np.full((2 * M, 2), -1), np.ones((2 * M, 2))
+    word[0], word[M], weight[0] = [1, 0], [2, -1], [0.5, 0.25]
+    mapping = make_mapping(
+        ["boat", "snow", "red"], word, weight, np.ones(2 * M), method="descent", encoder={"name": "a/mini"}
+    )
+    ways = {"words of atoms": (0.061, 87), "another caption": (0.47, 1)}
+    ways = {way: {"r2": r2, "median_rank": rank} for way, (r2, rank) in ways.items()}
+    mapping.attrs["held_out"] = json.dumps({"ranked_among": 1000, "ways": ways})
+    found = open_view(paths["result"], tokens=mapping, labels=view.labels)
+    sides = {1: "snow 0.5, boat 0.25", -1: "red"}
+    facts = atom_facts(found, 0)
+    assert facts["words for prompts"] == sides[found.sides[0]]
+    assert facts["of its other side"] == sides[-found.sides[0]]
+    said = "descent through mini; held out r2 0.061, median rank 87 of 1,000"
+    assert facts["these chosen by"] == result_facts(found)["words for prompts"] == said
+    assert "words for prompts" not in atom_facts(found, 1)
+    assert said in notes(found)[-1] and "another caption 0.470 / 1" in notes(found)[-1]
+    # beside a result they are found
+    shutil.copytree(paths["result"], tmp_path / "fit.zarr")
+    save_tokens(mapping, tmp_path / "fit-tokens.zarr")
+    assert open_view(tmp_path / "fit.zarr").prompt_words(0, 1) == sides[1]
+    with pytest.raises(ValueError, match=f"tokens are of {M - 1} atoms; the dictionary has {M}"):
+        open_view(paths["result"], tokens=mapping.isel(atom=slice(1, None)))
+    with pytest.raises(TypeError, match="must be what naming"):
+        open_view(paths["result"], tokens=view.labels)

@@ -21,6 +21,9 @@ SOURCES = [
     click.Option(["--captions"], metavar="PATH", help="Captions, in place of those of --embeddings."),
     click.Option(["--images"], metavar="DIR", help="Folder of the images that --embeddings names."),
     click.Option(["--scores"], metavar="SCORES", help="Held-out scores. [default: those beside RESULT]"),
+    click.Option(
+        ["--tokens"], metavar="TOKENS", help="Words by a text encoder. [default: those beside RESULT]"
+    ),
     click.Option(["--fetch"], is_flag=True, help="Fetch images that are only known by their URL."),
 ]
 """Options that say where what explains a result lies."""
@@ -49,9 +52,9 @@ def report_command(result, out, title, n_atoms, overwrite, **sources):
     atoms; and pictures of the whole dictionary. The page needs no network and
     no Python: send it to anybody.
 
-    Codes, labels and scores are found beside RESULT, as RESULT-codes.zarr
-    (or codes.zarr), RESULT-labels.zarr and RESULT-scores.zarr. What is missing
-    is left out of the page.
+    Codes, labels, scores and words by a text encoder are found beside RESULT, as
+    RESULT-codes.zarr (or codes.zarr), RESULT-labels.zarr, RESULT-scores.zarr and
+    RESULT-tokens.zarr. What is missing is left out of the page.
     """
     from ..view.data.opening import open_view
     from ..view.page.report import check_report, report

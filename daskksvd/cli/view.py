@@ -43,10 +43,10 @@ def view_command(result, compare, port, address, allow_origin, show, **sources):
     went; and compare two results. An address such as
     http://localhost:5006/?atom=17 opens an atom.
 
-    Codes, labels and scores are found beside RESULT, as RESULT-codes.zarr
-    (or codes.zarr), RESULT-labels.zarr and RESULT-scores.zarr. What is missing
-    is left out. The first time, codes are listed by atom, in a store beside
-    them.
+    Codes, labels, scores and words by a text encoder are found beside RESULT, as
+    RESULT-codes.zarr (or codes.zarr), RESULT-labels.zarr, RESULT-scores.zarr and
+    RESULT-tokens.zarr. What is missing is left out. The first time, codes are listed
+    by atom, in a store beside them.
     """
     from ..view.server.process import own_process, staying
 

@@ -1,5 +1,6 @@
 """What is known of a result and of its atoms, as figures and sentences for people."""
 
+import json
 import math
 
 
@@ -18,6 +19,7 @@ def atom_facts(view, atom):
     facts = {
         "names": row["names"] or "no significant word",
         "more specific": row.specific,
+        **prompt_facts(view, atom, row.side),
         "used by": "" if math.isnan(row.uses) else f"{int(row.uses):,} samples ({row.share:.2%})",
         "named side": "positive coefficients" if row.side > 0 else "negative coefficients",
         "mean |coefficient|": figure(row.mean_coef),
@@ -27,6 +29,39 @@ def atom_facts(view, atom):
         "held-out q": figure(row.held_out_q, small=True),
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def prompt_facts(view, atom, side):
+    """Words of an atom by a text encoder: of the named side, of the other, and how they were chosen."""
+    words = {
+        "words for prompts": view.prompt_words(atom, side),
+        "of its other side": view.prompt_words(atom, -side),
+    }
+    return {**words, "these chosen by": chosen_by(view.tokens)} if any(words.values()) else {}
+
+
+def chosen_by(tokens):
+    """How words were chosen by a text encoder, and how good they are on other samples; "" without any."""
+    if tokens is None:
+        return ""
+    encoder = json.loads(tokens.attrs.get("encoder", "{}"))
+    name, kind = (encoder.get(key) for key in ("name", "architecture"))
+    name = name and name.rstrip("/").rpartition("/")[2]  # without the folders that it lies in
+    model = f"{name} ({kind})" if name and kind else name
+    how = " through ".join(filter(None, [tokens.attrs.get("method"), model]))
+    return "; ".join(filter(None, [how, held_out(tokens)]))
+
+
+def held_out(tokens):
+    """Figures of words for prompts on samples that did not choose them, in a few words; "" if unknown."""
+    told = json.loads(tokens.attrs.get("held_out", "{}"))
+    figures = told.get("ways", {}).get("words of atoms")
+    if figures is None:
+        return ""
+    return (
+        f"held out r2 {figure(figures['r2'])}, median rank {figures['median_rank']:,.0f} of "
+        f"{told['ranked_among']:,}"
+    )
 
 
 def result_facts(view):
@@ -47,6 +82,8 @@ def result_facts(view):
     if view.scores is not None:
         held = int((atoms.held_out_q < 0.05).sum())
         facts["name holds"] = f"for {held:,} atoms on held-out samples (q < .05)"
+    if view.tokens is not None:
+        facts["words for prompts"] = chosen_by(view.tokens)
     return facts
 
 
@@ -61,4 +98,22 @@ def notes(view):
         )
     if view.scores is not None and "summary" in view.scores.attrs:
         found.append(view.scores.attrs["summary"])
+    if view.tokens is not None:
+        found.append(prompt_note(view.tokens))
     return found
+
+
+def prompt_note(tokens):
+    """What words for prompts are, and how near prompts of them come to captions, as sentences."""
+    said = (
+        "Names say what an atom goes with. Words for prompts were chosen for another task: that a prompt "
+        "which lists the words of a sample's strongest atoms is read by a text encoder as its captions are, "
+        f"given the words of the other atoms ({chosen_by(tokens)})."
+    )
+    ways = json.loads(tokens.attrs.get("held_out", "{}")).get("ways", {})
+    beside = [
+        f"{way} {figure(ways[way]['r2'])} / {ways[way]['median_rank']:,.0f}"
+        for way in ("words of shuffled atoms", "ridge on codes", "ridge on embeddings", "another caption")
+        if way in ways
+    ]
+    return f"{said} Beside it, r2 / median rank: {'; '.join(beside)}." if beside else said

@@ -12,6 +12,8 @@ from ...coding.store import open_codes
 from ...fitting.result import load
 from ...machine.files import absolute, exists
 from ...naming.store import check_labels, open_labels
+from ...naming.tokens.mapping import is_mapping
+from ...naming.tokens.store import open_tokens
 from .atom_index import ATOM_INDEX, build_atom_index, open_atom_index
 from .captions import CaptionsByRow
 from .images import open_images
@@ -33,6 +35,7 @@ def open_view(
     captions: CaptionsLike | None = None,
     images: str | os.PathLike[str] | Sequence[Any] | None = None,
     scores: xr.Dataset | str | os.PathLike[str] | None = None,
+    tokens: xr.Dataset | str | os.PathLike[str] | None = None,
     fetch: bool = False,
 ) -> View:
     """Open a result to be looked at, with what explains it.
@@ -57,6 +60,8 @@ def open_view(
         (or paths, or captioned scenes) by sample. Wins over thumbnails.
     scores : xarray.Dataset or path, optional
         From `evaluation.score_labels`; ``RESULT-scores.zarr`` is found.
+    tokens : xarray.Dataset or path, optional
+        Words by a text encoder, from `naming.map_tokens`; ``RESULT-tokens.zarr`` is found.
     fetch : bool
         Whether images that are only known by their URL may be fetched from
         the network.
@@ -82,6 +87,7 @@ def open_view(
     codes = _beside(codes, path, "codes")
     labels = _labels(_beside(labels, path, "labels"), m)
     scores = _scores(_beside(scores, path, "scores"), m)
+    tokens = _tokens(_beside(tokens, path, "tokens"), m)
     index = None if codes is None else _index(codes, m)
     n = _rows(index, embeddings)
     sample_ids = None if embeddings is None else embeddings.sample
@@ -96,6 +102,7 @@ def open_view(
         captions=captions,
         images=open_images(images, embeddings, sample_ids, fetch=fetch),
         scores=scores,
+        tokens=tokens,
         n=n,
         name=None if path is None else os.path.basename(path.rstrip("/")).removesuffix(".zarr"),
     )
@@ -135,6 +142,20 @@ def _labels(labels, m) -> xr.Dataset | None:
     if labels.sizes["atom"] != m:
         raise ValueError(f"labels are of {labels.sizes['atom']} atoms; the dictionary has {m}")
     return labels
+
+
+def _tokens(tokens, m) -> xr.Dataset | None:
+    if tokens is None:
+        return None
+    if isinstance(tokens, (str, os.PathLike)):
+        tokens = open_tokens(tokens)
+    if not is_mapping(tokens):
+        raise TypeError(
+            f"tokens is a {type(tokens).__name__}; it must be what naming.map_tokens returned, or its path"
+        )
+    if tokens.sizes["atom"] != m:
+        raise ValueError(f"tokens are of {tokens.sizes['atom']} atoms; the dictionary has {m}")
+    return tokens[["word", "weight", "uses"]].load()
 
 
 def _scores(scores, m) -> xr.Dataset | None:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ...evaluation.matching import match_atoms
 from ...naming.graph import concept_graph
+from ...naming.tokens.mapping import words_of_side
 from .captions import Marker
 from .finding import find_atoms
 from .images import placeholder
@@ -56,6 +57,8 @@ class View:
     captions : CaptionsByRow or None
     images : Images or None
     scores : xarray.Dataset or None
+    tokens : xarray.Dataset or None
+        Words by a text encoder.
     measures : Measures
         Of words and atoms.
     m : int
@@ -75,6 +78,7 @@ class View:
         captions: CaptionsByRow | None = None,
         images: Images | None = None,
         scores: xr.Dataset | None = None,
+        tokens: xr.Dataset | None = None,
         n: int | None = None,
         name: str | None = None,
     ) -> None:
@@ -84,13 +88,14 @@ class View:
         self.captions = captions
         self.images = images
         self.scores = scores
+        self.tokens = tokens
         self.m = result.dictionary.shape[0]
         self.measures = Measures(labels, self.m)
         self.n = n if n is not None or labels is None else int(labels.attrs["n"])
         self.name = name
 
     def __repr__(self) -> str:
-        parts = ["index", "labels", "captions", "images", "scores"]
+        parts = ["index", "labels", "captions", "images", "scores", "tokens"]
         there = [part for part in parts if getattr(self, part) is not None]
         samples = "" if self.n is None else f" of {self.n:,} samples"
         return f"<daskksvd.view.View: {self.m:,} atoms{samples}, with {', '.join(there) or 'nothing else'}>"
@@ -236,6 +241,11 @@ class View:
     def title(self, atom: int) -> str:
         """An atom in a few words: "atom 17: dog, run"."""
         return f"atom {atom}: {', '.join(self.names[atom])}" if self.names[atom] else f"atom {atom}"
+
+    def prompt_words(self, atom: int, side: int = 1) -> str:
+        """Words of a side of an atom by a text encoder, comma-separated; empty where there are none."""
+        atom = self.check_atom(atom)
+        return "" if self.tokens is None else words_of_side(self.tokens, atom, side)
 
     def activations(self, atom: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows (int64) that use an atom, and its coefficients, largest first."""

@@ -78,7 +78,7 @@ def report(
         Whether a file that is there may be replaced.
     **where
         ``codes``, ``labels``, ``embeddings``, ``captions``, ``images``,
-        ``scores``, ``fetch``; see `open_view`.
+        ``scores``, ``tokens``, ``fetch``; see `open_view`.
 
     Returns
     -------
@@ -171,6 +171,7 @@ def page_html(view, *, title=None, n_atoms=REPORT_ATOMS):
         data=base64.b64encode(gzip.compress(json.dumps(data).encode(), 6)).decode(),
         held_out=view.scores is not None,
         labelled=view.labels is not None,
+        prompts=view.tokens is not None,
         imaged=bool(images["data"]),
         m=view.m,
         n_detailed=len(detailed),
