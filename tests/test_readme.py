@@ -36,7 +36,7 @@ def test_python_and_shell_blocks(tmp_path):
     commands = [shlex.split(line, comments=True) for line in commands if line.startswith("daskksvd ")]
     # what fetches a model or data, or goes on until it is stopped, is not run here
     commands = [words for words in commands if words[1] not in ("embed", "view")]
-    assert len(commands) == 7
+    assert len(commands) == 8
     for _, *arguments in commands:
         run = subprocess.run(
             [sys.executable, "-m", "daskksvd", *arguments],
