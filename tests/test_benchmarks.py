@@ -332,3 +332,30 @@ def test_earlier_records_are_kept_where_they_compare(module, tmp_path):
     assert peers.earlier_records(keeping, facts) == [records[0], records[2]]
     with pytest.raises(SystemExit, match="processor"):
         peers.earlier_records(keeping, {"processor": "Q"})
+
+
+def test_tokens_smoke(module):
+    """Planted words come nearer to captions than shuffled ones, on samples that chose none."""
+    tokens = module("tokens")
+    rng = np.random.default_rng(0)
+    names = [f"{a}{b}lub" for a in "bdfgk" for b in "aeiou"][:12]
+    vectors = dict(zip(names, rng.standard_normal((12, 16)), strict=True))
+
+    def encoder(texts):
+        return np.array([sum((vectors.get(word, 0) for word in text.split()), np.ones(16)) for text in texts])
+
+    atoms = np.array([rng.choice(12, 2, replace=False) for _ in range(600)])
+    codes = np.zeros((600, 12))
+    np.put_along_axis(codes, atoms, rng.uniform(1, 2, atoms.shape), axis=1)
+    images = (codes @ rng.standard_normal((12, 10)) + 3).astype(np.float32)
+    captions = [" ".join(names[atom] for atom in row) for row in atoms]
+    texts = encoder(captions)
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    settings = {"n_components": 12, "n_nonzero_coefs": 2, "n_threads": 1, "max_passes": 6, "center": True}
+    told = []
+    records = tokens.measure(images, captions, texts, encoder, settings, n_scored=200, told=told.append)
+    found = {record["way"]: record["r2"] for record in records}
+    assert told == records and min(found["descent"], found["greedy"], found["labels by G^2"]) > 0.3
+    assert found["words of shuffled atoms"] < 0.15
+    assert "| descent |" in tokens.markdown({"software": "x", "about": "y", "records": records})
+    assert [row["step"] for row in tokens.scale(n=500, m=8, k=2, e=6, words=40)][-1] == "descent"

@@ -279,6 +279,14 @@ def test_the_encoder_itself_may_compare_candidates(world):
     assert found.word.values[:, :, 0].T.ravel().tolist() == truth and found.attrs["prompts"] > 0
 
 
+def test_tokens_of_a_model_may_be_the_words(world):
+    codes, captions, _ = world
+    captions = [["red" if row.getnnz() and row.data[0] > 0 else "a green circle"] for row in codes]
+    found = map_tokens(codes, captions, "scenes", vocabulary="tokens", n_slots=1, random_state=0)
+    words = {word for word in found.word.values.ravel().tolist() if word}
+    assert words and all(word.isalnum() for word in words) and found.attrs["n_tried"] > 20
+
+
 def test_labels_are_a_mapping_too(world):
     codes, captions, _ = world
     labels = daskksvd.label(codes, captions, min_df=1)

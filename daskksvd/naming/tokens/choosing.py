@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from ...arguments import integer, number
+from ...embedding.slots import text_model, token_words
 from ...embedding.texts import as_text_encoder
 from ...execution import WORKER_TIMEOUT
 from .descent import SWEEPS, best_words, descend, gains_of, text_vectors, weigh
@@ -48,7 +49,7 @@ def map_tokens(
     captions: CaptionsLike | None,
     encoder: EncoderLike,
     *,
-    vocabulary: Sequence[str] | None = None,
+    vocabulary: Sequence[str] | Literal["tokens"] | None = None,
     n_slots: int = 3,
     n_words: int = 1,
     template: TemplateLike = None,
@@ -82,8 +83,9 @@ def map_tokens(
     encoder : str, path, callable or TextEncoder
         A sentence encoder or the text side of a CLIP-like model, as for `daskksvd.embed_texts`, or a
         function from texts to vectors.
-    vocabulary : list of str, optional
-        Words to try, used as they are. By default those of at least 5 samples' captions.
+    vocabulary : list of str or "tokens", optional
+        Words to try, used as they are; or all tokens of the model that can be written as words. By default
+        words of at least 5 samples' captions.
     n_slots : int
         Words a prompt.
     n_words : int
@@ -154,6 +156,8 @@ def map_tokens(
         return mapping_of_labels(labels, n_words).assign_attrs(
             make_mapping([], np.empty((2, 0), int), np.empty((2, 0)), np.zeros(2), **about).attrs
         )
+    if isinstance(vocabulary, str) and vocabulary == "tokens":
+        vocabulary = token_words(text_model(encoder), templates[0].prompt, n_slots)
     material = open_material(
         codes, captions, encoder, encodings=encodings, embeddings=embeddings, sample_ids=sample_ids
     )
