@@ -74,6 +74,17 @@ CLAIMS = {
         assert told.mean_recall.is_monotonic_decreasing
         assert atoms_used["mean"].is_monotonic_increasing and len(atoms_used) == 3
     """,
+    "07-words-from-encoders": """
+        r2 = {name: table.r2.to_series() for name, table in tables.items()}
+        assert all(one["words of shuffled atoms"] < 0.05 for one in r2.values())
+        by_words = [r2[name]["words of atoms"] for name in ("labels", "descent", "weighted")]
+        assert np.all(np.diff([*by_words, r2["weighted"]["ridge on codes"]]) > 0)
+        # naming and reconstructing are two tasks
+        assert right["labels"] > right["descent"] + 0.1
+        gap = {name: float((one.hard_held_out - one.soft_held_out)[-1]) for name, one in curves.items()}
+        assert gap["free"] > 0.05 > abs(gap["softmax"])
+        assert knob["images unexplained"].idxmax() == 0.95
+    """,
 }
 """What the text of a notebook says of its results, for the names it leaves."""
 
