@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -74,23 +74,6 @@ MEASURES = {
 }
 
 
-class Held(NamedTuple):
-    """Samples to score on.
-
-    Attributes
-    ----------
-    rows : (r,) int array
-    sides : (r, 2m) scipy.sparse.csr_matrix
-        Magnitudes of their coefficients.
-    captions : (r, e) float64 array
-        Mean encodings of their captions, less the mean of those learned from.
-    """
-
-    rows: np.ndarray
-    sides: sp.csr_matrix
-    captions: np.ndarray
-
-
 def faithfulness_by_encoder(
     mapping: Any,
     codes: Any,
@@ -131,7 +114,7 @@ def faithfulness_by_encoder(
     regression = text_vectors(fitted.centred(), checked.centred(), centred)
     rows = draw_rows(material, testing, integer("n_scored", n_scored, 2), rng)
     sides, vectors = read_rows(material, rows)
-    held = Held(rows, sides, vectors - centred.encoding)
+    truth = vectors - centred.encoding
 
     common: list[str] | None = None
     words: list[str] | None = None
@@ -139,7 +122,7 @@ def faithfulness_by_encoder(
         common = words = words_to_try(material, None, tokenizer, client, worker_timeout)
     if vocabulary is not None:
         words = words_to_try(material, vocabulary, tokenizer, client, worker_timeout)
-    encoded: dict[str, np.ndarray] = {MEAN: np.zeros_like(held.captions)}
+    encoded: dict[str, np.ndarray] = {MEAN: np.zeros_like(truth)}
 
     def say(lists):
         return encode_prompts(encoder, templates, lists).astype(np.float64)
@@ -167,7 +150,7 @@ def faithfulness_by_encoder(
         human = _human(
             material, rows, vectors, encoder, say, set(words), as_tokenizer(tokenizer), n_slots, rng
         )
-    targets = dict.fromkeys(encoded, held.captions)
+    targets = dict.fromkeys(encoded, truth)
     for name, (found, truth) in human.items():
         encoded[name], targets[name] = found, truth - centred.encoding
     table = _table(encoded, targets, n_resamples, rng)
