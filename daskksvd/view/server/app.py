@@ -58,7 +58,7 @@ def dashboard(
         Whether to open a browser.
     **sources
         For `open_view`: ``codes``, ``labels``, ``embeddings``, ``captions``,
-        ``images``, ``scores``, ``fetch``; of ``result``, if that is no view.
+        ``images``, ``scores``, ``tokens``, ``fetch``; of ``result``, if that is no view.
 
     Returns
     -------
