@@ -254,11 +254,11 @@ def test_an_interrupt_while_no_checkpoint_can_be_written(Y, tmp_path, failing):
 @pytest.mark.parametrize(
     "place",
     [
-        "daskksvd.fitting.fit.run_survey",
+        "daskksvd.fitting.beginning.run_survey",
         "daskksvd.fitting.fit.as_source",
         "daskksvd.fitting.fit.load_checkpoint",
         "daskksvd.fitting.fit.problem_identity",
-        "daskksvd.fitting.fit.initial_dictionary",
+        "daskksvd.fitting.beginning.initial_dictionary",
         "daskksvd.rows.reader.take_apart",
     ],
 )

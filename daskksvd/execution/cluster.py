@@ -65,6 +65,7 @@ class ClusterExecutor(Executor):
         # only those that somebody waits for: workers keep what a handle refers to
         self._pending = weakref.WeakSet()
         self._keys = []  # of the round
+        self._earlier_keys = []  # of the one before
         self._held = []
         self._lost = set()  # keys of rounds that were lost
         self._generation = client.generation
@@ -133,10 +134,14 @@ class ClusterExecutor(Executor):
         if self.client.generation != self._generation:
             # a handle from before a restart lets go of nothing, and its task may have been done all the same
             self._generation = self.client.generation
-            self._lost |= {*self._keys} - {future.key for future in self._held}
+            self._lost |= self._of_rounds() - {future.key for future in self._held}
             self._release_lost()
-        self._keys.clear()
+        self._earlier_keys, self._keys = self._keys, []
         return values
+
+    def _of_rounds(self):
+        """Keys of this round and of the one before, which may end before a restart is known here."""
+        return {*self._earlier_keys, *self._keys}
 
     def cancel(self):
         # not client.cancel: where a task waits for one, it ends the scheduler's connection to the client
@@ -182,8 +187,8 @@ class ClusterExecutor(Executor):
         return futures
 
     def recover(self):
-        keys = {*self._keys, *(future.key for future in (*self._pending, *self._held))}
-        self._keys.clear()
+        keys = self._of_rounds() | {future.key for future in (*self._pending, *self._held)}
+        self._earlier_keys, self._keys = [], []
         self._let_go()
         self._lost |= keys
         self._release_lost()
@@ -223,6 +228,8 @@ class ClusterExecutor(Executor):
 
     def close(self):
         self._let_go()
+        if self.client.generation != self._generation:
+            self._lost |= self._of_rounds()
         self._release_lost()
         farewell = self._token, self._farewells
         say_farewell(*farewell)  # workers may be threads of this process, and gone
