@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .store import SIDES, TOKENS
+from .sums import largest
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -137,14 +138,8 @@ def ranked_words(sides: sp.csr_matrix, weights: sp.csr_matrix, n_slots: int) -> 
     """
     ranked = np.full((sides.shape[0], n_slots), -1)
     for start in range(0, sides.shape[0], BLOCK_ROWS):
-        votes = (sides[start : start + BLOCK_ROWS] @ weights).tocsr()
-        votes.sort_indices()
-        lengths = np.diff(votes.indptr)
-        rows = np.repeat(np.arange(votes.shape[0]), lengths)
-        order = np.lexsort((votes.indices, -votes.data, rows))
-        place = np.arange(len(rows)) - np.repeat(votes.indptr[:-1], lengths)
-        kept = (place < n_slots) & (votes.data[order] > 0)
-        ranked[start + rows[kept], place[kept]] = votes.indices[order][kept]
+        block = slice(start, start + BLOCK_ROWS)
+        ranked[block] = largest((sides[block] @ weights).tocsr(), n_slots)
     return ranked
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from .sums import largest
+
 if TYPE_CHECKING:
     import dask.array as da
 
@@ -50,17 +52,9 @@ def strongest_sides(sides: sp.csr_matrix, named: np.ndarray, n_slots: int) -> np
     (n, n_slots) int64 array
         The strongest first, of equals the one of the lower number; -1 after the last.
     """
-    lengths = np.diff(sides.indptr)
-    row = np.repeat(np.arange(len(lengths)), lengths)
-    keep = named[sides.indices] & (sides.data > 0)
-    row, side, weight = row[keep], sides.indices[keep], sides.data[keep]
-    order = np.lexsort((side, -weight, row))
-    row, side = row[order], side[order]
-    place = np.arange(len(row)) - np.searchsorted(row, row)
-    found = np.full((len(lengths), n_slots), -1, np.int64)
-    first = place < n_slots
-    found[row[first], place[first]] = side[first]
-    return found
+    listed = sides.copy()
+    listed.data = listed.data * named[listed.indices]
+    return largest(listed, n_slots)
 
 
 def draw_samples(

@@ -142,14 +142,26 @@ def side_matrix(nonzeros: pd.DataFrame, low: int, high: int, m: int) -> sp.csr_m
     return sp.csr_matrix((nonzeros["weight"].to_numpy(), place), shape=(high - low, 2 * m))
 
 
+def largest(matrix: sp.csr_matrix, most: int) -> np.ndarray:
+    """Columns of the largest positive entries of every row, (n, most) int64.
+
+    The largest first, of equals the first; -1 after the last.
+    """
+    lengths = np.diff(matrix.indptr)
+    rows = np.repeat(np.arange(matrix.shape[0]), lengths)
+    order = np.lexsort((matrix.indices, -matrix.data, rows))
+    place = np.arange(len(rows)) - np.repeat(matrix.indptr[:-1], lengths)
+    kept = (place < most) & (matrix.data[order] > 0)
+    found = np.full((matrix.shape[0], most), -1, np.int64)
+    found[rows[kept], place[kept]] = matrix.indices[order][kept]
+    return found
+
+
 def strongest(sides: sp.csr_matrix, n_slots: int) -> sp.csr_matrix:
     """Ones for the ``n_slots`` largest entries of every row, the first of equals."""
-    lengths = np.diff(sides.indptr)
-    rows = np.repeat(np.arange(sides.shape[0]), lengths)
-    order = np.lexsort((sides.indices, -sides.data, rows))
-    kept = order[np.arange(len(rows)) - np.repeat(sides.indptr[:-1], lengths) < n_slots]
-    place = (rows[kept], sides.indices[kept])
-    return sp.csr_matrix((np.ones(len(kept)), place), shape=sides.shape)
+    found = largest(sides, n_slots)
+    rows, slots = np.nonzero(found >= 0)
+    return sp.csr_matrix((np.ones(len(rows)), (rows, found[rows, slots])), shape=sides.shape)
 
 
 def _sum_rows(nonzeros, blocks, shape, rows):
