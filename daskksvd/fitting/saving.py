@@ -5,9 +5,8 @@ import json
 import numpy as np
 
 from ..coding import SparsityTarget
-from ..machine.files import written_whole
 from ..rows import Transform
-from ..stores import DamagedStore, Store, Variable, seal, write_dataset
+from ..stores import DamagedStore, Store, Variable
 
 UNIT_TOLERANCE = 1e-3
 """A stored atom whose norm is further than this from one is not an atom."""
@@ -84,11 +83,8 @@ def to_dataset(result):
 
 def save(result, path, overwrite):
     """What `Result.save` does."""
-    path = RESULT.check_free(path, overwrite)
     dataset = to_dataset(result)
-    with written_whole(path, dataset.nbytes) as place:
-        write_dataset(dataset, place, {"dictionary": dataset["dictionary"].shape})
-        seal(place)
+    RESULT.save(dataset, path, overwrite, {"dictionary": dataset["dictionary"].shape})
 
 
 def read(path):

@@ -5,8 +5,7 @@ import json
 import xarray as xr
 
 from ..fitting import saving
-from ..machine.files import written_whole
-from ..stores import DamagedStore, Store, Variable, seal, write_dataset
+from ..stores import DamagedStore, Store, Variable
 
 JOINT = Store(
     kind="joint result",
@@ -81,11 +80,8 @@ def to_dataset(result):
 
 def save(result, path, overwrite):
     """What `JointResult.save` does."""
-    path = JOINT.check_free(path, overwrite)
     dataset = to_dataset(result)
-    with written_whole(path, dataset.nbytes) as place:
-        write_dataset(dataset, place, {"dictionary": dataset["dictionary"].shape})
-        seal(place)
+    JOINT.save(dataset, path, overwrite, {"dictionary": dataset["dictionary"].shape})
 
 
 def _words(own, attrs):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..fitting.saving import RESULT
-from ..machine.files import absolute, exists, written_whole
-from ..stores import Store, Variable, seal, write_dataset
+from ..machine.files import absolute, exists
+from ..stores import Store, Variable
 from .resuming import discard
 
 if TYPE_CHECKING:
@@ -104,12 +104,9 @@ def save_labels(labels: xr.Dataset, path: str | os.PathLike[str], *, overwrite: 
         If something is there that may not be replaced, or ``labels`` are none.
     """
     check_labels(labels)
-    path = LABELS.check_free(path, overwrite)
     sizes = {**labels.sizes, "atom": min(labels.sizes["atom"], _CHUNK_ATOMS)}
     chunks = {name: tuple(sizes[dim] for dim in labels[name].dims) for name in LABELS.variables}
-    with written_whole(path, labels.nbytes) as place:
-        write_dataset(labels, place, chunks)
-        seal(place)
+    LABELS.save(labels, path, overwrite, chunks)
     if "checkpoint" in labels.encoding:  # which is of no more use
         discard(labels.encoding.pop("checkpoint"))
 

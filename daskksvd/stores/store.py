@@ -1,13 +1,20 @@
 """A kind of store: its name on disk, what is in it, where it lies, how it is opened and replaced."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..machine.files import absolute, exists
+from ..machine.files import absolute, exists, written_whole
 from .damage import DamagedStore
 from .opening import Opened, open_store
+from .record import seal
+from .writing import write_dataset
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class Variable(NamedTuple):
@@ -139,6 +146,18 @@ class Store:
                 raise FileExistsError(f"{name}={place!r} exists; pass overwrite=True to replace it")
             self.check_replaceable(place)
         return place
+
+    def save(
+        self, dataset: xr.Dataset, path: str | os.PathLike[str], overwrite: bool, chunks: dict[str, tuple]
+    ) -> None:
+        """Write a dataset as a store that is whole or not there; see `check_free` for the errors.
+
+        ``chunks`` are those of `write_dataset`.
+        """
+        path = self.check_free(path, overwrite)
+        with written_whole(path, dataset.nbytes) as place:
+            write_dataset(dataset, place, chunks)
+            seal(place)
 
     def check_replaceable(self, path: str | os.PathLike[str]) -> None:
         """Refuse to replace what is no store of this kind; a damaged one may go."""

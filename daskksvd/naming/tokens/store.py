@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...machine.files import written_whole
-from ...stores import Store, Variable, seal, write_dataset
+from ...stores import Store, Variable
 
 if TYPE_CHECKING:
     import os
@@ -66,11 +65,8 @@ def save_tokens(mapping: xr.Dataset, path: str | os.PathLike[str], *, overwrite:
             f"mapping is a {type(mapping).__name__} without {', '.join(missing)}; it must be what "
             "naming.map_tokens returned"
         )
-    path = TOKENS.check_free(path, overwrite)
     chunks = {name: mapping[name].shape for name in TOKENS.variables if name in mapping}
-    with written_whole(path, mapping.nbytes) as place:
-        write_dataset(mapping, place, chunks)
-        seal(place)
+    TOKENS.save(mapping, path, overwrite, chunks)
 
 
 def open_tokens(path: str | os.PathLike[str]) -> xr.Dataset:
