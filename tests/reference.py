@@ -5,6 +5,7 @@ from collections import Counter
 
 import dask.array as da
 import numpy as np
+import scipy.optimize
 import scipy.sparse as sp
 
 from daskksvd.coding import SparseCoder, SparsityTarget, make_products
@@ -20,7 +21,7 @@ def unit_atoms(rng, m, d, common=0.0):
     return atoms / np.linalg.norm(atoms, axis=1, keepdims=True)
 
 
-def omp(row, atoms, k, rtol=0.0):
+def omp(row, atoms, k, rtol=0.0, threshold=0.0):
     """Orthogonal matching pursuit of one row: support in the order chosen, coefficients.
 
     Every step refits all coefficients by least squares (Pati, Rezaiifar,
@@ -31,21 +32,23 @@ def omp(row, atoms, k, rtol=0.0):
         if residual @ residual <= rtol**2 * (row @ row):
             break
         j = int(np.argmax(np.abs(atoms @ residual)))
-        if j in support:
-            break  # nothing is left but rounding
+        if j in support or abs(atoms[j] @ residual) < threshold:
+            break  # nothing is left but rounding, or not enough
         support.append(j)
         coefs = np.linalg.lstsq(atoms[support].T, row, rcond=None)[0]
         residual = row - coefs @ atoms[support]
     return support, coefs
 
 
-def mp(row, atoms, k, rtol=0.0, most_steps=None):
+def mp(row, atoms, k, rtol=0.0, threshold=0.0, most_steps=None):
     """Matching pursuit of one row with its coefficients refitted at the end."""
     support, residual = [], row
     for _ in range(most_steps or 4 * k):
         if residual @ residual <= rtol**2 * (row @ row):
             break
         j = int(np.argmax(np.abs(atoms @ residual)))
+        if abs(atoms[j] @ residual) < threshold:
+            break
         if j not in support:
             if len(support) == k:
                 break
@@ -54,6 +57,53 @@ def mp(row, atoms, k, rtol=0.0, most_steps=None):
     if not support:
         return [], np.empty(0)
     return support, np.linalg.lstsq(atoms[support].T, row, rcond=None)[0]
+
+
+def nonnegative_omp(row, atoms, k, rtol=0.0, threshold=0.0, candidates=None):
+    """Non-negative orthogonal matching pursuit of one row: Lawson and Hanson's steps, up to k atoms."""
+    support, x = [], np.empty(0)
+    for _ in range(4 * k):
+        residual = row - x @ atoms[support]
+        if len(support) == k or residual @ residual <= rtol**2 * (row @ row):
+            break
+        correlations = atoms @ residual
+        correlations[support] = -1
+        if candidates is not None:
+            correlations[[i for i in range(len(atoms)) if i not in candidates]] = -1
+        j = int(np.argmax(correlations))
+        if correlations[j] <= 1e-13 * np.linalg.norm(row) or correlations[j] < threshold:
+            break
+        support, x = [*support, j], np.append(x, 0.0)
+        while True:
+            wanted = np.linalg.lstsq(atoms[support].T, row, rcond=None)[0]
+            if (wanted > 0).all():
+                x = wanted
+                break
+            share = [x[s] / (x[s] - wanted[s]) if wanted[s] <= 0 else 2 for s in range(len(x))]
+            out = int(np.argmin(share))
+            x = np.delete(x + share[out] * (wanted - x), out)
+            support.pop(out)
+    return support, x
+
+
+def nonnegative_mp(row, atoms, k, rtol=0.0, threshold=0.0):
+    """Matching pursuit by positive steps, coefficients refitted by non-negative least squares."""
+    support, residual = [], row
+    for _ in range(4 * k):
+        j = int(np.argmax(atoms @ residual))
+        correlation = atoms[j] @ residual
+        done = residual @ residual <= rtol**2 * (row @ row)
+        if done or correlation <= 1e-13 * np.linalg.norm(row) or correlation < threshold:
+            break
+        if j not in support:
+            if len(support) == k:
+                break
+            support.append(j)
+        residual = residual - correlation * atoms[j]
+    if not support:
+        return [], np.empty(0)
+    x, _ = scipy.optimize.nnls(atoms[support].T, row)
+    return [atom for atom, value in zip(support, x, strict=True) if value > 0], x[x > 0]
 
 
 def dense(codes, m):
@@ -158,7 +208,7 @@ def counts_of(codes, words):
     )
 
 
-def products_of(atoms, n_nonzero_coefs, rtol=0.0, pursuit="omp", transform=None, n_threads=1):
-    """Atoms ready to code rows with, as they are by default."""
-    target = SparsityTarget(n_nonzero_coefs, rtol, pursuit)
+def products_of(atoms, n_nonzero_coefs, rtol=0.0, pursuit="omp", transform=None, n_threads=1, **more):
+    """Atoms ready to code rows with, as they are by default; ``more`` of the target."""
+    target = SparsityTarget(n_nonzero_coefs, rtol, pursuit, **more)
     return make_products(SparseCoder(atoms, transform or Transform(), target), n_threads)

@@ -15,28 +15,28 @@ from daskksvd.kernels.jit import magnitude
 
 @numba.njit
 def look(p):
-    return residual.largest(p)
+    return residual.largest(p, None)
 
 
 @numba.njit
 def subtract_atom(p, gram, atom, step):
-    return residual.subtract_atom(p, gram, atom, step)
+    return residual.subtract_atom(p, gram, atom, step, None)
 
 
 @numba.njit
 def subtract(p, gram, atom, factor, basis, weights, size, step, ahead):
     return residual.subtract_direction(
-        p, gram, atom, factor, basis, weights, size, step, gram, ahead, ahead
+        p, gram, atom, factor, basis, weights, size, step, gram, ahead, ahead, None
     )  # fmt: skip
 
 
 @numba.njit
 def close(p, bound):
     found = []
-    i = residual.next_close(p, 0, magnitude(bound))
+    i = residual.next_close(p, 0, magnitude(bound), None)
     while i < len(p):
         found.append(i)
-        i = residual.next_close(p, i + 1, magnitude(bound))
+        i = residual.next_close(p, i + 1, magnitude(bound), None)
     return found
 
 

@@ -5,8 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..execution.threads import spread_over
+from ..kernels.matching import mp
+from ..kernels.nonnegative import pursue_nonnegative
 from ..kernels.precise import correct_explained, pursue
-from ..kernels.pursuit import mp, omp
+from ..kernels.pursuit import omp
 from ..kernels.rounded import correlate, pack, pair_shape, round_products, round_rows, supported
 from ..kernels.rows import squared_norms, weighted_norms
 from ..kernels.symmetric import mirror
@@ -247,19 +249,21 @@ def code_block(rows, products, space=None):
     squared_norms(rows, energy)
     codes = Codes(np.empty((n, width), np.int32), np.empty((n, width), dtype))
     explained, hard = np.empty(n), np.empty(n, bool)
-    floor, eps = products.target.rtol**2, float(np.finfo(dtype).eps)
-    is_omp = products.target.pursuit == "omp"
+    target, eps = products.target, float(np.finfo(dtype).eps)
+    stops = (target.rtol**2, float(target.threshold), ROUNDING * eps)
+    is_omp = target.pursuit == "omp"
     if is_omp:
         pursuit, extra = omp, space.array("bases", (2, width, p), products.gram.dtype)
         atoms = (products.gram, dtype.type(products.scale), products.inner, products.dictionary, rows, doubts)
     else:
         pursuit, extra, atoms = mp, width * MP_STEPS_PER_COEF, (products.gram,)
     pursuit(
-        correlations, *atoms, energy, floor, ROUNDING * eps, PIVOT_MIN, extra, *codes, hard, explained
+        correlations, *atoms, energy, *stops, PIVOT_MIN, extra, target.positive, *codes, hard, explained
     )  # fmt: skip
     if hard.any():
-        pursue(
-            rows, products.dictionary, products.n_components, energy, floor, ROUNDING * eps,
+        precise = pursue_nonnegative if target.nonnegative else pursue
+        precise(
+            rows, products.dictionary, products.n_components, energy, *stops,
             max((_DISTANCE * eps) ** 2, 4 * float(np.finfo(float).eps)), hard, is_omp, *codes, explained,
         )  # fmt: skip
     correct_explained(rows, products.dictionary, *codes, energy, _NEARLY_ALL * eps, explained)

@@ -46,8 +46,11 @@ RESULT = Store(
 )
 """Beside these variables a result has its history."""
 
-_TARGET = ("width", "rtol", "pursuit")
+_TARGET = ("width", "rtol", "pursuit", "nonnegative", "threshold")
 """Names of the parts of a sparsity target, as they are stored."""
+
+_SINCE = {"nonnegative": False, "threshold": 0.0}
+"""Those that results of earlier versions have not, and what they meant."""
 
 _TIMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 """Units of names that are times, as xarray reads them."""
@@ -128,7 +131,7 @@ def parts_of(dataset, path):
         name: dataset[f"preprocessing_{name}"].values if f"preprocessing_{name}" in dataset else None
         for name in Transform._fields
     }
-    target = json.loads(dataset.attrs["stopping"])
+    target = _SINCE | json.loads(dataset.attrs["stopping"])
     history = dataset[[name for name in dataset if name not in RESULT.variables]]
     history = history.drop_vars(["atom", "feature"], errors="ignore")
     history.attrs = {}

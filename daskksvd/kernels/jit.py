@@ -61,6 +61,24 @@ def magnitude(typing_context, value):
 
 
 @intrinsic
+def strength(typing_context, value, positive):
+    """What atoms are chosen by: the bits of ``|value|``, or of ``value`` where only positive ones count.
+
+    ``positive`` is None or True, which are two types: code is compiled for
+    each, and no loop asks. Bits of negative values are negative integers.
+    """
+    integer = magnitude_type(value)
+    signed = isinstance(positive, types.NoneType)
+
+    def generate(context, builder, signature, arguments):
+        bits = context.get_value_type(integer)
+        mask = bits((1 << (integer.bitwidth - 1)) - 1 if signed else -1)
+        return builder.and_(builder.bitcast(arguments[0], bits), mask)
+
+    return integer(value, positive), generate
+
+
+@intrinsic
 def zero_magnitude(typing_context, value):
     """What `magnitude` gives for a zero of the type of ``value``."""
     integer = magnitude_type(value)

@@ -42,7 +42,8 @@ def left_energy(y, dictionary, support, values, size, left):
 
 
 @kernel
-def _size(support):
+def support_size(support):
+    """Atoms of a code of fixed width."""
     size = 0
     while size < support.shape[0] and support[size] >= 0:
         size += 1
@@ -73,7 +74,7 @@ def correct_explained(rows, dictionary, indices, values, energy, limit, explaine
     for row in range(len(rows)):
         if energy[row] - explained[row] < limit * energy[row]:
             support, x = part(indices, row), part(values, row)
-            rest = left_energy(part(rows, row), dictionary, support, x, _size(support), left)
+            rest = left_energy(part(rows, row), dictionary, support, x, support_size(support), left)
             explained[row] = energy[row] - rest
 
 
@@ -85,7 +86,7 @@ def weighted_left_energy(rows, dictionary, indices, values, weights):
     total = 0.0
     for row in range(len(rows)):
         support = part(indices, row)
-        left_energy(part(rows, row), dictionary, support, part(values, row), _size(support), left)
+        left_energy(part(rows, row), dictionary, support, part(values, row), support_size(support), left)
         for f in range(d):
             left[f] *= weights[f]
         total += dot(left, left)
@@ -93,7 +94,7 @@ def weighted_left_energy(rows, dictionary, indices, values, weights):
 
 
 @kernel
-def _add_atom(dictionary, atom, size, basis, triangle, z, left, least):
+def add_atom(dictionary, atom, size, basis, triangle, z, left, least):
     """Make an atom orthogonal to those before, by Gram and Schmidt twice, and take it out of the residual.
 
     Returns
@@ -123,7 +124,10 @@ def _add_atom(dictionary, atom, size, basis, triangle, z, left, least):
 
 
 @kernel
-def pursue(rows, dictionary, n_atoms, energy, floor, rounding, least, hard, more, indices, values, explained):
+def pursue(
+    rows, dictionary, n_atoms, energy, floor, threshold, rounding, least, hard, more, indices, values,
+    explained,
+):  # fmt: skip
     """Orthogonal matching pursuit that goes on where atoms are nearly alike.
 
     The residual is formed, and atoms are made orthogonal themselves, not
@@ -136,7 +140,7 @@ def pursue(rows, dictionary, n_atoms, energy, floor, rounding, least, hard, more
     dictionary : (m, d) float array
     n_atoms : int
         Atoms that may be chosen, the first ones.
-    energy, floor, rounding
+    energy, floor, threshold, rounding
         As for `omp`.
     least : float
         Least squared distance of a new atom from the span of the support.
@@ -159,21 +163,21 @@ def pursue(rows, dictionary, n_atoms, energy, floor, rounding, least, hard, more
         for f in range(d):
             left[f] = y[f]
         size = 0
-        for a in range(_size(part(indices, row))):
-            if _add_atom(dictionary, indices[row, a], size, basis, triangle, z, left, least):
+        for a in range(support_size(part(indices, row))):
+            if add_atom(dictionary, indices[row, a], size, basis, triangle, z, left, least):
                 support[size] = indices[row, a]
                 size += 1
         while more and size < k and dot(left, left) > floor * energy[row]:
             best, atom = rounding * np.sqrt(energy[row]), -1
             for i in range(n_atoms):
                 product = abs(dot(left, part(dictionary, i)))
-                if product > best:
+                if product > best and product >= threshold:
                     known = False
                     for a in range(size):
                         known |= support[a] == i
                     if not known:
                         best, atom = product, i
-            if atom < 0 or not _add_atom(dictionary, atom, size, basis, triangle, z, left, least):
+            if atom < 0 or not add_atom(dictionary, atom, size, basis, triangle, z, left, least):
                 break
             support[size] = atom
             size += 1

@@ -7,9 +7,11 @@ of one float type.
 
 import numpy as np
 
-from .jit import kernel, magnitude, part, prefetch, reordering_kernel, uncounted, zero_magnitude
-from .precise import dot, left_energy
-from .residual import largest, next_close, subtract_atom, subtract_direction
+from .jit import kernel, magnitude, part, prefetch, reordering_kernel, strength, uncounted, zero_magnitude
+from .nonnegative import STEPS_PER_COEF, drop, leaving
+from .precise import left_energy
+from .residual import largest, next_close, subtract_direction
+from .support import back_substitute, extend, not_taken, nothing_under, store
 
 _NEAR_BYTES = 2**19
 """A Gram matrix of this size stays in the second-level cache."""
@@ -44,11 +46,12 @@ def _left_of_near(product, atom, inner_products, support, x, size):
 
 @kernel
 def _find_true(
-    q, first, second, doubt, y, dictionary, inner_products, support, factor, z, x, basis, scale, size
-):
+    q, first, second, doubt, y, dictionary, inner_products, support, factor, z, x, basis, scale, size,
+    positive,
+):  # fmt: skip
     """The atom of the largest correlation where ``q`` is rounded.
 
-    Atoms whose ``|q|`` is at most ``doubt`` under that of ``first``, the
+    Atoms whose strength is at most ``doubt`` under that of ``first``, the
     largest, are looked at once more in full precision; of a row of which 1 %
     or less is left, only those of at least half the largest, or it would be
     all atoms.
@@ -65,95 +68,63 @@ def _find_true(
     if second >= bound:
         near = inner_products.shape[0] > 0
         if near:
-            _back_substitute(factor, z, size, x)
+            back_substitute(factor, z, size, x)
         most = zero_magnitude(q[0])
-        i = next_close(q, 0, bound)
+        i = next_close(q, 0, bound, positive)
         while i < q.shape[0]:
             candidate = _product(y, part(dictionary, i))
             if near:
-                true = magnitude(_left_of_near(candidate, i, inner_products, support, x, size))
+                true = strength(_left_of_near(candidate, i, inner_products, support, x, size), positive)
             else:
-                true = magnitude(_left_of(candidate, i, z, basis, scale, size))
+                true = strength(_left_of(candidate, i, z, basis, scale, size), positive)
             if true > most:
                 most = true
                 chosen, product = i, candidate
-            i = next_close(q, i + 1, bound)
+            i = next_close(q, i + 1, bound, positive)
     return chosen, product
 
 
 @kernel
-def _extend(factor, atom, support, size, inner_products, dictionary, inner):
-    """Add a row to the Cholesky factor of a support's Gram matrix, but for its diagonal.
+def _without(
+    place, size, q, y, gram, scale, inner_products, dictionary, factor, support, z, basis, weights, inner,
+    positive,
+):  # fmt: skip
+    """Take an atom out of a support of which all are taken out of the residual.
 
-    Parameters
-    ----------
-    factor : (k, k) float array
-        Its diagonal holds reciprocals.
-    atom : int
-        The new atom.
-    support : (k,) int64 array
-        The ``size`` others.
-    size : int
-    inner_products : (m, m) float array
-        Of atoms; they are taken from the ``dictionary`` where it is empty.
-    dictionary : (m, d) float array
-        Unit atoms.
-    inner : (k,) float array
-        Work space.
-
-    Returns
-    -------
-    float
-        Squared distance of the new atom from the span of the others.
+    Those after it are put back, and taken out anew without it.
     """
-    pivot = factor.dtype.type(1)
-    if inner_products.shape[0] > 0:
-        pivot = inner_products[atom, atom]
-        for s in range(size):
-            inner[s] = inner_products[atom, support[s]]
-    else:
-        for s in range(size):
-            inner[s] = dot(part(dictionary, atom), part(dictionary, support[s]))
-    for s in range(size):
-        c = inner[s]
-        for e in range(s):
-            c -= factor[size, e] * factor[s, e]
-        c *= factor[s, s]
-        factor[size, s] = c
-        pivot -= c * c
-    return pivot
-
-
-@kernel
-def _back_substitute(factor, z, size, x):
-    """Solve ``factor' x = z``; a factor's diagonal holds its reciprocals."""
-    for a in range(size - 1, -1, -1):
-        value = z[a]
-        for b in range(a + 1, size):
-            value -= factor[b, a] * x[b]
-        x[a] = value * factor[a, a]
-
-
-@kernel
-def _store(row, support, x, size, indices, values):
-    for a in range(size):
-        indices[row, a] = support[a]
-        values[row, a] = x[a]
-    for a in range(size, indices.shape[1]):
-        indices[row, a] = -1
-        values[row, a] = 0
-
-
-@kernel
-def _nothing(rounding, energy, P):
-    """Magnitude under which a correlation in ``P`` may be rounding alone."""
-    return magnitude(P.dtype.type(rounding * np.sqrt(energy)))
+    one = scale / scale
+    for s in range(place, size):
+        step, direction = scale * z[s], part(basis, s)
+        for i in range(q.shape[0]):
+            q[i] += step * direction[i]
+    drop(support, place, size)
+    for t in range(place, size - 1):
+        j = support[t]
+        if scale == one:
+            correlation = q[j]
+            pivot = one * gram[j, j]
+            for s in range(t):
+                factor[t, s] = basis[s, j]
+                pivot -= basis[s, j] * basis[s, j]
+        else:
+            correlation = _product(y, part(dictionary, j))
+            pivot = extend(factor, j, support, t, inner_products, dictionary, inner)
+            for s in range(t):
+                correlation -= z[s] * factor[t, s]
+        factor[t, t] = one / np.sqrt(pivot)
+        z[t] = correlation * factor[t, t]
+        for s in range(t):
+            weights[s] = factor[t, t] * factor[t, s]
+        subtract_direction(
+            q, gram, j, factor[t, t], basis, weights, t, scale * z[t], dictionary, -1, -1, positive
+        )
 
 
 @kernel
 def omp(
-    P, gram, scale, inner_products, dictionary, rows, doubts, energy, floor, rounding, pivot_min, bases,
-    indices, values, hard, explained,
+    P, gram, scale, inner_products, dictionary, rows, doubts, energy, floor, threshold, rounding, pivot_min,
+    bases, positive, indices, values, hard, explained,
 ):  # fmt: skip
     """Orthogonal matching pursuit with orthogonalised rows of the Gram matrix.
 
@@ -168,6 +139,10 @@ def omp(
 
     A row stops where single steps cannot tell what comes next, and is marked
     for `precise.pursue`, if anything to be coded is left of it.
+
+    Of ``positive`` coefficients alone, steps are those of `nonnegative`: an atom
+    whose coefficient would turn negative leaves the support, and directions
+    after its own are made anew.
 
     Parameters
     ----------
@@ -193,6 +168,8 @@ def omp(
         A row is finished when its residual energy is at most ``floor`` times
         its energy; 0 means that the number of coefficients alone decides. Where
         rounding could decide, what is left is measured.
+    threshold : float
+        A row is finished, too, when no atom correlates with its residual by as much, in units of the rows.
     rounding : float
         A row is finished, too, when no atom correlates with its residual by
         more than ``rounding`` times its norm.
@@ -202,6 +179,8 @@ def omp(
     bases : (2, k, m) array
         Work space of the type of ``gram``: inner products of all atoms with the
         directions of two rows' supports.
+    positive : None or True
+        Whether coefficients must be positive; see `jit.strength`.
     indices, values : (n, k) integer and float arrays
         Filled with supports (-1 where unused) and coefficients.
     hard : (n,) bool array
@@ -223,6 +202,8 @@ def omp(
     zs = np.empty((2, k), P.dtype)
     supports = np.empty((2, k), np.int64)
     # Two rows in turn: while the residual of one is made, the other's next atom is fetched.
+    olds = np.empty((2, k), P.dtype)
+    steps = np.zeros(2, np.int64)
     current = np.full(2, -1)
     sizes = np.zeros(2, np.int64)
     firsts = np.full(2, -1)
@@ -245,8 +226,15 @@ def omp(
             if near and not exact:
                 for s in range(sizes[1 - turn]):
                     prefetch(inner_products, i, supports[1 - turn, s])
-        target, nothing = (1.0 - floor) * energy[row], _nothing(rounding, energy[row], P)
-        stopped = row < 0 or not target > 0 or magnitude(P[row, j]) <= nothing
+        target, nothing = (1.0 - floor) * energy[row], nothing_under(rounding, energy[row], P)
+        loose = 0.0  # how far a rounded correlation may be under a true one
+        if threshold > 0:
+            if rounded:
+                loose += doubts[row]
+            if not exact:
+                loose += scale * size * np.sqrt(energy[row])
+        least = max(nothing, not_taken(max(threshold - loose, 0.0), P))
+        stopped = row < 0 or not target > 0 or strength(P[row, j], positive) <= least
         doubtful = False
         if not stopped:
             q = part(P, row)
@@ -254,7 +242,7 @@ def omp(
             if rounded:
                 j, correlation = _find_true(
                     q, j, seconds[turn], doubts[row], part(rows, row), dictionary, inner_products, support,
-                    factor, z, x, basis, scale, size,
+                    factor, z, x, basis, scale, size, positive,
                 )  # fmt: skip
             elif not exact:
                 correlation = _product(part(rows, row), part(dictionary, j))
@@ -264,35 +252,68 @@ def omp(
                     factor[size, s] = basis[s, j]
                     pivot -= basis[s, j] * basis[s, j]
             else:
-                pivot = _extend(factor, j, support, size, inner_products, dictionary, inner)
+                pivot = extend(factor, j, support, size, inner_products, dictionary, inner)
                 for s in range(size):
                     correlation -= z[s] * factor[size, s]
-            stopped = doubtful = magnitude(correlation) <= nothing or pivot < pivot_min
+            # the true one; of a threshold near what rounding may do, atoms were not all compared
+            stopped = threshold > 2 * loose and strength(correlation, positive) <= not_taken(threshold, P)
+            if not stopped:
+                stopped = doubtful = (
+                    strength(correlation, positive) <= max(nothing, not_taken(threshold, P))
+                    or pivot < pivot_min
+                )
             if not stopped:
                 factor[size, size] = one / np.sqrt(pivot)
                 z[size] = correlation * factor[size, size]
                 support[size] = j
                 captured[turn] += np.float64(z[size]) * np.float64(z[size])
-                stopped = size + 1 == k
+                for s in range(size):
+                    weights[s] = factor[size, size] * factor[size, s]
+                size += 1
+                taken_out = False
+                if positive is not None:
+                    old = part(olds, turn)
+                    old[size - 1] = 0
+                    back_substitute(factor, z, size, x)
+                    place = leaving(old, x, size)
+                    steps[turn] += 1
+                    if place >= 0:
+                        subtract_direction(
+                            q, gram, j, factor[size - 1, size - 1], basis, weights, size - 1,
+                            scale * z[size - 1], dictionary, -1, -1, positive,
+                        )  # fmt: skip
+                        while place >= 0:
+                            _without(
+                                place, size, q, part(rows, row), gram, scale, inner_products, dictionary,
+                                factor, support, z, basis, weights, inner, positive,
+                            )  # fmt: skip
+                            drop(old, place, size)
+                            size -= 1
+                            back_substitute(factor, z, size, x)
+                            place = leaving(old, x, size)
+                        captured[turn] = 0
+                        for s in range(size):
+                            captured[turn] += np.float64(z[s]) * np.float64(z[s])
+                        firsts[turn], seconds[turn] = largest(q, positive)
+                        taken_out = True
+                    stopped = steps[turn] == STEPS_PER_COEF * k
+                stopped |= size == k
                 if floor > 0 and not stopped:
                     above = captured[turn] - target
                     stopped = above >= 0
                     if abs(above) < _SLACK * rounding * energy[row]:
-                        _back_substitute(factor, z, size + 1, x)
-                        rest = left_energy(part(rows, row), dictionary, support, x, size + 1, left)
+                        back_substitute(factor, z, size, x)
+                        rest = left_energy(part(rows, row), dictionary, support, x, size, left)
                         stopped = rest <= floor * energy[row]
-                if not stopped:
-                    for s in range(size):
-                        weights[s] = factor[size, size] * factor[size, s]
+                if not stopped and not taken_out:
                     firsts[turn], seconds[turn] = subtract_direction(
-                        q, gram, j, factor[size, size], basis, weights, size, scale * z[size], dictionary,
-                        next_atom, next_row,
+                        q, gram, j, factor[size - 1, size - 1], basis, weights, size - 1,
+                        scale * z[size - 1], dictionary, next_atom, next_row, positive,
                     )  # fmt: skip
-                size += 1
         if stopped:
             if row >= 0:
-                _back_substitute(factor, z, size, x)
-                _store(row, support, x, size, indices, values)
+                back_substitute(factor, z, size, x)
+                store(row, support, x, size, indices, values)
                 explained[row] = captured[turn]
                 hard[row] = doubtful
                 if doubtful:  # what is no longer than that correlates with nothing by more
@@ -300,75 +321,9 @@ def omp(
                     hard[row] = rest > rounding * rounding * energy[row]
             row, size = -1, 0
             captured[turn] = 0
+            steps[turn] = 0
             if following < n:
                 row = following
                 following += 1
-                firsts[turn], seconds[turn] = largest(part(P, row))
+                firsts[turn], seconds[turn] = largest(part(P, row), positive)
         current[turn], sizes[turn] = row, size
-
-
-@kernel
-def mp(P, gram, energy, floor, rounding, pivot_min, steps, indices, values, hard, explained):
-    """Matching pursuit with the coefficients refitted on the support.
-
-    Plain matching pursuit (Mallat, Zhang 1993) picks atoms until it has k
-    distinct ones or has made ``steps`` steps; then the coefficients are
-    fitted to the row by least squares. Rows are marked ``hard`` where inner
-    products do not tell those. Other arguments as for `omp`.
-    """
-    n, k = indices.shape
-    z = np.empty(k, P.dtype)
-    x = np.empty(k, P.dtype)
-    first = np.empty(k, P.dtype)
-    inner = np.empty(k, P.dtype)
-    factor = np.empty((k, k), P.dtype)
-    support = np.empty(k, np.int64)
-    for row in range(n):
-        p = part(P, row)
-        j, _ = largest(p)
-        left = energy[row]
-        target = floor * energy[row]
-        size = 0
-        z[0] = rounding * np.sqrt(energy[row])
-        nothing = magnitude(z[0])
-        for _ in range(steps):
-            if magnitude(p[j]) <= nothing or left <= target:
-                break
-            step = p[j] / gram[j, j]
-            known = False
-            for a in range(size):
-                known |= support[a] == j
-            if not known:
-                if size == k:
-                    break
-                # the correlation of y itself: p[j] plus what was taken out
-                value = p[j]
-                for a in range(size):
-                    value += z[a] * gram[support[a], j]
-                first[size] = value
-                z[size] = 0
-                support[size] = j
-                size += 1
-            for a in range(size):
-                if support[a] == j:
-                    z[a] += step
-            left -= np.float64(step) * np.float64(p[j])
-            j, _ = subtract_atom(p, gram, j, step)
-        # least squares on the support
-        captured = 0.0
-        hard[row] = False
-        for a in range(size):
-            value = first[a]
-            pivot = _extend(factor, support[a], support, a, gram, gram, inner)
-            if pivot < pivot_min:
-                hard[row] = True
-                break
-            for b in range(a):
-                value -= factor[a, b] * z[b]
-            factor[a, a] = 1 / np.sqrt(pivot)
-            z[a] = value * factor[a, a]
-            captured += np.float64(z[a]) * np.float64(z[a])
-        if not hard[row]:
-            _back_substitute(factor, z, size, x)
-        _store(row, support, x, size, indices, values)
-        explained[row] = captured

@@ -24,10 +24,14 @@ _LINE_BYTES = 64
 
 
 class _Vectors:
-    """LLVM's types and operations for the float type of some correlations."""
+    """LLVM's types and operations for the float type of some correlations.
 
-    def __init__(self, context, builder, element):
+    ``positive`` is the type of that argument, None's where correlations of both signs count.
+    """
+
+    def __init__(self, context, builder, element, positive):
         self.context, self.builder = context, builder
+        self.signed = isinstance(positive, types.NoneType)
         self.bits = element.bitwidth
         self.lanes = _VECTOR_BYTES * 8 // self.bits
         self.floats = ir.VectorType(context.get_data_type(element), self.lanes)
@@ -76,9 +80,10 @@ class _Vectors:
         taken = self.builder.fmul(weight, others, flags=_FUSED)
         return self.builder.fsub(value, taken, flags=_FUSED)
 
-    def magnitudes(self, floats):
-        """As `jit.magnitude`."""
-        return self.builder.and_(self.builder.bitcast(floats, self.integers), self._mask)
+    def strengths(self, floats):
+        """As `jit.strength`."""
+        bits = self.builder.bitcast(floats, self.integers)
+        return self.builder.and_(bits, self._mask) if self.signed else bits
 
     def larger(self, a, b):
         return self.builder.select(self.builder.icmp_signed(">", a, b), a, b)
@@ -100,9 +105,9 @@ class _Vectors:
 
 
 class _Largest:
-    """The two largest magnitudes in each lane so far, and where the first is.
+    """The two largest strengths in each lane so far, and where the first is.
 
-    Which vector a magnitude lies in is kept beside it: to look for it
+    Which vector a strength lies in is kept beside it: to look for it
     afterwards would end at a place that no processor can foresee.
     """
 
@@ -115,18 +120,18 @@ class _Largest:
     def add(self, floats, column):
         """Look at the correlations from ``column`` on, in ascending order."""
         v, builder = self.v, self.builder
-        magnitudes = v.magnitudes(floats)
+        strengths = v.strengths(floats)
         vector = builder.sdiv(column, column.type(v.lanes))
         if v.bits < column.type.width:
             vector = builder.trunc(vector, v.integer)
         first, second = builder.load(self.first), builder.load(self.second)
-        more = builder.icmp_signed(">", magnitudes, first)
-        builder.store(v.larger(first, magnitudes), self.first)
-        builder.store(v.larger(second, v.smaller(first, magnitudes)), self.second)
+        more = builder.icmp_signed(">", strengths, first)
+        builder.store(v.larger(first, strengths), self.first)
+        builder.store(v.larger(second, v.smaller(first, strengths)), self.second)
         builder.store(builder.select(more, v.spread(vector), builder.load(self.vector)), self.vector)
 
     def found(self, number):
-        """The first index of the largest magnitude, and the second largest magnitude."""
+        """The first index of the largest strength, and the second largest strength."""
         v, builder = self.v, self.builder
         first, vector = builder.load(self.first), builder.load(self.vector)
         best = v.spread(v.reduce("smax", first))
@@ -158,41 +163,45 @@ def _walk(v, n_atoms, change, ahead=None):
 
 
 @intrinsic
-def largest(typing_context, p):
-    """The first index of the largest magnitude in ``p``, and the second largest magnitude.
+def largest(typing_context, p, positive):
+    """The first index of the largest strength in ``p``, and the second largest strength.
 
     Parameters
     ----------
     p : (m,) float array
         m is a multiple of `ATOM_PAD`.
+    positive : None or True
+        See `jit.strength`. Where nothing is positive, index and strength mean nothing: the
+        correlation at the index is not positive either.
     """
     found = types.Tuple((types.intp, magnitude_type(p.dtype)))
 
     def generate(context, builder, signature, arguments):
         kind = signature.args[0]
-        v = _Vectors(context, builder, kind.dtype)
+        v = _Vectors(context, builder, kind.dtype, positive)
         p = v.array(kind, arguments[0])
         result = _walk(v, v.length(p), lambda columns: [v.load(p.data, c, v.floats) for c in columns])
         return context.make_tuple(builder, signature.return_type, result)
 
-    return found(p), generate
+    return found(p, positive), generate
 
 
 @intrinsic
-def next_close(typing_context, p, start, bound):
-    """The first index from ``start`` on of a magnitude of at least ``bound``; m if there is none.
+def next_close(typing_context, p, start, bound, positive):
+    """The first index from ``start`` on of a strength of at least ``bound``; m if there is none.
 
     Parameters
     ----------
     p : (m,) float array
     start : int
     bound : int
-        As `jit.magnitude`.
+        As `jit.strength`.
+    positive : None or True
     """
 
     def generate(context, builder, signature, arguments):
         kind = signature.args[0]
-        v = _Vectors(context, builder, kind.dtype)
+        v = _Vectors(context, builder, kind.dtype, positive)
         p, start, bound = v.array(kind, arguments[0]), arguments[1], v.spread(arguments[2])
         n_atoms = v.length(p)
         number = n_atoms.type
@@ -201,7 +210,7 @@ def next_close(typing_context, p, start, bound):
         n_vectors, first = builder.sdiv(n_atoms, lanes), builder.sdiv(start, lanes)
         with cgutils.for_range(builder, n_vectors, start=first) as loop:
             begin = builder.mul(loop.index, lanes)
-            close = builder.icmp_signed(">=", v.magnitudes(v.load(p.data, begin, v.floats)), bound)
+            close = builder.icmp_signed(">=", v.strengths(v.load(p.data, begin, v.floats)), bound)
             hits = builder.zext(builder.bitcast(close, ir.IntType(v.lanes)), number)
             before = builder.sub(start, begin)  # lanes of the first vector that are not to be looked at
             before = builder.select(builder.icmp_signed(">", before, number(0)), before, number(0))
@@ -211,17 +220,17 @@ def next_close(typing_context, p, start, bound):
                 loop.do_break()
         return builder.load(found)
 
-    return types.intp(p, types.intp, bound), generate
+    return types.intp(p, types.intp, bound, positive), generate
 
 
 @intrinsic
-def subtract_atom(typing_context, p, gram, atom, step):
+def subtract_atom(typing_context, p, gram, atom, step, positive):
     """Take ``step`` times a row of ``gram`` out of ``p``; returns what `largest` does."""
     found = types.Tuple((types.intp, magnitude_type(p.dtype)))
 
     def generate(context, builder, signature, arguments):
         kinds = signature.args
-        v = _Vectors(context, builder, kinds[0].dtype)
+        v = _Vectors(context, builder, kinds[0].dtype, positive)
         p, gram = (v.array(kinds[i], arguments[i]) for i in range(2))
         row, step = v.row(gram, arguments[2]), v.spread(arguments[3])
 
@@ -233,13 +242,14 @@ def subtract_atom(typing_context, p, gram, atom, step):
 
         return context.make_tuple(builder, signature.return_type, _walk(v, v.length(p), change))
 
-    return found(p, gram, types.intp, p.dtype), generate
+    return found(p, gram, types.intp, p.dtype, positive), generate
 
 
 @intrinsic
 def subtract_direction(
-    typing_context, p, gram, atom, factor, basis, weights, size, step, dictionary, next_atom, next_row
-):
+    typing_context, p, gram, atom, factor, basis, weights, size, step, dictionary, next_atom, next_row,
+    positive,
+):  # fmt: skip
     """Make an atom orthogonal to the support, and take it out of the residual.
 
     Row ``size`` of ``basis`` becomes ``factor gram[atom] - weights basis[:size]``:
@@ -264,6 +274,8 @@ def subtract_direction(
         Atoms.
     next_atom, next_row : int
         Of ``dictionary`` and of ``gram``, the row to fetch; -1 for none.
+    positive : None or True
+        As for `largest`.
 
     Returns
     -------
@@ -272,12 +284,13 @@ def subtract_direction(
     """
     found = types.Tuple((types.intp, magnitude_type(p.dtype)))
     signature = found(
-        p, gram, types.intp, p.dtype, basis, weights, types.intp, p.dtype, dictionary, types.intp, types.intp
+        p, gram, types.intp, p.dtype, basis, weights, types.intp, p.dtype, dictionary, types.intp, types.intp,
+        positive,
     )  # fmt: skip
 
     def generate(context, builder, signature, arguments):
         kinds = signature.args
-        v = _Vectors(context, builder, kinds[0].dtype)
+        v = _Vectors(context, builder, kinds[0].dtype, positive)
         p, gram, basis, weights, dictionary = (v.array(kinds[i], arguments[i]) for i in (0, 1, 4, 5, 8))
         row, factor, size = v.row(gram, arguments[2]), v.spread(arguments[3]), arguments[6]
         target, step = v.row(basis, size), v.spread(arguments[7])

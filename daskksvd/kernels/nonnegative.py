@@ -1,0 +1,138 @@
+"""Codes without negative coefficients: which atom leaves a support, and pursuit in double precision.
+
+Non-negative matching pursuit (Bruckstein, Elad, Zibulevsky 2008) takes the
+atom of the largest positive correlation with the residual, and the
+coefficients are the non-negative least squares of the row on its support. That
+is the active-set method of Lawson and Hanson (1974, chapter 23), stopped at k
+atoms: a coefficient that would turn negative is moved to zero, together with
+the others on their way to their least squares, and its atom leaves the
+support; another takes its place. Least squares on a support of positive
+coefficients alone is non-negative least squares.
+"""
+
+import numpy as np
+
+from .jit import kernel, part
+from .precise import add_atom, dot, left_energy, support_size
+
+STEPS_PER_COEF = 4
+"""Atoms come and go, and each step leaves less of the row; after this many steps
+per coefficient a row keeps what it has."""
+
+
+@kernel
+def leaving(x, wanted, size):
+    """Move coefficients towards wanted ones, as far as none turns negative.
+
+    Parameters
+    ----------
+    x : (k,) float array
+        Coefficients, none negative; moved in place.
+    wanted : (k,) float array
+        Least squares on the support.
+    size : int
+
+    Returns
+    -------
+    int
+        Place of the atom whose coefficient is zero before the others get where they should; -1 if
+        all get there.
+    """
+    share, place = x.dtype.type(1), -1
+    for s in range(size):
+        if not wanted[s] > 0:
+            way = x[s] - wanted[s]
+            here = x[s] / way if x[s] > 0 and way > 0 else way * 0
+            if place < 0 or here < share:
+                share, place = here, s
+    for s in range(size):
+        x[s] = x[s] + share * (wanted[s] - x[s]) if place >= 0 else wanted[s]
+    if place >= 0:
+        x[place] = 0
+    return place
+
+
+@kernel
+def drop(values, place, size):
+    """Move what comes after a place in an array one place up."""
+    for s in range(place, size - 1):
+        values[s] = values[s + 1]
+
+
+@kernel
+def _solve(triangle, z, size, x):
+    for a in range(size - 1, -1, -1):
+        x[a] = z[a]
+        for b in range(a + 1, size):
+            x[a] -= triangle[a, b] * x[b]
+        x[a] /= triangle[a, a]
+
+
+@kernel
+def _refit(y, dictionary, support, size, basis, triangle, z, left, least):
+    """Take some atoms out of a row anew; returns how many of them could be."""
+    for f in range(left.shape[0]):
+        left[f] = y[f]
+    kept = 0
+    for a in range(size):
+        if add_atom(dictionary, support[a], kept, basis, triangle, z, left, least):
+            support[kept] = support[a]
+            kept += 1
+    return kept
+
+
+@kernel
+def pursue_nonnegative(
+    rows, dictionary, n_atoms, energy, floor, threshold, rounding, least, hard, more, indices, values,
+    explained,
+):  # fmt: skip
+    """Non-negative matching pursuit of rows that single steps cannot tell, from the beginning.
+
+    Parameters are those of `precise.pursue`. Without ``more`` atoms come from the supports that are
+    there alone: coefficients are non-negative least squares on those.
+    """
+    k, d = indices.shape[1], rows.shape[1]
+    basis, triangle = np.empty((k, d)), np.zeros((k, k))
+    z, left = np.empty(k), np.empty(d)
+    x, wanted = np.empty(k), np.empty(k)
+    support, given = np.empty(k, np.int64), np.empty(k, np.int64)
+    for row in range(len(rows)):
+        if not hard[row]:
+            continue
+        y = part(rows, row)
+        for f in range(d):
+            left[f] = y[f]
+        n_given = support_size(part(indices, row))
+        for a in range(n_given):
+            given[a] = indices[row, a]
+        size = 0
+        for _ in range(STEPS_PER_COEF * k):
+            if size == k or (more and not dot(left, left) > floor * energy[row]):
+                break
+            best, atom = rounding * np.sqrt(energy[row]), -1
+            for c in range(n_atoms if more else n_given):
+                i = c if more else given[c]
+                product = dot(left, part(dictionary, i))
+                if product > best and (product >= threshold or not more):
+                    known = False
+                    for a in range(size):
+                        known |= support[a] == i
+                    if not known:
+                        best, atom = product, i
+            if atom < 0 or not add_atom(dictionary, atom, size, basis, triangle, z, left, least):
+                break
+            support[size], x[size] = atom, 0
+            size += 1
+            _solve(triangle, z, size, wanted)
+            place = leaving(x, wanted, size)
+            while place >= 0:
+                drop(support, place, size)
+                drop(x, place, size)
+                size = _refit(y, dictionary, support, size - 1, basis, triangle, z, left, least)
+                _solve(triangle, z, size, wanted)
+                place = leaving(x, wanted, size)
+        for a in range(k):
+            indices[row, a] = support[a] if a < size else -1
+            values[row, a] = x[a] if a < size else 0
+        rest = left_energy(y, dictionary, part(indices, row), part(values, row), size, left)
+        explained[row] = energy[row] - rest
