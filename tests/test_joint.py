@@ -16,10 +16,10 @@ from small_cluster import assert_nothing_left
 
 import daskksvd
 from daskksvd.execution import make_executor
+from daskksvd.fitting.ridge import PENALTIES, Products, ridge
 from daskksvd.joint import fit_joint, load_joint
 from daskksvd.joint.halves import make_halves, survey_pairs
 from daskksvd.joint.pairs import as_pairs
-from daskksvd.joint.ridge import PENALTIES, Products, ridge
 
 N, D, E, M, K = 900, 10, 7, 16, 2
 SETTINGS = {"n_components": M, "n_nonzero_coefs": K, "random_state": 0, "max_passes": 4, "n_threads": 2}

@@ -2,9 +2,11 @@
 
 from .coder import SparseCoder
 from .formats import codes_to_coo, reconstruct
+from .oneshot import OneShot
 from .products import (
     Codes,
     Products,
+    check_finite,
     code_block,
     code_blocks,
     code_rows,
@@ -16,9 +18,11 @@ from .target import SparsityTarget
 
 __all__ = [
     "Codes",
+    "OneShot",
     "Products",
     "SparseCoder",
     "SparsityTarget",
+    "check_finite",
     "code_block",
     "code_blocks",
     "code_rows",

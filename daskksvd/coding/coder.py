@@ -23,6 +23,7 @@ from .target import SparsityTarget
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from .oneshot import OneShot
     from .products import Products
 
 
@@ -53,6 +54,8 @@ class SparseCoder:
         From rows to that space.
     target : SparsityTarget
         When the coding of a row stops.
+    encoder : OneShot, optional
+        Scores to code by in place of pursuit; see `daskksvd.Result.fit_encoder`.
 
     Notes
     -----
@@ -63,6 +66,7 @@ class SparseCoder:
     dictionary: np.ndarray
     transform: Transform
     target: SparsityTarget
+    encoder: OneShot | None = None
 
     @classmethod
     def of_atoms(cls, atoms: np.ndarray, transform: Transform, target: SparsityTarget) -> SparseCoder:
@@ -77,6 +81,10 @@ class SparseCoder:
     def with_dictionary(self, dictionary: np.ndarray) -> SparseCoder:
         """The same with another dictionary."""
         return dataclasses.replace(self, dictionary=dictionary)
+
+    def with_encoder(self, encoder: OneShot | None) -> SparseCoder:
+        """The same, coding by the scores of an encoder."""
+        return dataclasses.replace(self, encoder=encoder)
 
     @property
     def cost(self) -> Cost:
@@ -157,6 +165,7 @@ class SparseCoder:
     def __sizeof__(self) -> int:
         """Bytes of its arrays, of which Dask asks."""
         arrays = [self.dictionary, *(part for part in self.transform if part is not None)]
+        arrays += [] if self.encoder is None else self.encoder[:3]
         return object.__sizeof__(self) + sum(array.nbytes for array in arrays)
 
 

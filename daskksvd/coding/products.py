@@ -15,6 +15,7 @@ from ..kernels.symmetric import mirror
 from ..machine.blas import PRODUCT_ROWS, THREADED_PRODUCT, product_by_rows, single_threaded_blas
 from ..machine.buffers import aligned
 from ..rows import Transform
+from .oneshot import OneShot, choose, refit, score, unused_last
 from .space import Space, kept_space
 from .target import SparsityTarget
 
@@ -99,6 +100,8 @@ class Products(NamedTuple):
     doubt : (d',) float array or None
         Weights of the squared features of a row that add up to the square of
         how wrong its rounded correlations may be.
+    encoder : OneShot or None
+        With which rows are coded in place of pursuit.
     """
 
     dictionary: np.ndarray
@@ -110,6 +113,7 @@ class Products(NamedTuple):
     target: SparsityTarget
     packed: np.ndarray | None = None
     doubt: np.ndarray | None = None
+    encoder: OneShot | None = None
 
 
 class Codes(NamedTuple):
@@ -142,7 +146,8 @@ def make_products(coder, n_threads=1):
     p = -(-m // ATOM_PAD) * ATOM_PAD
     padded = aligned((p, d), dictionary.dtype)
     padded[:m], padded[m:] = dictionary, 0
-    single = target.pursuit == "omp" and padded.dtype == np.float32
+    encoder = None if coder.encoder is None else coder.encoder.cast(padded.dtype)
+    single = target.pursuit == "omp" and padded.dtype == np.float32 and encoder is None
     rounded = ()
     if single and m * d >= ROUNDED_WORK * target.n_nonzero_coefs and supported():
         rounded = (pack(padded, aligned), ROUNDED_DOUBT**2 * np.square(dictionary).mean(axis=0))
@@ -154,7 +159,8 @@ def make_products(coder, n_threads=1):
         gram, unit = aligned((p, p), np.int16), GRAM_UNIT
     _fill_gram(padded, inner, gram, n_threads)
     transform = coder.transform.cast(dictionary.dtype)
-    return freeze(Products(padded, gram, unit, inner, m, transform, target, *rounded))
+    products = Products(padded, gram, unit, inner, m, transform, target, *rounded)
+    return freeze(products._replace(encoder=encoder))
 
 
 def _fill_gram(atoms, inner, gram, n_threads):
@@ -234,6 +240,8 @@ def code_block(rows, products, space=None):
         norm is the difference.
     """
     freeze(products)
+    if products.encoder is not None:
+        return _code_once(rows, products)
     space = Space() if space is None else space
     dtype = products.dictionary.dtype
     width = products.target.n_nonzero_coefs
@@ -266,6 +274,20 @@ def code_block(rows, products, space=None):
             rows, products.dictionary, products.n_components, energy, *stops,
             max((_DISTANCE * eps) ** 2, 4 * float(np.finfo(float).eps)), hard, is_omp, *codes, explained,
         )  # fmt: skip
+    correct_explained(rows, products.dictionary, *codes, energy, _NEARLY_ALL * eps, explained)
+    return codes, energy, explained
+
+
+def _code_once(rows, products):
+    """`code_block` by the scores of an encoder."""
+    dtype, positive = products.dictionary.dtype, products.target.nonnegative
+    energy = np.empty(len(rows))
+    squared_norms(rows, energy)
+    with np.errstate(invalid="ignore", over="ignore"):  # the energy tells of bad rows
+        chosen = choose(score(rows, products.encoder), products.encoder, products.target)
+        values, explained = refit(rows, products.dictionary, products.inner, *chosen, positive)
+    codes = Codes(*unused_last(chosen[0], values.astype(dtype)))
+    eps = float(np.finfo(dtype).eps)
     correct_explained(rows, products.dictionary, *codes, energy, _NEARLY_ALL * eps, explained)
     return codes, energy, explained
 
@@ -336,11 +358,15 @@ def code_rows(raw, products, offset=0):
     """Fixed-width codes of raw rows; ``offset`` is the number of the first."""
     parts = []
     for block in code_blocks(raw, products):
-        if not np.isfinite(block.energy).all():
-            row = offset + block.start + int(np.argmax(~np.isfinite(block.energy)))
-            raise ValueError(
-                f"array has a row with NaN, infinite or too large values (row {row}); "
-                "all values must be finite"
-            )
+        check_finite(block, offset)
         parts.append(block.codes)
     return join_codes(parts)
+
+
+def check_finite(block, offset):
+    """Refuse rows that are not finite in a `Coded` block; ``offset`` is the number of the first row given."""
+    if not np.isfinite(block.energy).all():
+        row = offset + block.start + int(np.argmax(~np.isfinite(block.energy)))
+        raise ValueError(
+            f"array has a row with NaN, infinite or too large values (row {row}); all values must be finite"
+        )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from ..coding import SparseCoder
+from ..arguments import choice
+from ..coding import OneShot, SparseCoder
 from ..coding.formats import decode
 from ..coding.inputs import plain_codes
 from ..coding.writing import write_codes
@@ -16,6 +17,7 @@ from ..rows import Reader, as_source, run_survey
 from ..rows.features import check_features
 from ..rows.names import check_names
 from . import saving
+from .encoder import fit_encoder
 from .schedule import reading_jobs
 from .statistics import MOMENTS, Wanted, relative_norm
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from ..rows import Source
     from ..rows.source import ArrayLike, MissingChunks
     from ..rows.transform import Transform
+
+Method: TypeAlias = Literal["pursuit", "oneshot"]
 
 
 class Result:
@@ -55,6 +59,8 @@ class Result:
     coder : daskksvd.SparseCoder
         What codes are made with: the dictionary, as it is coded with, the
         transform of samples and the sparsity target.
+    encoder : daskksvd.coding.OneShot or None
+        What `fit_encoder` found, for codes without pursuit.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class Result:
         settings: dict[str, Any],
         feature_names: npt.ArrayLike | None = None,
         dims: Sequence[str] | None = None,
+        encoder: OneShot | None = None,
     ) -> None:
         import xarray as xr
 
@@ -86,6 +93,7 @@ class Result:
         self.stop_reason = stop_reason
         self.settings = settings
         self.coder = SparseCoder.of_atoms(dictionary, transform, target)
+        self.encoder = encoder
 
     def __repr__(self) -> str:
         m, d = self.dictionary.shape
@@ -111,13 +119,47 @@ class Result:
 
     # ------------------------------------------------------ coding and back
 
-    def encode(self, array: ArrayLike, *, missing_chunks: MissingChunks = "error") -> da.Array:
+    def fit_encoder(
+        self,
+        array: ArrayLike,
+        *,
+        client: Client | None = None,
+        missing_chunks: MissingChunks = "error",
+        worker_timeout: float | None = WORKER_TIMEOUT,
+    ) -> Result:
+        """Fit a linear encoder to the codes of samples, for codes without pursuit; returns the result itself.
+
+        One pass of sums for a ridge regression of codes on samples, and one for gains and a threshold. It is
+        what formats of autoencoders take, and `encode` with ``method="oneshot"``: such codes leave about a
+        fourth more of the variance than those of pursuit.
+
+        Parameters
+        ----------
+        array : as for `encode`
+        client : distributed.Client, optional
+        missing_chunks : as for `encode`
+        worker_timeout : float, optional
+            Seconds to wait for workers that are gone; see `daskksvd.fit`.
+        """
+        source = self._source(array, missing_chunks, worker_timeout)
+        executor = make_executor(client, worker_timeout=worker_timeout)
+        try:
+            self.encoder = fit_encoder(source, self.coder, executor)
+        finally:
+            executor.close()
+        return self
+
+    def encode(
+        self, array: ArrayLike, *, method: Method = "pursuit", missing_chunks: MissingChunks = "error"
+    ) -> da.Array:
         """Sparse codes of samples, lazily.
 
         Parameters
         ----------
         array : as for `daskksvd.fit`
             n x d. Features with names must have those learned on, in their order.
+        method : {"pursuit", "oneshot"}
+            ``"oneshot"``: the atoms of the largest scores of the encoder, refitted; see `fit_encoder`.
         missing_chunks : {"error", "fill"}
             Whether chunks that a Zarr array lacks are refused, or read as its
             fill value.
@@ -135,7 +177,7 @@ class Result:
         alike but for rounding, as copies do, or atoms and rows of small integers,
         other chunks may there give it the other of the two, and after it other atoms.
         """
-        return self.coder.encode(self._source(array, missing_chunks).array)
+        return self._coder(method).encode(self._source(array, missing_chunks).array)
 
     def write_codes(
         self,
@@ -144,6 +186,7 @@ class Result:
         *,
         client: Client | None = None,
         overwrite: bool = False,
+        method: Method = "pursuit",
         missing_chunks: MissingChunks = "error",
         told: Callable[[int, int], Any] | None = None,
         worker_timeout: float | None = WORKER_TIMEOUT,
@@ -161,7 +204,7 @@ class Result:
         client : distributed.Client, optional
         overwrite : bool
             Whether a store of codes that is there may be replaced.
-        missing_chunks : as for `encode`
+        method, missing_chunks : as for `encode`
         told : callable, optional
             Where an earlier call is gone on with, ``told(done, chunks)`` is called
             with the number of chunks that it wrote, and of all.
@@ -176,7 +219,8 @@ class Result:
             If there is no room; what was coded is kept.
         """
         how = {"client": client, "overwrite": overwrite, "told": told, "worker_timeout": worker_timeout}
-        write_codes(self._source(array, missing_chunks, worker_timeout), path, self.coder, **how)
+        coder = self._coder(method)
+        write_codes(self._source(array, missing_chunks, worker_timeout), path, coder, **how)
 
     def decode(self, codes: CodesLike) -> da.Array | np.ndarray:
         """Samples from codes: ``X @ decoder + mean``.
@@ -204,6 +248,7 @@ class Result:
         array: ArrayLike,
         *,
         client: Client | None = None,
+        method: Method = "pursuit",
         missing_chunks: MissingChunks = "error",
         worker_timeout: float | None = WORKER_TIMEOUT,
     ) -> dict[str, Any]:
@@ -213,7 +258,7 @@ class Result:
         ----------
         array : as for `encode`
         client : distributed.Client, optional
-        missing_chunks : as for `encode`
+        method, missing_chunks : as for `encode`
         worker_timeout : float, optional
             Seconds to wait for workers that are gone; see `daskksvd.fit`.
 
@@ -224,6 +269,7 @@ class Result:
             (in the metric of the data), ``fvu`` (fraction of the variance of
             ``array`` unexplained), ``mean_nonzeros``, ``used_atoms``, ``n_samples``.
         """
+        coder = self._coder(method)
         source = self._source(array, missing_chunks, worker_timeout)
         wanted = given(Wanted(None, 0))
         executor = make_executor(client, worker_timeout=worker_timeout)
@@ -232,7 +278,7 @@ class Result:
             jobs = [reader.job(pieces) for pieces in reading_jobs(source.chunk_rows)]
             survey = run_survey(reader, jobs, np.empty(0, np.int64), False)
             survey.check_finite()
-            found = reader.reduce(MOMENTS, jobs, self.coder.shared(), wanted)
+            found = reader.reduce(MOMENTS, jobs, coder.shared(), wanted)
         finally:
             executor.close()
         variance = survey.variance.sum() * survey.count
@@ -290,6 +336,15 @@ class Result:
         saving.save(self, path, overwrite)
 
     # -------------------------------------------------------------- helpers
+
+    def _coder(self, method: Method) -> SparseCoder:
+        """What codes by a method."""
+        choice("method", method, get_args(Method))
+        if method == "pursuit":
+            return self.coder
+        if self.encoder is None:
+            raise ValueError("method='oneshot' takes an encoder, and none was fitted; call fit_encoder first")
+        return self.coder.with_encoder(self.encoder)
 
     def _source(
         self,

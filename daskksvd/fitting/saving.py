@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from ..coding import SparsityTarget
+from ..coding import OneShot, SparsityTarget
 from ..rows import Transform
 from ..stores import DamagedStore, Store, Variable
 
@@ -41,6 +41,19 @@ RESULT = Store(
             optional=True,
             dense=True,
         ),
+        "encoder_weights": Variable(
+            ("atom", "component"),
+            _FLOATS,
+            "scores of atoms are samples, as they are coded, times these",
+            optional=True,
+        ),
+        "encoder_bias": Variable(("atom",), _FLOATS, "plus this", optional=True),
+        "encoder_gains": Variable(
+            ("atom",), _FLOATS, "a score times this is about a coefficient", optional=True
+        ),
+        "encoder_threshold": Variable(
+            (), ("float64",), "above it are as many scores as pursuit takes atoms", optional=True
+        ),
     },
     refusal="not a result of daskksvd",
 )
@@ -67,6 +80,9 @@ def to_dataset(result):
             stored = RESULT.variables[f"preprocessing_{name}"]
             about = {"long_name": stored.meaning}
             variables[f"preprocessing_{name}"] = (stored.dims, value, about)
+    for name, value in (result.encoder._asdict() if result.encoder else {}).items():
+        stored = RESULT.variables[f"encoder_{name}"]
+        variables[f"encoder_{name}"] = (stored.dims, value, {"long_name": stored.meaning})
     history = result.history.copy()
     kinds = sorted(set(history.kind.values.tolist()))
     codes = np.searchsorted(kinds, history.kind.values) if kinds else history.kind.values
@@ -146,7 +162,16 @@ def parts_of(dataset, path):
         dataset.attrs["stop_reason"],
         json.loads(dataset.attrs["settings"]),
         *_features_of(dictionary.feature, dataset.attrs.get("feature_dtype")),
+        _encoder_of(dataset),
     )
+
+
+def _encoder_of(dataset):
+    """The encoder of a stored result, None where none was fitted."""
+    if "encoder_weights" not in dataset:
+        return None
+    weights, bias, gains = (dataset[f"encoder_{name}"].values for name in OneShot._fields[:3])
+    return OneShot(weights, bias, gains, float(dataset["encoder_threshold"]))
 
 
 def _features_of(feature, dtype):

@@ -12,11 +12,11 @@ import numpy as np
 
 from ..arguments import choice, integer
 from ..execution import WORKER_TIMEOUT, make_executor
+from ..fitting.ridge import Products, ridge
 from ..rows import as_source, run_survey, split_holdout
 from ..rows.blocks import plain
 from .halves import KEPT_BACK, check_survey
 from .pairs import as_pairs, pair_jobs, text_rows
-from .ridge import Products, ridge
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import dask
 import numpy as np
 
+from ..fitting.ridge import Products, ridge
 from ..machine.blas import single_threaded_blas
 from ..rows import (
     Survey,
@@ -19,7 +20,6 @@ from ..rows import (
 )
 from ..rows.transform import ZERO_VARIANCE
 from .pairs import IMAGE, TEXT, pair_jobs, plain_halves
-from .ridge import Products, ridge
 
 KEPT_BACK = 0.25
 """Share of the rows (the last of every chunk) on which penalties and weights are chosen."""

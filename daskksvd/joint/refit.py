@@ -8,12 +8,12 @@ import numpy as np
 
 from ..coding.products import code_rows
 from ..execution import Blueprint, given
+from ..fitting.ridge import Products, ridge
 from ..kernels.moments import add_moments
 from ..machine.blas import single_threaded_blas
 from ..rows import split_holdout
 from .halves import KEPT_BACK
 from .pairs import TEXT, pair_jobs
-from .ridge import Products, ridge
 
 BLOCK_ROWS = 4096
 """Rows coded together."""
