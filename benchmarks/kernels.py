@@ -30,6 +30,7 @@ from daskksvd.coding import (
     iterate_blocks,
     make_products,
 )
+from daskksvd.coding.how import PLAIN, How
 from daskksvd.coding.products import correlate_rounded
 from daskksvd.coding.space import Space
 from daskksvd.datasets import make_planted
@@ -38,13 +39,17 @@ from daskksvd.fitting.settings import Settings, check_settings
 from daskksvd.fitting.statistics import COUPLED
 from daskksvd.fitting.updates.batch import BATCH_SWEEPS
 from daskksvd.kernels.moments import add_moments, add_residual_moments, subtract_reconstruction
+from daskksvd.kernels.rounded import WAYS, native_ways
 from daskksvd.machine.blas import blas_for
 from daskksvd.machine.buffers import aligned
 from daskksvd.rows import Transform
 
-SHAPES = ("768,1536,10", "768,1536,5", "768,6144,10", "128,256,5")
+SHAPES = ("768,1536,10", "768,1536,5", "768,6144,10", "384,1024,10", "128,256,5")
 BLOCKS = 8
 """Blocks of rows that one timing goes through."""
+
+BY_WAY = [f"omp_{way}" for way in (PLAIN, *WAYS)]
+"""Names of omp by each way to make products."""
 
 FIT_ROWS = 50_000
 """Samples of the fit whose waves share out the time of an update."""
@@ -58,8 +63,12 @@ TABLE = common.Table(
     ("large_gflops", "large GF/s", ">8", ".1f"),
     ("product", "product", ">8", ".2f"),
     ("rounded", "rounded", ">8", ".2f"),
+    ("chosen", "chosen", ">7", "s"),
     ("omp", "omp", ">8", ".2f"),
     ("omp_share", "roofline", ">8", ".1%"),
+    ("omp_plain", "plain", ">7", ".2f"),
+    ("omp_avx512", "avx512", ">7", ".2f"),
+    ("omp_amx", "amx", ">7", ".2f"),
     ("omp_scaling", "2 threads", ">8", ".2f"),
     ("mp", "mp", ">8", ".2f"),
     ("mp_share", "roofline", ">8", ".1%"),
@@ -78,10 +87,11 @@ TABLE = common.Table(
 NOTES = """Microseconds a row, the least of {rounds} rounds, {dtype}, one BLAS thread.
 product: rows times atoms alone, in blocks as coding cuts them. rounded: the same of numbers rounded to
 bfloat16, where omp chooses atoms by those. omp, mp: coding with everything in it, from float16 rows to
-codes. roofline: time of 2 m d operations at the better of the two measured rates of full products, over
-that of coding. 2 threads: rows a second of two threads that code side by side, over those of one.
-cast, centre: preparing float16 rows, without and with a mean. statistics: gathering those of a wave,
-each block after its coding as in a task. update: fading them and updating all atoms, between
+codes. chosen: how omp's products are made on this processor; plain, avx512, amx: omp by each of the ways
+that it has instructions for. roofline: time of 2 m d operations at the better of the two measured rates
+of full products, over that of coding. 2 threads: rows a second of two threads that code side by side,
+over those of one. cast, centre: preparing float16 rows, without and with a mean. statistics: gathering
+those of a wave, each block after its coding as in a task. update: fading them and updating all atoms, between
 blocks, shared out among the rows of a wave when {fit_rows} are learned from. share: both over coding.
 full: the same of full passes, with one update after all {fit_rows} rows. COO: codes to sparse arrays."""
 
@@ -258,6 +268,9 @@ def measure(d, m, k, dtype, rounds, large):
         }
         if coders["omp"].packed is not None:
             steps["rounded"] = rounded
+        for way in (PLAIN, *native_ways()) if dtype == np.float32 else ():
+            coder = SparseCoder(atoms, Transform(), SparsityTarget(k), how=How(way))
+            steps[f"omp_{way}"] = coding_step(half, make_products(coder))
         for pursuit, coder in coders.items():
             steps[pursuit] = coding_step(half, coder)
             if pursuit == "omp":
@@ -265,7 +278,9 @@ def measure(d, m, k, dtype, rounds, large):
             both = [coding_step(half, coder), coding_step(other_half, coder)]
             steps[f"{pursuit}_two"] = side_by_side(pool, both)
         seconds = least_seconds(steps, rounds)
-    return summary(seconds, d, m, k, len(padded), n, n_block, rows_per_wave(d, m, k), large)
+    packed = coders["omp"].packed
+    row = summary(seconds, d, m, k, len(padded), n, n_block, rows_per_wave(d, m, k), large)
+    return row | {"chosen": PLAIN if packed is None else packed.way}
 
 
 def summary(seconds, d, m, k, padded, n, n_block, wave, large):
@@ -277,8 +292,8 @@ def summary(seconds, d, m, k, padded, n, n_block, wave, large):
     row |= {"block_gflops": block_rate / 1e9, "large_gflops": large_rate / 1e9}
     row |= {
         name: seconds[name] / n * 1e6
-        for name in ("product", "rounded", "omp", "mp", "cast", "centre", "coo")
-        if name in seconds
+        for name in seconds
+        if name in ("product", "rounded", "omp", "mp", "cast", "centre", "coo", *BY_WAY)
     }
     for kind, rows in (("", wave), ("full_", FIT_ROWS)):
         row[f"{kind}statistics"] = seconds[f"{kind}statistics"] / n * 1e6

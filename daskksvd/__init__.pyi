@@ -18,7 +18,6 @@ from .evaluation import faithfulness as faithfulness
 from .execution import WorkersLost as WorkersLost
 from .fitting.fit import FitInterrupted as FitInterrupted
 from .fitting.fit import fit as fit
-from .fitting.foreign import from_sae as from_sae
 from .fitting.result import Result as Result
 from .fitting.result import load as load
 from .joint import JointResult as JointResult
@@ -53,7 +52,6 @@ __all__ = [
     "faithfulness",
     "fit",
     "fit_joint",
-    "from_sae",
     "joint",
     "label",
     "load",

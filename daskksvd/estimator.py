@@ -104,6 +104,9 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     dtype : {"float32", "float64"}, optional
         Precision of the computation, of the components and of the codes. By
         default float64 for float64 samples and float32 for all others.
+    device : str, optional
+        Where samples are coded: None for processors, ``"cuda"`` for a graphics card
+        by PyTorch; see `daskksvd.fit`.
     persist : bool, optional
         Read a lazy array once and keep it in memory. By default only if it
         takes less than 256 MB.
@@ -203,6 +206,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_blocks: int | None = None,
         replace_atoms: bool = True,
         dtype: Precision | None = None,
+        device: str | None = None,
         persist: bool | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int = CHECKPOINT_EVERY,
@@ -231,6 +235,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_blocks = n_blocks
         self.replace_atoms = replace_atoms
         self.dtype = dtype
+        self.device = device
         self.persist = persist
         self.checkpoint = checkpoint
         self.checkpoint_every = checkpoint_every
@@ -350,10 +355,10 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                     f"set_output(transform={container!r}) was asked for, but X is read in chunks and its "
                     "codes are lazy; use transform='default', or pass X as an array in memory"
                 )
-            return result.encode(rows)
+            return result.encode(rows, device=self.device)
         m, d = self.components_.shape
         height = rows_per_task(m, d, result.coder.target.n_nonzero_coefs)
-        codes = result.encode(Source(rows.array.rechunk({0: height})))
+        codes = result.encode(Source(rows.array.rechunk({0: height})), device=self.device)
         codes = codes.compute(scheduler="threads", num_workers=self.n_threads)
         if self.sparse_output:
             coords = codes.coords.astype(scipy.sparse.get_index_dtype(maxval=max(codes.shape)))

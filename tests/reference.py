@@ -9,6 +9,7 @@ import scipy.optimize
 import scipy.sparse as sp
 
 from daskksvd.coding import SparseCoder, SparsityTarget, make_products
+from daskksvd.coding.how import How
 from daskksvd.coding.nonzeros import as_csr
 from daskksvd.execution import ThreadExecutor
 from daskksvd.naming.counting import Counts
@@ -208,7 +209,13 @@ def counts_of(codes, words):
     )
 
 
-def products_of(atoms, n_nonzero_coefs, rtol=0.0, pursuit="omp", transform=None, n_threads=1, **more):
-    """Atoms ready to code rows with, as they are by default; ``more`` of the target."""
+def products_of(
+    atoms, n_nonzero_coefs, rtol=0.0, pursuit="omp", transform=None, n_threads=1, how=None, **more
+):
+    """Atoms ready to code rows with, as they are by default.
+
+    ``how`` is a `How`, or its products; ``more`` are parts of the target.
+    """
     target = SparsityTarget(n_nonzero_coefs, rtol, pursuit, **more)
-    return make_products(SparseCoder(atoms, transform or Transform(), target), n_threads)
+    how = How(how) if isinstance(how, str) else how
+    return make_products(SparseCoder(atoms, transform or Transform(), target, how=how), n_threads)

@@ -4,7 +4,6 @@ import dataclasses
 import json
 
 import numpy as np
-import plain_rounded
 import pytest
 import reference
 import scipy.optimize
@@ -17,7 +16,6 @@ import daskksvd
 from daskksvd.coding import SparsityTarget, code_block
 from daskksvd.coding import products as coding
 from daskksvd.fitting.saving import parts_of
-from daskksvd.kernels import rounded
 
 PURSUITS = {"omp": reference.nonnegative_omp, "mp": reference.nonnegative_mp}
 
@@ -189,25 +187,16 @@ def test_a_row_is_coded_whatever_is_beside_it(dtype, n):
 # ---------------------------------------------------------- rounded products
 
 
-@pytest.fixture
-def instruction(monkeypatch):
-    """The processor's products of rounded numbers, or a stand-in."""
-    if not rounded.supported():
-        for name in ("round_rows", "correlate"):
-            for module in (rounded, coding):
-                monkeypatch.setattr(module, name, getattr(plain_rounded, name))
-        monkeypatch.setattr(coding, "supported", lambda: True)
-
-
+@pytest.mark.parametrize("way", ["amx", "avx512"])
 @pytest.mark.parametrize("large", [False, True])
-def test_rounded_products_choose_the_same_atoms(instruction, monkeypatch, large):
+def test_rounded_products_choose_the_same_atoms(monkeypatch, way, large):
     if large:  # as of more atoms than have a Gram matrix in full precision
         monkeypatch.setattr(coding, "FLOAT_GRAM_ATOMS", 0)
     rng = np.random.default_rng(3)
     atoms = reference.unit_atoms(rng, 1100, 200, common=0.7).astype(np.float32)
     X = np.abs(rng.standard_normal((150, 1100))) * (rng.random((150, 1100)) < 6 / 1100)
     rows = (X @ atoms + 0.05 * rng.standard_normal((150, 200))).astype(np.float32)
-    products = products_of(atoms, 8, 0.0, nonnegative=True)
+    products = products_of(atoms, 8, 0.0, how=way, nonnegative=True)
     assert products.packed is not None
     codes, energy, explained = code_block(rows, products)
     plain = code_block(rows.astype(np.float64), products_of(atoms.astype(np.float64), 8, nonnegative=True))[0]

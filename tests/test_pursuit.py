@@ -14,7 +14,7 @@ from reference import products_of
 from sklearn.linear_model import orthogonal_mp_gram
 
 from daskksvd.coding import code_block, code_rows, codes_to_coo, iterate_blocks, reconstruct
-from daskksvd.coding.products import MP_STEPS_PER_COEF, PIVOT_MIN
+from daskksvd.coding.rules import MP_STEPS_PER_COEF, PIVOT_MIN
 from daskksvd.kernels.symmetric import mirror
 from daskksvd.rows import Transform
 

@@ -1,7 +1,6 @@
 """Pursuit that stops where no atom correlates with the residual by a threshold."""
 
 import numpy as np
-import plain_rounded
 import pytest
 import reference
 from hypothesis import given, settings
@@ -11,7 +10,6 @@ from reference import products_of
 
 from daskksvd.coding import code_block
 from daskksvd.coding import products as coding
-from daskksvd.kernels import rounded
 
 PURSUITS = {
     ("omp", False): reference.omp,
@@ -93,12 +91,8 @@ def test_rows_for_double_precision_stop_at_it_too(dtype, nonnegative):
 
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("nonnegative", [False, True])
-def test_rounded_products_stop_at_the_same_atom(monkeypatch, nonnegative, large):
-    if not rounded.supported():
-        for name in ("round_rows", "correlate"):
-            for module in (rounded, coding):
-                monkeypatch.setattr(module, name, getattr(plain_rounded, name))
-        monkeypatch.setattr(coding, "supported", lambda: True)
+@pytest.mark.parametrize("way", ["amx", "avx512"])
+def test_rounded_products_stop_at_the_same_atom(monkeypatch, way, nonnegative, large):
     if large:
         monkeypatch.setattr(coding, "FLOAT_GRAM_ATOMS", 0)
     rng = np.random.default_rng(4)
@@ -107,7 +101,7 @@ def test_rounded_products_stop_at_the_same_atom(monkeypatch, nonnegative, large)
     rows = (X @ atoms + 0.05 * rng.standard_normal((200, 200))).astype(np.float32)
     for threshold in (0.3, 0.1, 1e-3):
         target = {"nonnegative": nonnegative, "threshold": threshold}
-        products = products_of(atoms, 8, **target)
+        products = products_of(atoms, 8, how=way, **target)
         assert products.packed is not None
         codes = code_block(rows, products)[0]
         plain = code_block(rows.astype(float), products_of(atoms.astype(float), 8, **target))[0]

@@ -3,7 +3,7 @@
 import click
 
 from .info import as_text, describe
-from .shared import MISSING_CHUNKS, OVERWRITE, SCHEDULER, WORKER_TIMEOUT, check_out, connected
+from .shared import DEVICE, MISSING_CHUNKS, OVERWRITE, SCHEDULER, WORKER_TIMEOUT, check_out, connected
 
 EXAMPLES = """\b
 Examples:
@@ -19,13 +19,14 @@ OPTIONS = [
     click.Option(["--out", "-o"], required=True, metavar="CODES", help="Zarr store to make for the codes."),
     SCHEDULER,
     WORKER_TIMEOUT,
+    DEVICE,
     MISSING_CHUNKS,
     OVERWRITE,
 ]
 
 
 @click.command("encode", params=OPTIONS, short_help="Code samples with a dictionary.", epilog=EXAMPLES)
-def encode_command(result, store, out, scheduler, worker_timeout, missing_chunks, overwrite):
+def encode_command(result, store, out, scheduler, worker_timeout, device, missing_chunks, overwrite):
     """Write every sample in STORE as a sparse sum of the atoms in RESULT.
 
     RESULT is what "daskksvd fit" saved; STORE holds samples with the same
@@ -47,7 +48,7 @@ def encode_command(result, store, out, scheduler, worker_timeout, missing_chunks
     rows = as_source(store, "STORE", missing_chunks)
     with connected(scheduler) as client:
         click.echo(f"Coding {rows.n:,} x {rows.d:,} {rows.dtype} samples in {store}", err=True)
-        how = {"client": client, "worker_timeout": worker_timeout}
+        how = {"client": client, "worker_timeout": worker_timeout, "device": device}
         loaded.write_codes(rows, out, overwrite=overwrite, told=_going_on, **how)
     click.echo(as_text(describe(out)))
     click.echo(f"  samples = daskksvd.load({result!r}).decode(codes)  # what the codes stand for, lazy")

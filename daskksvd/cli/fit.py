@@ -7,7 +7,16 @@ import click
 
 from ..fitting import CHECKPOINT_EVERY
 from .info import pass_table, records
-from .shared import MISSING_CHUNKS, OVERWRITE, SCHEDULER, WORKER_TIMEOUT, aligned, check_out, connected
+from .shared import (
+    DEVICE,
+    MISSING_CHUNKS,
+    OVERWRITE,
+    SCHEDULER,
+    WORKER_TIMEOUT,
+    aligned,
+    check_out,
+    connected,
+)
 
 EXAMPLES = """\b
 Examples:
@@ -60,6 +69,7 @@ OPTIONS = [
                  help="Replace atoms that are unused, or nearly copies, by badly represented samples."),
     click.Option(["--dtype"], type=click.Choice(["float32", "float64"]), default="float32",
                  help="Precision of the computation, whatever the samples are stored in."),
+    DEVICE,
     click.Option(["--persist/--no-persist"], default=None,
                  show_default="keep them if they take less than 256 MB",
                  help="Read the samples once and keep them in memory, or read them anew in every pass."),

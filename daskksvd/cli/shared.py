@@ -30,6 +30,12 @@ WORKER_TIMEOUT = click.Option(
     metavar="SECONDS",
     help="With --scheduler: how long to wait for workers that are gone before it ends; inf: for ever.",
 )
+DEVICE = click.Option(
+    ["--device"],
+    metavar="NAME",
+    show_default="processors",
+    help="Code on a graphics card, by PyTorch: cuda, cuda:1 and so on, or auto for one where there is one.",
+)
 OVERWRITE = click.Option(["--overwrite"], is_flag=True, help="Replace a store of the same kind at --out.")
 
 

@@ -17,6 +17,7 @@ from ..rows import Transform
 from ..rows.blocks import plain
 from .cost import process_bytes, row_flops
 from .formats import codes_to_coo, decode
+from .how import How, choose_products
 from .products import code_rows, make_products
 from .target import SparsityTarget
 
@@ -56,17 +57,21 @@ class SparseCoder:
         When the coding of a row stops.
     encoder : OneShot, optional
         Scores to code by in place of pursuit; see `daskksvd.Result.fit_encoder`.
+    how : How or None
+        How products of rows and atoms are made, and on what device; None lets every
+        process choose what is fastest there.
 
     Notes
     -----
     Each process makes the products that coding takes (inner products of atoms,
-    atoms of fewer bits) once, in the form that is fastest there.
+    atoms of fewer bits) once.
     """
 
     dictionary: np.ndarray
     transform: Transform
     target: SparsityTarget
     encoder: OneShot | None = None
+    how: How | None = None
 
     @classmethod
     def of_atoms(cls, atoms: np.ndarray, transform: Transform, target: SparsityTarget) -> SparseCoder:
@@ -85,6 +90,12 @@ class SparseCoder:
     def with_encoder(self, encoder: OneShot | None) -> SparseCoder:
         """The same, coding by the scores of an encoder."""
         return dataclasses.replace(self, encoder=encoder)
+
+    def on(self, device: str | None) -> SparseCoder:
+        """The same on a device, see `daskksvd.fit`: that of whoever codes."""
+        if device is None:
+            return self
+        return dataclasses.replace(self, how=(self.how or How(choose_products(self)))._replace(device=device))
 
     @property
     def cost(self) -> Cost:

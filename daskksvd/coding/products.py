@@ -9,33 +9,24 @@ from ..kernels.matching import mp
 from ..kernels.nonnegative import pursue_nonnegative
 from ..kernels.precise import correct_explained, pursue
 from ..kernels.pursuit import omp
-from ..kernels.rounded import correlate, pack, pair_shape, round_products, round_rows, supported
+from ..kernels.rounded import Packed, correlate, pack, pair_shape, round_products, round_rows
 from ..kernels.rows import squared_norms, weighted_norms
 from ..kernels.symmetric import mirror
 from ..machine.blas import PRODUCT_ROWS, THREADED_PRODUCT, product_by_rows, single_threaded_blas
 from ..machine.buffers import aligned
 from ..rows import Transform
+from .codes import Coded, Codes, join_codes
+from .how import PLAIN, How, choose_products, device_here
 from .oneshot import OneShot, choose, refit, score, unused_last
+from .rules import DISTANCE, MP_STEPS_PER_COEF, NEARLY_ALL, PIVOT_MIN, ROUNDING
 from .space import Space, kept_space
 from .target import SparsityTarget
-
-PIVOT_MIN = 1e-4
-"""Where the squared sine between the next atom and the span of those chosen falls
-under this, inner products are too coarse: atoms are made orthogonal themselves."""
-
-ROUNDING = 8
-"""A residual is nothing when no atom correlates with it by more than this many
-units of rounding of the row's norm: what is left is error of the products."""
 
 ROUNDED_DOUBT = 2.0**-6
 """Atoms whose rounded correlations with a row differ by less than this, as a part
 of the root of the sum of squared products, are compared in full precision. Each of
 the two factors is wrong by 0.0017 (root mean square, measured), the difference of
 two correlations by 0.0033: this is 4.7 times as much."""
-
-ROUNDED_WORK = 3 * 2**13
-"""Products of features and atoms for each nonzero from which on rounded correlations
-choose atoms: a step costs 0.1 us more with them, a thousand products 0.005 us less."""
 
 ATOM_PAD = 64
 """Dictionaries are padded with zero atoms to a multiple of this, so that the
@@ -63,19 +54,6 @@ between long matrix products and staying near the second-level cache."""
 BLOCK_ROWS = (64, 1024)
 """Least and most rows coded by one matrix product."""
 
-MP_STEPS_PER_COEF = 4
-"""Matching pursuit may come back to an atom; it gives up looking for
-``n_nonzero_coefs`` distinct ones after this many steps per coefficient."""
-
-_DISTANCE = 32
-"""Units of rounding that an atom must lie off the span of others: nearer, its direction is rounding."""
-
-_NEARLY_ALL = 2**13
-"""Where less than so many units of rounding of a row's energy are left, they are measured.
-
-Of more, the difference of the two energies is right to some 1e-4, and the sum over rows to 1e-5.
-"""
-
 
 class Products(NamedTuple):
     """A `SparseCoder` made ready, once in a process. Arrays are read-only.
@@ -95,7 +73,7 @@ class Products(NamedTuple):
     transform : rows.Transform
         In the dtype of the dictionary.
     target : SparsityTarget
-    packed : (panels, pairs, 64) uint32 array or None
+    packed : kernels.rounded.Packed or None
         The atoms rounded to bfloat16, where rows are correlated with those.
     doubt : (d',) float array or None
         Weights of the squared features of a row that add up to the square of
@@ -111,24 +89,9 @@ class Products(NamedTuple):
     n_components: int
     transform: Transform
     target: SparsityTarget
-    packed: np.ndarray | None = None
+    packed: Packed | None = None
     doubt: np.ndarray | None = None
     encoder: OneShot | None = None
-
-
-class Codes(NamedTuple):
-    """Codes of some rows in fixed width.
-
-    Attributes
-    ----------
-    indices : (n, width) int32 array
-        Atoms used, in the order chosen; -1 where unused.
-    values : (n, width) float array
-        Their coefficients.
-    """
-
-    indices: np.ndarray
-    values: np.ndarray
 
 
 def make_products(coder, n_threads=1):
@@ -139,18 +102,24 @@ def make_products(coder, n_threads=1):
     those, and by inner products of 16 bits, so that fewer bytes of them come
     from far. Of a large dictionary there are no others.
 
-    ``n_threads`` may be used for it.
+    ``n_threads`` may be used for it. Where the coder names a device, its
+    `device.DeviceProducts` are made instead.
     """
-    dictionary, target = coder.dictionary, coder.target
+    how = coder.how or How(choose_products(coder))
+    device = device_here(how.device)
+    if device is not None:
+        from .device import DeviceProducts  # which imports PyTorch
+
+        return DeviceProducts(coder, device)
+    dictionary, target, way = coder.dictionary, coder.target, how.products
     m, d = dictionary.shape
     p = -(-m // ATOM_PAD) * ATOM_PAD
     padded = aligned((p, d), dictionary.dtype)
     padded[:m], padded[m:] = dictionary, 0
     encoder = None if coder.encoder is None else coder.encoder.cast(padded.dtype)
-    single = target.pursuit == "omp" and padded.dtype == np.float32 and encoder is None
     rounded = ()
-    if single and m * d >= ROUNDED_WORK * target.n_nonzero_coefs and supported():
-        rounded = (pack(padded, aligned), ROUNDED_DOUBT**2 * np.square(dictionary).mean(axis=0))
+    if way != PLAIN:
+        rounded = (pack(padded, way, aligned), ROUNDED_DOUBT**2 * np.square(dictionary).mean(axis=0))
     inner = np.empty((0, 0), padded.dtype)
     if p <= FLOAT_GRAM_ATOMS or target.pursuit == "mp":
         inner = aligned((p, p), padded.dtype)
@@ -199,7 +168,7 @@ def freeze(products):
     They arrive so from another process; marking them here as well means that
     every kernel is compiled for one array type only.
     """
-    for array in products:
+    for array in (*products, *(products.packed or ())):
         if isinstance(array, np.ndarray):
             array.flags.writeable = False
     return products
@@ -272,9 +241,9 @@ def code_block(rows, products, space=None):
         precise = pursue_nonnegative if target.nonnegative else pursue
         precise(
             rows, products.dictionary, products.n_components, energy, *stops,
-            max((_DISTANCE * eps) ** 2, 4 * float(np.finfo(float).eps)), hard, is_omp, *codes, explained,
+            max((DISTANCE * eps) ** 2, 4 * float(np.finfo(float).eps)), hard, is_omp, *codes, explained,
         )  # fmt: skip
-    correct_explained(rows, products.dictionary, *codes, energy, _NEARLY_ALL * eps, explained)
+    correct_explained(rows, products.dictionary, *codes, energy, NEARLY_ALL * eps, explained)
     return codes, energy, explained
 
 
@@ -288,7 +257,7 @@ def _code_once(rows, products):
         values, explained = refit(rows, products.dictionary, products.inner, *chosen, positive)
     codes = Codes(*unused_last(chosen[0], values.astype(dtype)))
     eps = float(np.finfo(dtype).eps)
-    correct_explained(rows, products.dictionary, *codes, energy, _NEARLY_ALL * eps, explained)
+    correct_explained(rows, products.dictionary, *codes, energy, NEARLY_ALL * eps, explained)
     return codes, energy, explained
 
 
@@ -303,33 +272,12 @@ def correlate_rounded(rows, products, correlations, space):
         sum of squares of the products, and the atoms' mean square is put for
         the squares of one of them.
     """
-    pairs = space.array("pairs", pair_shape(*rows.shape), np.uint16)
+    pairs = space.array("pairs", pair_shape(*rows.shape, products.packed.way), np.uint16)
     round_rows(rows, pairs)
-    correlate(pairs.view(np.uint32), products.packed, correlations)
+    correlate(pairs, products.packed, correlations)
     doubts = np.empty(len(rows), rows.dtype)
     weighted_norms(rows, products.doubt, doubts)
     return doubts
-
-
-class Coded(NamedTuple):
-    """One block of rows and their codes.
-
-    Attributes
-    ----------
-    start : int
-        Position of the first row among the rows given.
-    rows : (n, d') float array
-        Prepared rows. Whoever gets them may overwrite them; the next block does.
-    codes : Codes
-    energy, explained : (n,) float64 arrays
-        As `code_block` returns them.
-    """
-
-    start: int
-    rows: np.ndarray
-    codes: Codes
-    energy: np.ndarray
-    explained: np.ndarray
 
 
 def code_blocks(raw, products):
@@ -339,19 +287,17 @@ def code_blocks(raw, products):
     ----------
     raw : (n, d) array
         Samples as they are stored.
-    products : Products
+    products : Products or device.DeviceProducts
     """
+    if not isinstance(products, Products):
+        yield from (block.here() for _, block in products.code([raw]))
+        return
     dtype, d = products.dictionary.dtype, products.dictionary.shape[1]
     with kept_space() as space:
         for block in iterate_blocks(len(raw), products):
             work = space.array("rows", (block.stop - block.start, d), dtype)
             rows = products.transform.apply(raw[block], dtype, work)
             yield Coded(block.start, rows, *code_block(rows, products, space))
-
-
-def join_codes(parts):
-    """Codes of consecutive blocks as one."""
-    return Codes(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def code_rows(raw, products, offset=0):

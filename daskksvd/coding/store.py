@@ -9,8 +9,8 @@ import numpy as np
 import sparse
 
 from ..stores import Store, StoredArray, Variable
+from .codes import Codes
 from .formats import codes_to_coo
-from .products import Codes
 
 if TYPE_CHECKING:
     import os

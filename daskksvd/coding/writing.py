@@ -12,7 +12,9 @@ from ..execution import WORKER_TIMEOUT, Blueprint, given, make_executor
 from ..rows import Reader, as_source, cut_pieces
 from ..stores import Growing, compressors, growing
 from ..stores.keys import crc32c
-from .products import code_rows, join_codes
+from .codes import join_codes
+from .how import check_device, settled
+from .products import code_rows
 from .store import CODES
 
 _MIN_ROWS = 1024
@@ -36,7 +38,7 @@ class _Target(NamedTuple):
 
 
 def write_codes(
-    array, path, coder, *, client=None, overwrite=False, told=None, worker_timeout=WORKER_TIMEOUT
+    array, path, coder, *, client=None, overwrite=False, told=None, worker_timeout=WORKER_TIMEOUT, device=None
 ):
     """Code all rows of an array straight into a Zarr group.
 
@@ -54,6 +56,8 @@ def write_codes(
         ``told(done, chunks)`` is called where an earlier run is gone on with.
     worker_timeout : float, optional
         Seconds to wait for workers that are gone; see `daskksvd.fit`.
+    device : str, optional
+        Where rows are coded; see `daskksvd.fit`.
 
     Raises
     ------
@@ -69,6 +73,7 @@ def write_codes(
     codes what is missing only: chunks whose samples are the same (the files that
     they lie in are unchanged, or their checksum is the same) and that are whole.
     """
+    device = check_device(device)
     source = as_source(array, worker_timeout=worker_timeout)
     path = CODES.check_free(path, overwrite)
     executor_of = functools.partial(make_executor, client, worker_timeout=worker_timeout)
@@ -82,7 +87,7 @@ def write_codes(
         need=source.n * coder.target.n_nonzero_coefs * (4 + coder.dictionary.itemsize),
         told=told,
     ) as store:
-        _write(source, path, store, coder, executor_of)
+        _write(source, path, store, coder, executor_of, device)
 
 
 def _identity(source, coder):
@@ -143,14 +148,16 @@ def _make(path, source, coder):
         group[name].attrs["long_name"] = variable.meaning
 
 
-def _write(source, path, store, coder, executor_of):
+def _write(source, path, store, coder, executor_of, device):
     """Let tasks write one stored chunk each, and close the store."""
     target = _Target(*store.arrays(CODES.variables), store)
     executor = executor_of()
     try:
         reader = Reader(source, executor)
         jobs = [reader.job(pieces) for pieces in _aligned_pieces(source.chunk_rows, _step(source))]
-        written = reader.reduce(Blueprint(_write_job, sum), jobs, coder.shared(), given(target))
+        written = reader.reduce(
+            Blueprint(_write_job, sum), jobs, settled(coder, executor, device).shared(), given(target)
+        )
     except KeyboardInterrupt:
         executor.cancel()
         raise

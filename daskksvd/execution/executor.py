@@ -140,6 +140,10 @@ class Executor(abc.ABC):
         """Put arrays of this process where tasks run; returns handles."""
 
     @abc.abstractmethod
+    def everywhere(self, function, *arguments):
+        """What a function returns in every process that runs tasks, by the name of the process."""
+
+    @abc.abstractmethod
     def check_path(self, path, name):
         """Raise where a process that runs tasks cannot see a local path."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..arguments import callables, integer
+from ..coding.how import settled
 from ..execution import WORKER_TIMEOUT, WorkersLost, make_executor
 from ..rows import Reader, as_source
 from ..stores.checkpoint import Checkpointer, load_checkpoint
@@ -69,6 +70,7 @@ def fit(
     n_blocks: int | None = None,
     replace_atoms: bool = True,
     dtype: Precision = "float32",
+    device: str | None = None,
     persist: bool | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = CHECKPOINT_EVERY,
@@ -145,9 +147,18 @@ def fit(
         Replace unused atoms and near-copies by badly represented samples.
     dtype : {"float32", "float64"}
         Precision of the computation, whatever the dtype of the array. In
-        float32 a processor with bfloat16 instructions chooses atoms by
+        float32 a processor with fast bfloat16 instructions chooses atoms by
         products of rounded numbers; those that rounding cannot tell apart are
-        compared in full, and coefficients are of full precision.
+        compared in full, and coefficients are of full precision. Whether so is
+        settled when a fit begins, for all workers and for those that go on with
+        its checkpoint.
+    device : str, optional
+        Where rows are coded: None for processors, by this package's kernels;
+        ``"cuda"``, or one card such as ``"cuda:1"``, by PyTorch on a graphics card,
+        one process a card; ``"auto"`` for a card where there is one; ``"cpu"`` by
+        PyTorch on the processor, to compare with. Codes are the same up to ties and
+        rounding. Where the device cannot be used, a `RuntimeWarning` says why, and
+        processors code.
     persist : bool, optional
         Read the array once and keep it in memory (of the workers). By default
         only if it takes less than 256 MB.
@@ -252,6 +263,9 @@ def _fit(
             coder, variance, state, seed, recorder, checksums = resumed
             if checksums is not None:
                 check_rows(checkpoint, reader, checksums)
+        coder = settled(coder, executor, settings.device)
+        if coder.how.device is not None:
+            schedule = schedule.for_device()
         engine = Engine(
             Problem(reader, settings, schedule, coder, variance, seed),
             state,

@@ -8,7 +8,8 @@ represents are what is missing.
 
 import numpy as np
 
-from ..coding.products import FLOAT_GRAM_ATOMS, PIVOT_MIN
+from ..coding.products import FLOAT_GRAM_ATOMS
+from ..coding.rules import PIVOT_MIN
 from ..kernels.update import nearest_atoms, second_atoms
 
 REDUNDANT = 0.19

@@ -10,16 +10,17 @@ import numpy as np
 from ..arguments import choice
 from ..coding import OneShot, SparseCoder
 from ..coding.formats import decode
+from ..coding.how import check_device
 from ..coding.inputs import plain_codes
 from ..coding.writing import write_codes
-from ..execution import WORKER_TIMEOUT, make_executor
-from ..interop import writing
-from ..rows import as_source
+from ..execution import WORKER_TIMEOUT, given, make_executor
+from ..rows import Reader, as_source, run_survey
 from ..rows.features import check_features
 from ..rows.names import check_names
 from . import saving
 from .encoder import fit_encoder
-from .measuring import measure
+from .schedule import reading_jobs
+from .statistics import MOMENTS, Wanted, relative_norm
 
 if TYPE_CHECKING:
     import os
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from ..coding.inputs import CodesLike
     from ..coding.target import SparsityTarget
-    from ..interop.parts import Rows
     from ..rows import Source
     from ..rows.source import ArrayLike, MissingChunks
     from ..rows.transform import Transform
@@ -130,13 +130,17 @@ class Result:
     ) -> Result:
         """Fit a linear encoder to the codes of samples, for codes without pursuit; returns the result itself.
 
-        A ridge regression of codes on samples, by two passes of sums. It is what `export` takes, and `encode`
-        with ``method="oneshot"``: such codes leave about a fourth more of the variance than those of pursuit.
+        One pass of sums for a ridge regression of codes on samples, and one for gains and a threshold. It is
+        what formats of autoencoders take, and `encode` with ``method="oneshot"``: such codes leave about a
+        fourth more of the variance than those of pursuit.
 
         Parameters
         ----------
         array : as for `encode`
-        client, missing_chunks, worker_timeout : as for `evaluate`
+        client : distributed.Client, optional
+        missing_chunks : as for `encode`
+        worker_timeout : float, optional
+            Seconds to wait for workers that are gone; see `daskksvd.fit`.
         """
         source = self._source(array, missing_chunks, worker_timeout)
         executor = make_executor(client, worker_timeout=worker_timeout)
@@ -147,7 +151,12 @@ class Result:
         return self
 
     def encode(
-        self, array: ArrayLike, *, method: Method = "pursuit", missing_chunks: MissingChunks = "error"
+        self,
+        array: ArrayLike,
+        *,
+        method: Method = "pursuit",
+        missing_chunks: MissingChunks = "error",
+        device: str | None = None,
     ) -> da.Array:
         """Sparse codes of samples, lazily.
 
@@ -160,6 +169,8 @@ class Result:
         missing_chunks : {"error", "fill"}
             Whether chunks that a Zarr array lacks are refused, or read as its
             fill value.
+        device : str, optional
+            Where samples are coded; see `daskksvd.fit`.
 
         Returns
         -------
@@ -174,7 +185,7 @@ class Result:
         alike but for rounding, as copies do, or atoms and rows of small integers,
         other chunks may there give it the other of the two, and after it other atoms.
         """
-        return self._coder(method).encode(self._source(array, missing_chunks).array)
+        return self._coder(method).on(check_device(device)).encode(self._source(array, missing_chunks).array)
 
     def write_codes(
         self,
@@ -187,6 +198,7 @@ class Result:
         missing_chunks: MissingChunks = "error",
         told: Callable[[int, int], Any] | None = None,
         worker_timeout: float | None = WORKER_TIMEOUT,
+        device: str | None = None,
     ) -> None:
         """Code samples straight into a Zarr store; `daskksvd.open_codes` reads it.
 
@@ -207,6 +219,8 @@ class Result:
             with the number of chunks that it wrote, and of all.
         worker_timeout : float, optional
             Seconds to wait for workers that are gone; see `daskksvd.fit`.
+        device : str, optional
+            Where samples are coded; see `daskksvd.fit`.
 
         Raises
         ------
@@ -215,7 +229,13 @@ class Result:
         DiskFull
             If there is no room; what was coded is kept.
         """
-        how = {"client": client, "overwrite": overwrite, "told": told, "worker_timeout": worker_timeout}
+        how = {
+            "client": client,
+            "overwrite": overwrite,
+            "told": told,
+            "worker_timeout": worker_timeout,
+            "device": device,
+        }
         coder = self._coder(method)
         write_codes(self._source(array, missing_chunks, worker_timeout), path, coder, **how)
 
@@ -268,11 +288,25 @@ class Result:
         """
         coder = self._coder(method)
         source = self._source(array, missing_chunks, worker_timeout)
+        wanted = given(Wanted(None, 0))
         executor = make_executor(client, worker_timeout=worker_timeout)
         try:
-            return measure(source, coder, executor)
+            reader = Reader(source, executor)
+            jobs = [reader.job(pieces) for pieces in reading_jobs(source.chunk_rows)]
+            survey = run_survey(reader, jobs, np.empty(0, np.int64), False)
+            survey.check_finite()
+            found = reader.reduce(MOMENTS, jobs, coder.shared(), wanted)
         finally:
             executor.close()
+        variance = survey.variance.sum() * survey.count
+        return {
+            "relative_error": relative_norm(found.residual, found.energy),
+            "relative_error_original": relative_norm(found.residual_original, found.energy_original),
+            "fvu": float(found.residual_original / variance) if variance > 0 else np.nan,
+            "mean_nonzeros": found.nonzeros / found.count,
+            "used_atoms": int((found.uses > 0).sum()),
+            "n_samples": found.count,
+        }
 
     def score(
         self,
@@ -282,11 +316,17 @@ class Result:
         missing_chunks: MissingChunks = "error",
         worker_timeout: float | None = WORKER_TIMEOUT,
     ) -> float:
-        """Share of the variance of ``array`` that codes explain, ``1 - fvu``; `evaluate` gives the errors."""
-        found = self.evaluate(
-            array, client=client, missing_chunks=missing_chunks, worker_timeout=worker_timeout
-        )
-        return 1 - found["fvu"]
+        """Share of the variance of ``array`` that codes explain, ``1 - fvu``.
+
+        As in scikit-learn, higher is better and 1 is best. `evaluate` gives
+        the errors themselves.
+        """
+        how: dict[str, Any] = {
+            "client": client,
+            "missing_chunks": missing_chunks,
+            "worker_timeout": worker_timeout,
+        }
+        return 1 - self.evaluate(array, **how)["fvu"]
 
     # ---------------------------------------------------- saving and loading
 
@@ -311,39 +351,6 @@ class Result:
             If there is no room; a result that was there stays.
         """
         saving.save(self, path, overwrite)
-
-    def export(
-        self,
-        format: writing.Format,
-        path: str | os.PathLike[str],
-        *,
-        architecture: writing.Architecture | None = None,
-        rows: Rows = "raw",
-        metadata: dict[str, Any] | None = None,
-        overwrite: bool = False,
-    ) -> None:
-        """Write an autoencoder of another package, with atoms of signed codes twice, as ``[D; -D]``.
-
-        Parameters
-        ----------
-        format : {"saelens", "overcomplete", "saev", "visaebench"}
-            The first and the last are folders, the others files.
-        path : str or path
-        architecture : {"topk", "jumprelu", "matching_pursuit", "pursuit"}, optional
-            The encoder of `fit_encoder` with k latents a row, or on average; matching pursuit, which refits
-            nothing; of SAELens the codes of `encode`, where `daskksvd.interop.saelens` is imported.
-        rows : {"raw", "transformed"}
-            Whether preprocessing is folded in, or rows will be ``result.coder.transformed(rows)``.
-        metadata : dict, optional
-            For SAELens, such as ``model_name`` and ``hook_name``, and ViSAEBench.
-        overwrite : bool
-
-        Raises
-        ------
-        ValueError, FileExistsError
-            If the format cannot hold what was asked for, or something is there that may not be replaced.
-        """
-        writing.export(self.coder, self.encoder, format, path, architecture, rows, metadata, overwrite)
 
     # -------------------------------------------------------------- helpers
 

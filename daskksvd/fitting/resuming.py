@@ -8,6 +8,7 @@ import os
 import numpy as np
 
 from ..coding import SparseCoder
+from ..coding.how import How
 from ..rows import Transform, cut_pieces
 from ..rows.checksums import run_checksums
 from ..tracking import HistoryRecorder
@@ -74,8 +75,14 @@ def resume(path, header, arrays, identity, settings, schedule):
     _check_passes(name, state, settings)
     state = reopened(state, recorder.passes, header["identity"]["tol"], settings, schedule.phases)
     checksums = arrays.get("chunk_checksums")
-    coder = SparseCoder(state.dictionary, Transform(**parts), settings.target(state.dictionary.shape[1]))
+    target = settings.target(state.dictionary.shape[1])
+    coder = SparseCoder(state.dictionary, Transform(**parts), target, how=_how_of(header))
     return coder, header["variance"], state, header["seed"], recorder, checksums
+
+
+def _how_of(header):
+    """How rows were coded; earlier versions did not note it."""
+    return How(header["how"]) if "how" in header else None
 
 
 def _another(name, why):
@@ -149,6 +156,7 @@ def saver(writer, identity, seed, recorder, checksums):
                 "identity": identity,
                 "seed": seed,
                 "variance": engine.problem.variance,
+                "how": engine.problem.coder.how.products,
                 "history": history,
                 "state": header,
             },

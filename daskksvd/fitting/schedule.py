@@ -34,6 +34,9 @@ tasks; it must be a constant or results would differ between machines."""
 TASK_ROWS = (256, 8192)
 """Least and most rows in one task, whatever the estimate says."""
 
+DEVICE_TASK_ROWS = 2**16
+"""Rows in one task of a device at least."""
+
 READ_AGAIN = 4
 """A chunk is shared by at most about this many tasks of a full pass, each of
 which may read it again."""
@@ -151,6 +154,11 @@ class Schedule(NamedTuple):
             return [jobs]
         tasks = max(_ROUND_TASKS, -(-len(jobs) // _ROUNDS))
         return [jobs[i : i + tasks] for i in range(0, len(jobs), tasks)]
+
+    def for_device(self):
+        """The same waves, in few tasks: a device codes some hundred times as many rows in the time."""
+        rows = {name: max(getattr(self, name), DEVICE_TASK_ROWS) for name in ("task_rows", "wave_task_rows")}
+        return self._replace(full_tasks=1, wave_tasks=1, **rows)
 
     @property
     def wave_job_rows(self):

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..arguments import choice, flag, integer, number, seed
 from ..coding import SparsityTarget
+from ..coding.how import check_device
 from ..coding.target import Pursuit
 from ..rows.jobs import split_holdout
 
@@ -37,6 +38,7 @@ class Settings(NamedTuple):
     n_blocks: int | None
     replace_atoms: bool
     dtype: np.dtype
+    device: str | None = None
 
     def identity(self):
         """What must agree between a checkpoint and a call, as plain values."""
@@ -129,6 +131,7 @@ def check_settings(n_components, **arguments):
         n_blocks,
         flag("replace_atoms", a["replace_atoms"]),
         dtype,
+        check_device(a["device"]),
     )
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..coding import code_blocks, join_codes
+from ..coding import Products, code_blocks, join_codes
 from ..execution import Blueprint
 from ..kernels.jit import read_only
 from ..kernels.moments import accumulate, add_moments, add_residual_moments, subtract_reconstruction
@@ -105,6 +105,8 @@ def job_moments(job, inputs, products, wanted, codes=None):
     -------
     Moments
     """
+    if not isinstance(products, Products):
+        return _device_moments(job, inputs, products, wanted, codes)
     dtype = products.dictionary.dtype
     m, d = products.n_components, products.dictionary.shape[1]
     uses = np.zeros(m, np.int64)
@@ -135,6 +137,22 @@ def job_moments(job, inputs, products, wanted, codes=None):
     if wanted.statistics == SEPARATE:
         XY += XX[:, None] * products.dictionary[:m]
     return total.moments(uses, XX, XY)
+
+
+def _device_moments(job, inputs, products, wanted, codes):
+    """`job_moments` on a device."""
+    from ..coding.device import DeviceSums  # which imports PyTorch
+
+    coupled = None if wanted.statistics is None else wanted.statistics == COUPLED
+    sums = DeviceSums(products, coupled, wanted.n_worst)
+    parts = {}
+    for number, block in products.code(raw for _, raw in job.read(inputs)):
+        sums.add(block)
+        if codes is not None:
+            parts.setdefault(number, []).append(block.here().codes)
+    if codes is not None:
+        codes.extend(join_codes(parts[number]) for number in sorted(parts))
+    return Moments(*sums.totals(), *sums.statistics(), *sums.worst(), wanted.n_worst)
 
 
 class Totals:

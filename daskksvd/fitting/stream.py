@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..coding import SparseCoder
+from ..coding.how import settled as settled_on
 from ..execution import given
 from ..rows import cut_jobs
 from ..tracking import HistoryRecorder
@@ -77,7 +78,8 @@ class Stream(NamedTuple):
         schedule = plan_schedule(settings, reader.source.chunk_rows, reader.source.d)
         jobs = [reader.job(pieces) for pieces in cut_jobs(schedule.pieces, schedule.task_rows)]
         wanted = given(Wanted(statistics(WAVE, m), n_worst=max(WORST_ROWS, most_replaced(m))))
-        moments = reader.reduce(MOMENTS, jobs, self.coder.shared(), wanted)
+        coder = settled_on(self.coder, reader.executor, settings.device)
+        moments = reader.reduce(MOMENTS, jobs, coder.shared(), wanted)
         if not all(np.isfinite(part).all() for part in (moments.energy, moments.XX, moments.XY)):
             raise ValueError(
                 f"X has NaN, infinite or too large values for {settings.dtype}; all values must be finite"

@@ -16,7 +16,7 @@ from .support import back_substitute, extend, not_taken, nothing_under, store
 _NEAR_BYTES = 2**19
 """A Gram matrix of this size stays in the second-level cache."""
 
-_SLACK = 128
+SLACK = 128
 """Units of ``rounding`` by which the captured energy may be wrong, in parts of the row's."""
 
 
@@ -301,7 +301,7 @@ def omp(
                 if floor > 0 and not stopped:
                     above = captured[turn] - target
                     stopped = above >= 0
-                    if abs(above) < _SLACK * rounding * energy[row]:
+                    if abs(above) < SLACK * rounding * energy[row]:
                         back_substitute(factor, z, size, x)
                         rest = left_energy(part(rows, row), dictionary, support, x, size, left)
                         stopped = rest <= floor * energy[row]

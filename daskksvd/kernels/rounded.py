@@ -1,80 +1,93 @@
 """Matrix products of numbers rounded to bfloat16, summed in single precision.
 
-Some processors multiply pairs of such numbers (of 8 bits, with the exponent
-of a single) and add them up in single precision at twice the rate of single
-precision: `supported` tells. NumPy's BLAS has no such product.
+Numbers of 8 bits with the exponent of a single. Some processors add up
+products of them at several times the rate of single precision, of which
+NumPy's BLAS makes no use. They differ in the order in which they add, so
+there are two ways:
+
+"avx512"
+    ``VDPBF16PS`` of AVX-512 BF16: pair after pair of features is added, the
+    second of each pair first.
+"amx"
+    ``TDPBF16PS`` of AMX: of 32 features the even ones are added, and the odd
+    ones, then both, then those to what is there.
+
+Each has a twin in plain loops, which makes the same bits on any processor
+(but for numbers under 1e-38, which the instructions take for zero): what was
+begun on one machine goes on on another.
 """
+
+from typing import NamedTuple
 
 import llvmlite.binding
 import numba
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
+from . import amx, avx512
 from .jit import kernel
 
 PANEL = 64
-"""Atoms that one inner loop works on: four vector registers."""
-
-_TILE = 6
-"""Rows that it works on: 24 sums, four atoms' pairs and one row's pair fit 32 registers."""
-
-_LANES = 16
-"""Single-precision numbers in a register."""
+"""Atoms that lie side by side in what `pack` makes."""
 
 _LLVM = (20,)
-"""The first version that compiles this; 15, which Numba 0.61 brings, ends the process."""
+"""The first version that compiles the instructions; 15, which Numba 0.61 brings, ends the process."""
 
 
-def supported():
-    """Whether the processor, as Numba compiles for it, has the instructions."""
+class _Way(NamedTuple):
+    """One way to add up.
+
+    Attributes
+    ----------
+    feature : str
+        Of the processor, as LLVM names it.
+    permitted : callable
+        Whether the operating system lets a process use it.
+    features : int
+        The number of features is brought to a multiple of this by zeros.
+    correlate, twin : callable
+        ``correlate(pairs, packed, products)``: with the instruction, and on any processor.
+    """
+
+    feature: str
+    permitted: object
+    features: int
+    correlate: object
+    twin: object
+
+
+def native(way):
+    """Whether this processor, as Numba compiles for it, has the instruction of a way."""
     config = numba.config
-    chosen = config.CPU_NAME or config.CPU_FEATURES is not None  # by the user, for any processor
+    if config.CPU_NAME or config.CPU_FEATURES is not None:  # chosen by the user, for any processor
+        return False
     if llvmlite.binding.llvm_version_info < _LLVM:
         return False
-    return not chosen and bool(llvmlite.binding.get_host_cpu_features().get("avx512bf16"))
+    kind = WAYS[way]
+    return bool(llvmlite.binding.get_host_cpu_features().get(kind.feature)) and kind.permitted()
 
 
-class _Bfloat16(ir.Type):
-    """LLVM's ``bfloat``, which llvmlite does not name."""
-
-    def _to_string(self):
-        return "bfloat"
-
-    def __eq__(self, other):
-        return isinstance(other, _Bfloat16)
-
-    def __hash__(self):
-        return hash(_Bfloat16)
-
-
-_PAIRS = ir.VectorType(_Bfloat16(), 2 * _LANES)
-_WORDS = ir.VectorType(ir.IntType(32), _LANES)
-_SUMS = ir.VectorType(ir.FloatType(), _LANES)
-
-
-@intrinsic
-def _rounded(typing_context, value):
-    """Bits of a single-precision number rounded to bfloat16."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.bitcast(builder.fptrunc(arguments[0], _Bfloat16()), ir.IntType(16))
-
-    return types.uint16(types.float32), generate
+def native_ways() -> tuple[str, ...]:
+    """Names of the ways for which this processor has instructions."""
+    return tuple(way for way in WAYS if native(way))
 
 
 @kernel
-def round_rows(rows, out):
-    """Round rows (n, d) to bfloat16: their bits, into ``out`` of `pair_shape`, uint16."""
-    n, d = rows.shape
+def _round(bits, out):
+    n, d = bits.shape
     for row in range(n):
-        source, target = rows[row], out[row]
+        source, target = bits[row], out[row]
         for f in range(d):
-            target[f] = _rounded(source[f])
+            b = source[f]
+            target[f] = np.uint16(
+                (b + np.uint32(0x7FFF) + ((b >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+            )
         for f in range(d, out.shape[1]):
             target[f] = 0
+
+
+def round_rows(rows, out):
+    """Round float32 rows (n, d) to bfloat16: their bits, into ``out`` of `pair_shape`, uint16."""
+    _round(rows.view(np.uint32), out)
 
 
 @kernel
@@ -86,120 +99,105 @@ def round_products(products, factor, out):
             target[i] = np.int16(np.rint(source[i] * source.dtype.type(factor)))
 
 
-def pair_shape(n, d):
-    """Shape of rows of whole pairs."""
-    return n, d + d % 2
+def pair_shape(n, d, way):
+    """Shape of n rows of d features as `correlate` takes them."""
+    features = WAYS[way].features
+    return n, -(-d // features) * features
 
 
-def pack(dictionary, empty=np.empty):
-    """Atoms (p, d) rounded, in the order in which `correlate` reads them.
+class Packed(NamedTuple):
+    """Atoms rounded, in the order in which `correlate` reads them.
+
+    Attributes
+    ----------
+    way : str
+    atoms : (p / 64, pairs, 64) uint32 array, or (p / 64, features, 64) float32 array
+        Two neighbouring features of an atom in each, for the instruction; or
+        one, for its twin.
+    """
+
+    way: str
+    atoms: np.ndarray
+
+
+def pack(dictionary, way, empty=np.empty):
+    """Atoms (p, d) rounded; returns `Packed`.
 
     Parameters
     ----------
     dictionary : (p, d) float32 array
+        p is a multiple of `PANEL`.
+    way : str
     empty : callable
         Makes the array that is returned, from shape and dtype.
-
-    Returns
-    -------
-    (p / 64, pairs, 64) uint32 array
-        Two neighbouring features of an atom in each.
     """
-    rounded = np.empty(pair_shape(*dictionary.shape), np.uint16)
+    rounded = np.empty(pair_shape(*dictionary.shape, way), np.uint16)
     round_rows(dictionary, rounded)
-    pairs = rounded.view(np.uint32)
-    pairs = pairs.reshape(-1, PANEL, pairs.shape[1]).transpose(0, 2, 1)
-    packed = empty(pairs.shape, np.uint32)
-    packed[...] = pairs
-    return packed
+    numbers = rounded.view(np.uint32) if native(way) else _single(rounded)
+    numbers = numbers.reshape(-1, PANEL, numbers.shape[1]).transpose(0, 2, 1)
+    packed = empty(numbers.shape, numbers.dtype)
+    packed[...] = numbers
+    return Packed(way, packed)
 
 
-def _tile(n_rows):
-    """A function that multiplies ``n_rows`` rows with a panel of atoms.
-
-    All its sums stay in registers. Each number is the sum over pairs in their
-    order, whatever ``n_rows`` is.
-    """
-    registers = PANEL // _LANES
-
-    @intrinsic
-    def tile(typing_context, pairs, row, packed, panel, products):
-        signature = types.void(pairs, types.intp, packed, types.intp, products)
-
-        def generate(context, builder, signature, arguments):
-            pairs, packed, products = (
-                context.make_array(signature.args[place])(context, builder, arguments[place])
-                for place in (0, 2, 4)
-            )
-            _, row, _, panel, _ = arguments
-            n_pairs = cgutils.unpack_tuple(builder, pairs.shape, 2)[1]
-            n_atoms = cgutils.unpack_tuple(builder, products.shape, 2)[1]
-            number = n_pairs.type
-
-            def at(data, place, vector=None):
-                pointer = builder.gep(data, [place])
-                return pointer if vector is None else builder.bitcast(pointer, vector.as_pointer())
-
-            multiply = cgutils.get_or_insert_function(
-                builder.module,
-                ir.FunctionType(_SUMS, [_SUMS, _PAIRS, _PAIRS]),
-                "llvm.x86.avx512bf16.dpbf16ps.512",
-            )
-            rows = [builder.add(row, number(r)) for r in range(n_rows)]
-            sources = [at(pairs.data, builder.mul(r, n_pairs)) for r in rows]
-            atoms = at(packed.data, builder.mul(builder.mul(panel, n_pairs), number(PANEL)))
-            nothing = ir.Constant(_SUMS, [0.0] * _LANES)
-            unset, first = ir.Constant(_WORDS, ir.Undefined), ir.Constant(_WORDS, [0] * _LANES)
-            sums = [cgutils.alloca_once(builder, _SUMS) for _ in range(n_rows * registers)]
-            for total in sums:
-                builder.store(nothing, total)
-            with cgutils.for_range(builder, n_pairs) as loop:
-                line = at(atoms, builder.mul(loop.index, number(PANEL)))
-                of_atoms = []
-                for c in range(registers):
-                    words = builder.load(at(line, number(c * _LANES), _WORDS), align=4)
-                    of_atoms.append(builder.bitcast(words, _PAIRS))
-                for r in range(n_rows):
-                    pair = builder.load(at(sources[r], loop.index))
-                    words = builder.insert_element(unset, pair, ir.IntType(32)(0))
-                    of_row = builder.bitcast(builder.shuffle_vector(words, unset, first), _PAIRS)
-                    for c in range(registers):
-                        total = sums[r * registers + c]
-                        added = builder.call(multiply, [builder.load(total), of_row, of_atoms[c]])
-                        builder.store(added, total)
-            for r in range(n_rows):
-                place = builder.add(builder.mul(rows[r], n_atoms), builder.mul(panel, number(PANEL)))
-                for c in range(registers):
-                    target = at(products.data, builder.add(place, number(c * _LANES)), _SUMS)
-                    builder.store(builder.load(sums[r * registers + c]), target, align=4)
-            return context.get_dummy_value()
-
-        return signature, generate
-
-    return tile
+def _single(rounded):
+    """The numbers of bits of bfloat16, in single precision."""
+    return (rounded.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
-_many = _tile(_TILE)
-_one = _tile(1)
-
-
-@kernel
 def correlate(pairs, packed, products):
     """Products of rounded rows and atoms.
 
     Parameters
     ----------
-    pairs : (n, pairs) uint32 array
-        Rows from `round_rows`, two features in each.
-    packed : (p / 64, pairs, 64) uint32 array
-        From `pack`.
+    pairs : (n, features) uint16 array
+        Rows from `round_rows`.
+    packed : Packed
     products : (n, p) float32 array
-        Filled.
+        Filled. A row's products do not depend on the other rows.
     """
-    n = pairs.shape[0]
-    whole = n - n % _TILE
-    for panel in range(packed.shape[0]):  # which stays in the second-level cache
-        for row in range(0, whole, _TILE):
-            _many(pairs, row, packed, panel, products)
-        for row in range(whole, n):
-            _one(pairs, row, packed, panel, products)
+    way = WAYS[packed.way]
+    if packed.atoms.dtype == np.uint32:
+        way.correlate(pairs.view(np.uint32), packed.atoms, products)
+    else:
+        way.twin(_single(pairs), packed.atoms, products)
+
+
+@kernel
+def _twin_of_avx512(rows, atoms, products):
+    products[:] = 0
+    for panel in range(atoms.shape[0]):
+        for row in range(rows.shape[0]):
+            total = products[row, panel * PANEL : (panel + 1) * PANEL]
+            for pair in range(0, rows.shape[1], 2):
+                for feature in (pair + 1, pair):
+                    factor, line = rows[row, feature], atoms[panel, feature]
+                    for atom in range(PANEL):
+                        total[atom] += factor * line[atom]
+
+
+@kernel
+def _twin_of_amx(rows, atoms, products):
+    products[:] = 0
+    even, odd = np.empty(PANEL, np.float32), np.empty(PANEL, np.float32)
+    for panel in range(atoms.shape[0]):
+        for row in range(rows.shape[0]):
+            total = products[row, panel * PANEL : (panel + 1) * PANEL]
+            for first in range(0, rows.shape[1], amx.FEATURES):
+                even[:] = 0
+                odd[:] = 0
+                for feature in range(first, first + amx.FEATURES, 2):
+                    a, b = rows[row, feature], rows[row, feature + 1]
+                    line, other = atoms[panel, feature], atoms[panel, feature + 1]
+                    for atom in range(PANEL):
+                        even[atom] += a * line[atom]
+                        odd[atom] += b * other[atom]
+                for atom in range(PANEL):
+                    total[atom] += even[atom] + odd[atom]
+
+
+WAYS = {
+    "amx": _Way("amx-bf16", amx.permitted, amx.FEATURES, amx.correlate, _twin_of_amx),
+    "avx512": _Way("avx512bf16", lambda: True, 2, avx512.correlate, _twin_of_avx512),
+}
+"""The fastest first."""
