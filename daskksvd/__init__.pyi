@@ -18,6 +18,7 @@ from .evaluation import faithfulness as faithfulness
 from .execution import WorkersLost as WorkersLost
 from .fitting.fit import FitInterrupted as FitInterrupted
 from .fitting.fit import fit as fit
+from .fitting.foreign import from_sae as from_sae
 from .fitting.result import Result as Result
 from .fitting.result import load as load
 from .joint import JointResult as JointResult
@@ -52,6 +53,7 @@ __all__ = [
     "faithfulness",
     "fit",
     "fit_joint",
+    "from_sae",
     "joint",
     "label",
     "load",

@@ -13,14 +13,14 @@ from ..coding.formats import decode
 from ..coding.how import check_device
 from ..coding.inputs import plain_codes
 from ..coding.writing import write_codes
-from ..execution import WORKER_TIMEOUT, given, make_executor
-from ..rows import Reader, as_source, run_survey
+from ..execution import WORKER_TIMEOUT, make_executor
+from ..interop import writing
+from ..rows import as_source
 from ..rows.features import check_features
 from ..rows.names import check_names
 from . import saving
 from .encoder import fit_encoder
-from .schedule import reading_jobs
-from .statistics import MOMENTS, Wanted, relative_norm
+from .measuring import measure
 
 if TYPE_CHECKING:
     import os
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from ..coding.inputs import CodesLike
     from ..coding.target import SparsityTarget
+    from ..interop.parts import Rows
     from ..rows import Source
     from ..rows.source import ArrayLike, MissingChunks
     from ..rows.transform import Transform
@@ -130,17 +131,13 @@ class Result:
     ) -> Result:
         """Fit a linear encoder to the codes of samples, for codes without pursuit; returns the result itself.
 
-        One pass of sums for a ridge regression of codes on samples, and one for gains and a threshold. It is
-        what formats of autoencoders take, and `encode` with ``method="oneshot"``: such codes leave about a
-        fourth more of the variance than those of pursuit.
+        A ridge regression of codes on samples, by two passes of sums. It is what `export` takes, and `encode`
+        with ``method="oneshot"``: such codes leave about a fourth more of the variance than those of pursuit.
 
         Parameters
         ----------
         array : as for `encode`
-        client : distributed.Client, optional
-        missing_chunks : as for `encode`
-        worker_timeout : float, optional
-            Seconds to wait for workers that are gone; see `daskksvd.fit`.
+        client, missing_chunks, worker_timeout : as for `evaluate`
         """
         source = self._source(array, missing_chunks, worker_timeout)
         executor = make_executor(client, worker_timeout=worker_timeout)
@@ -288,25 +285,11 @@ class Result:
         """
         coder = self._coder(method)
         source = self._source(array, missing_chunks, worker_timeout)
-        wanted = given(Wanted(None, 0))
         executor = make_executor(client, worker_timeout=worker_timeout)
         try:
-            reader = Reader(source, executor)
-            jobs = [reader.job(pieces) for pieces in reading_jobs(source.chunk_rows)]
-            survey = run_survey(reader, jobs, np.empty(0, np.int64), False)
-            survey.check_finite()
-            found = reader.reduce(MOMENTS, jobs, coder.shared(), wanted)
+            return measure(source, coder, executor)
         finally:
             executor.close()
-        variance = survey.variance.sum() * survey.count
-        return {
-            "relative_error": relative_norm(found.residual, found.energy),
-            "relative_error_original": relative_norm(found.residual_original, found.energy_original),
-            "fvu": float(found.residual_original / variance) if variance > 0 else np.nan,
-            "mean_nonzeros": found.nonzeros / found.count,
-            "used_atoms": int((found.uses > 0).sum()),
-            "n_samples": found.count,
-        }
 
     def score(
         self,
@@ -316,17 +299,11 @@ class Result:
         missing_chunks: MissingChunks = "error",
         worker_timeout: float | None = WORKER_TIMEOUT,
     ) -> float:
-        """Share of the variance of ``array`` that codes explain, ``1 - fvu``.
-
-        As in scikit-learn, higher is better and 1 is best. `evaluate` gives
-        the errors themselves.
-        """
-        how: dict[str, Any] = {
-            "client": client,
-            "missing_chunks": missing_chunks,
-            "worker_timeout": worker_timeout,
-        }
-        return 1 - self.evaluate(array, **how)["fvu"]
+        """Share of the variance of ``array`` that codes explain, ``1 - fvu``; `evaluate` gives the errors."""
+        found = self.evaluate(
+            array, client=client, missing_chunks=missing_chunks, worker_timeout=worker_timeout
+        )
+        return 1 - found["fvu"]
 
     # ---------------------------------------------------- saving and loading
 
@@ -351,6 +328,39 @@ class Result:
             If there is no room; a result that was there stays.
         """
         saving.save(self, path, overwrite)
+
+    def export(
+        self,
+        format: writing.Format,
+        path: str | os.PathLike[str],
+        *,
+        architecture: writing.Architecture | None = None,
+        rows: Rows = "raw",
+        metadata: dict[str, Any] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Write an autoencoder of another package, with atoms of signed codes twice, as ``[D; -D]``.
+
+        Parameters
+        ----------
+        format : {"saelens", "overcomplete", "saev", "visaebench"}
+            The first and the last are folders, the others files.
+        path : str or path
+        architecture : {"topk", "jumprelu", "matching_pursuit", "pursuit"}, optional
+            The encoder of `fit_encoder` with k latents a row, or on average; matching pursuit, which refits
+            nothing; of SAELens the codes of `encode`, where `daskksvd.interop.saelens` is imported.
+        rows : {"raw", "transformed"}
+            Whether preprocessing is folded in, or rows will be ``result.coder.transformed(rows)``.
+        metadata : dict, optional
+            For SAELens, such as ``model_name`` and ``hook_name``, and ViSAEBench.
+        overwrite : bool
+
+        Raises
+        ------
+        ValueError, FileExistsError
+            If the format cannot hold what was asked for, or something is there that may not be replaced.
+        """
+        writing.export(self.coder, self.encoder, format, path, architecture, rows, metadata, overwrite)
 
     # -------------------------------------------------------------- helpers
 

@@ -1,0 +1,1 @@
+"""One module for each package: how it lays weights into files, written and read."""
