@@ -25,7 +25,9 @@ NOTES = {
     "encodings": "Written by `daskksvd.embed_captions`, by the rows of the embeddings of the same images.",
     "result": "Beside these variables there is the history of the fit: per pass `relative_error`, `fvu`, "
     "`mean_nonzeros`, `used_atoms`, `seconds` and others (dimension `pass`), per wave too, after `wave_`. "
-    "The attributes `stopping` and `settings` are JSON: when coding stops, and the arguments of the fit. "
+    "The attributes `stopping` and `settings` are JSON: when coding stops (`width`, most nonzeros a row, "
+    "`rtol`, `pursuit`, `nonnegative` and `threshold`; the last two are new, and False and 0 where they are "
+    "missing), and the arguments of the fit. "
     "Samples are coded as `((y - mean) @ basis) / scale`, by the dictionary times `basis`.",
     "joint result": "`dictionary` and the preprocessing are of images and texts side by side: the first "
     "`n_image_features` features, an attribute, are those of images. Codes of images alone are made with "

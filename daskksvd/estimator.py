@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .coding.inputs import CodesLike
     from .coding.target import Pursuit
     from .fitting.settings import Init, Precision, Update
+    from .fitting.stopping import Threshold
     from .rows.source import ArrayLike, MissingChunks
     from .tracking.events import Callback
 
@@ -68,10 +69,18 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         samples.
     n_nonzero_coefs : int, optional
         Most nonzeros in a row of the codes; more than ``n_components`` or
-        ``n_features`` means as many as those. If neither this nor ``rtol`` is
-        given, a tenth of ``n_features``, rounded, and at least 1.
+        ``n_features`` means as many as those. If neither this nor ``rtol`` nor a
+        number as ``threshold`` is given, a tenth of ``n_features``, rounded, and at least 1.
     rtol : float, optional
         Relative residual norm at which the coding of a row stops.
+    nonnegative : bool
+        Code with positive coefficients only.
+    threshold : float, "mean" or "noise", optional
+        Least correlation with what is left at which an atom is taken, in units
+        of the transformed samples; ``"mean"``: so that ``n_nonzero_coefs`` are
+        used on average; ``"noise"``: where noise begins (with ``nonnegative``).
+        Rules are those of `fit`; `partial_fit` takes a number, or goes on with
+        what `fit` found.
     pursuit : {"omp", "mp"}
         Orthogonal matching pursuit, or matching pursuit with its coefficients
         refitted on the support.
@@ -192,6 +201,8 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         *,
         n_nonzero_coefs: int | None = None,
         rtol: float | None = None,
+        nonnegative: bool = False,
+        threshold: float | Threshold | None = None,
         pursuit: Pursuit = "omp",
         update: Update = "online",
         init: Init | npt.ArrayLike = "rows",
@@ -221,6 +232,8 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_components = n_components
         self.n_nonzero_coefs = n_nonzero_coefs
         self.rtol = rtol
+        self.nonnegative = nonnegative
+        self.threshold = threshold
         self.pursuit = pursuit
         self.update = update
         self.init = init
@@ -459,7 +472,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             arguments["n_components"] = rows.d
         m = integer("n_components", arguments["n_components"], 1)
         k = self.n_nonzero_coefs
-        if k is None and self.rtol is None:
+        if k is None and self.rtol is None and (self.threshold is None or isinstance(self.threshold, str)):
             k = max(1, round(0.1 * rows.d))
         if k is not None:
             # searches over n_components, and scikit-learn's checks, go below it
@@ -483,6 +496,11 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """A stream whose first batch ``reader`` reads."""
         rows = reader.source
         settings = check_settings(**self._arguments(rows))
+        if isinstance(settings.threshold, str):
+            raise ValueError(
+                f"threshold={settings.threshold!r} is found by fit, from all samples; with partial_fit give "
+                "a number, or call fit first"
+            )
         check_shape(settings, rows.chunk_rows, rows.d)
         if not isinstance(settings.init, str):
             settings = settings._replace(init=check_init(settings.init, settings.n_components, rows.d))

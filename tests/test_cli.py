@@ -18,7 +18,7 @@ from click.testing import CliRunner
 import daskksvd
 from daskksvd import cli
 from daskksvd.datasets import make_planted
-from daskksvd.fitting import settings as allowed
+from daskksvd.fitting import settings, stopping
 from daskksvd.fitting.fit import FitInterrupted, fit
 
 M, K = 32, 3
@@ -100,6 +100,8 @@ def test_fit_equals_python(name, stores, samples, tmp_path):
             "--whiten 0.25 --holdout 0.2 --rtol 0.1 --tol 0.01 --init k-means++",
             {"whiten": 0.25, "holdout": 0.2, "rtol": 0.1, "tol": 0.01, "init": "k-means++"},
         ),
+        ("--nonnegative --threshold 0.3", {"nonnegative": True, "threshold": 0.3}),
+        ("--threshold mean", {"threshold": "mean"}),
         (
             "--no-persist --threads 1 --checkpoint-every 2 --max-time 1000",
             {"persist": False, "n_threads": 1, "checkpoint_every": 2, "max_time": 1000},
@@ -127,6 +129,7 @@ def test_options_agree_with_fit():
     assert set(values) == {"out", "overwrite"}
     choices = {option.name: getattr(option.type, "choices", None) for option in cli.fit_command.params}
     for name in ("pursuit", "update", "init"):
+        allowed = stopping if name == "pursuit" else settings
         assert tuple(choices[name]) == getattr(allowed, f"{name.upper()}S")
 
 

@@ -223,7 +223,7 @@ BAD_ARGUMENTS = [
     ({"n_nonzero_coefs": 2.5}, TypeError, ["n_nonzero_coefs is 2.5", "whole number"]),
     ({"n_nonzero_coefs": 21}, ValueError, ["n_nonzero_coefs=21", "n_components=20"]),
     ({"n_nonzero_coefs": 9}, ValueError, ["n_nonzero_coefs=9", "8 features"]),
-    ({"n_nonzero_coefs": None}, ValueError, ["neither n_nonzero_coefs nor rtol", "or both"]),
+    ({"n_nonzero_coefs": None}, ValueError, ["neither n_nonzero_coefs nor rtol", "or several"]),
     ({"rtol": 0}, ValueError, ["rtol=0", "more than 0 and less than 1"]),
     ({"rtol": 1.0}, ValueError, ["rtol=1.0", "more than 0 and less than 1"]),
     ({"rtol": np.nan}, ValueError, ["rtol=nan", "more than 0"]),

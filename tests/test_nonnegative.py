@@ -11,11 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from reference import products_of
+from worlds import nonnegative_world
 
 import daskksvd
-from daskksvd.coding import SparsityTarget, code_block
+from daskksvd.coding import Codes, SparsityTarget, code_block
 from daskksvd.coding import products as coding
+from daskksvd.evaluation.matching import match_atoms
+from daskksvd.evaluation.stability import compare_fits
+from daskksvd.fitting.initial import _far_apart
+from daskksvd.fitting.replacement import find_redundant, pursue_atoms
 from daskksvd.fitting.saving import parts_of
+from daskksvd.fitting.updates import ksvd
+from daskksvd.kernels.update import replace_coefficients
 
 PURSUITS = {"omp": reference.nonnegative_omp, "mp": reference.nonnegative_mp}
 
@@ -222,3 +229,121 @@ def test_results_of_earlier_versions_have_codes_of_both_signs(tmp_path):
         del stopping[name]
     dataset.attrs["stopping"] = json.dumps(stopping)
     assert parts_of(dataset, "before")[2] == SparsityTarget(2, 0.1, "mp")
+
+
+# ------------------------------------------------------------------- learning
+
+
+@pytest.fixture(scope="module")
+def world():
+    return nonnegative_world(5_000, 48, 48, 3, noise=0.1, seed=0)
+
+
+@pytest.mark.parametrize("update", ["online", "batch", "ksvd"])
+def test_atoms_are_learned_with_their_sign(world, update):
+    settings = {"n_components": 48, "n_nonzero_coefs": 3, "random_state": 3, "update": update}
+    result = daskksvd.fit(world.rows, **settings, nonnegative=True)
+    errors = result.history.relative_error.values
+    assert (np.diff(errors) < 0.01).all() and errors[-1] < 0.85 * errors[0]
+    cosines = result.dictionary.values @ world.atoms.T
+    assert (cosines.max(axis=0) > 0.95).mean() > 0.9
+    codes = result.encode(world.rows).compute()
+    assert (codes.data > 0).all() and codes.nnz
+    assert result.settings["nonnegative"] is True
+
+
+def test_of_both_signs_as_before(world):
+    settings = {"n_components": 40, "n_nonzero_coefs": 3, "random_state": 0, "max_passes": 2}
+    one, other = (daskksvd.fit(world.rows, **settings, **more) for more in ({}, {"nonnegative": False}))
+    assert_array_equal(one.dictionary, other.dictionary)
+    assert (one.encode(world.rows).compute().data < 0).any()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_an_update_of_k_svd_does_not_raise_the_error_of_its_atom(many):
+    """Beside the step as it is written down; residuals as rows, and as Gram matrices."""
+    rng = np.random.default_rng(2)
+    n, d = (400, 6) if many else (12, 20)
+    atoms = reference.unit_atoms(rng, 2, d)
+    E = np.abs(rng.standard_normal((n, 1))) * atoms[0] + 0.7 * rng.standard_normal((n, d))
+    x = np.maximum(E @ atoms[0], 0)
+    residuals = E - x[:, None] * atoms[0]
+    codes = Codes(np.where(x > 0, 0, -1)[:, None].astype(np.int32), x[:, None])
+    spread = ksvd._spread(residuals, codes, np.array([0, -1]), atoms[:1], True)
+    assert (spread.grams is not None) == many
+    [after] = ksvd.dominant_directions(spread, atoms[:1], True)
+    assert_allclose(after, x @ E / np.linalg.norm(x @ E), atol=1e-12)
+    values = codes.values.copy()
+    replace_coefficients(residuals, codes.indices, values, np.array([0, -1]), atoms[:1], after[None], True)
+    used = x > 0
+    assert_allclose(values[used, 0], np.maximum(E[used] @ after, 0), atol=1e-12)
+    assert (values >= 0).all()
+    assert_allclose(residuals[used], E[used] - values[used] * after, atol=1e-12)
+    assert (residuals[used] ** 2).sum() <= ((E - x[:, None] * atoms[0])[used] ** 2).sum()
+
+
+def test_an_opposite_atom_is_no_copy():
+    atoms = np.concatenate([np.eye(6), -np.eye(6)[:2]])
+    power = np.arange(1.0, 9)
+    assert find_redundant(atoms, power, False) == [0, 1]
+    assert find_redundant(atoms, power, False, True) == []
+    mixed = np.concatenate([np.eye(6), [np.array([1, 1, 0, 0, 0, 0]) / np.sqrt(2)]])
+    turned = np.concatenate([np.eye(6), [np.array([1, -1, 0, 0, 0, 0]) / np.sqrt(2)]])
+    power = np.array([2.0, 2, 2, 2, 2, 2, 1])
+    assert find_redundant(mixed, power, False, True) == [6] == find_redundant(turned, power, False)
+    assert find_redundant(turned, power, False, True) == [0]  # the sum of the last and another
+
+
+def test_two_others_represent_an_atom_as_non_negative_pursuit_does():
+    rng = np.random.default_rng(3)
+    atoms = reference.unit_atoms(rng, 30, 6)
+    remainder, support = pursue_atoms(atoms, True)
+    for atom in range(30):
+        others = np.delete(np.arange(30), atom)
+        best = others[np.argmax(atoms[others] @ atoms[atom])]
+        assert support[atom, 0] == best
+        if support[atom, 1] >= 0:
+            coefs, rest = scipy.optimize.nnls(atoms[support[atom]].T, atoms[atom])
+            assert (coefs > 0).all()
+            assert_allclose(remainder[atom, 1], rest**2, atol=1e-9)
+
+
+def test_opposite_samples_are_far_apart():
+    rng = np.random.default_rng(4)
+    directions = np.concatenate([np.eye(3), -np.eye(3)])[rng.permutation(6)]
+    assert len(_far_apart(directions, 6, rng, False)) == 3
+    assert len(_far_apart(directions, 6, rng, True)) == 6
+
+
+def test_joint_dictionaries_can_be_non_negative(world):
+    images, texts = world.rows[:800, :12], world.rows[:800, 12:]
+    settings = {
+        "n_components": 16,
+        "n_nonzero_coefs": 3,
+        "random_state": 0,
+        "max_passes": 2,
+        "text_weight": 0.3,
+    }
+    joint = daskksvd.fit_joint(images, texts, **settings, nonnegative=True)
+    assert joint.images.coder.target == SparsityTarget(3, nonnegative=True)
+    assert (joint.images.encode(images).compute().data > 0).all()
+    with pytest.raises(TypeError, match="has no argument 'threshold'"):
+        daskksvd.fit_joint(images, texts, **settings, threshold=0.3)
+
+
+def test_an_atom_is_not_matched_with_its_opposite(world, monkeypatch):
+    settings = {"n_components": 48, "n_nonzero_coefs": 3, "random_state": 3, "max_passes": 1}
+    first = daskksvd.fit(world.rows, **settings, nonnegative=True)
+    atoms = first.dictionary.values.copy()
+    atoms[[0, 1]] = -atoms[[1, 0]]
+    parts = (first.coder.transform, first.coder.target, first.history, "", first.settings)
+    second = daskksvd.Result(atoms, *parts)
+    signed, either = match_atoms(first, second), match_atoms(first.dictionary, second)
+    assert_array_equal(either.second[:2], [1, 0])
+    assert_allclose(either.likeness, 1, atol=1e-5)
+    assert signed.cosines.sum() > either.cosines.sum()
+    assert_array_equal(signed.likeness, signed.cosines)
+    assert compare_fits(first, second).share_same_atom < 1 == compare_fits(first, atoms).share_same_atom
+    monkeypatch.setattr("daskksvd.evaluation.matching.MATCHED_ATOMS", 40)
+    near = match_atoms(first, second)
+    assert near.cosines[2:].sum() > 45 and near.signed

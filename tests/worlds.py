@@ -1,4 +1,6 @@
-"""Small worlds in which it is known which atom stands for which word."""
+"""Small worlds in which it is known which atom stands for which word, or was drawn for which row."""
+
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -31,3 +33,37 @@ def named_world(n=1200, m=12, v=20, k=3, *, noise=0.05, seed=0, independent=Fals
 def as_captions(words, names):
     """Text for a matrix of words: one caption a sample, in a list."""
     return [" ".join(names[column] for column in words[row].indices) for row in range(words.shape[0])]
+
+
+class PositiveWorld(NamedTuple):
+    """Rows of positive sums of known atoms, and noise.
+
+    Attributes
+    ----------
+    rows : (n, d) float32 array
+    codes : (n, m) float array
+    atoms : (m, d) float array
+    """
+
+    rows: np.ndarray
+    codes: np.ndarray
+    atoms: np.ndarray
+
+    def score(self, result):
+        """F1 of which atoms rows have, and the share of wrong ones among those found."""
+        cosines = result.dictionary.values @ self.atoms.T
+        found = result.encode(self.rows).compute().tocsr().toarray()[:, cosines.argmax(axis=0)] > 0
+        true = self.codes > 0
+        return 2 * (found & true).sum() / (found.sum() + true.sum()), 1 - (found & true).sum() / found.sum()
+
+
+def nonnegative_world(n, m, d, active, *, noise, seed):
+    """A `PositiveWorld` in which rows have ``active`` atoms on average, some atoms more often than others."""
+    rng = np.random.default_rng(seed)
+    atoms = rng.standard_normal((m, d))
+    atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
+    often = active * np.linspace(0.5, 1.5, m) / m
+    codes = (rng.random((n, m)) < often) * rng.uniform(1, 2, (n, m))
+    return PositiveWorld(
+        (codes @ atoms + noise * rng.standard_normal((n, d))).astype(np.float32), codes, atoms
+    )

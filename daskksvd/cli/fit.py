@@ -30,15 +30,34 @@ Examples:
 """
 
 
+class Threshold(click.ParamType):
+    """A number, or the name of a rule."""
+
+    name = "threshold"
+
+    def convert(self, value, param, ctx):
+        try:
+            return float(value)
+        except ValueError:
+            return value  # `fit` knows the rules
+
+
 # fmt: off
 OPTIONS = [
     click.Argument(["store"]),
     click.Option(["--n-components", "-m"], type=int, required=True, metavar="M", help="Atoms to learn."),
     click.Option(["--out", "-o"], required=True, metavar="RESULT", help="Zarr store to make for the result."),
     click.Option(["--n-nonzero-coefs", "-k"], type=int, metavar="K",
-                 help="Most atoms a sample may use. This or --rtol must be given; of both, the first stops."),
+                 help="Most atoms a sample may use. This, --rtol or a number as --threshold must be given; "
+                 "of several, the first stops."),
     click.Option(["--rtol"], type=float, metavar="R",
                  help="Add atoms until what is left of a sample has at most R times its norm, 0 < R < 1."),
+    click.Option(["--nonnegative/--no-nonnegative"], default=False,
+                 help="Use atoms with positive weights only."),
+    click.Option(["--threshold"], type=Threshold(), metavar="T",
+                 help="Add no atom that correlates with what is left of a sample by less than T, in units of "
+                 "the centred and scaled samples; 'mean': so that samples use --n-nonzero-coefs on average; "
+                 "'noise': by as little as noise does (with --nonnegative)."),
     SCHEDULER,
     WORKER_TIMEOUT,
     click.Option(["--pursuit"], type=click.Choice(["omp", "mp"]), default="omp",
@@ -84,6 +103,15 @@ OPTIONS = [
     OVERWRITE,
 ]
 # fmt: on
+
+
+def _found(result):
+    """What a rule found, as lines to show."""
+    if not isinstance(result.settings["threshold"], str):
+        return {}
+    rate = result.false_discovery_rate
+    noise = "" if rate is None else f", about {rate:.2%} of the atoms chosen are noise"
+    return {"threshold": f"{result.coder.target.threshold:.4g}{noise}"}
 
 
 @click.command("fit", params=OPTIONS, short_help="Learn a dictionary and save it.", epilog=EXAMPLES)
@@ -145,6 +173,7 @@ def fit_command(store, out, scheduler, checkpoint, threads, progress, missing_ch
         "stopped by": result.stop_reason,
         "seconds": f"{result.settings['seconds']:.1f}",
         "seed": result.settings["random_state"],
+        **_found(result),
         "result": out,
     }
     if result.history.sizes["wave"] and not result.history.sizes["pass"]:

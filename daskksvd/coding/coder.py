@@ -97,6 +97,10 @@ class SparseCoder:
             return self
         return dataclasses.replace(self, how=(self.how or How(choose_products(self)))._replace(device=device))
 
+    def with_target(self, target: SparsityTarget) -> SparseCoder:
+        """The same, stopping where another target says."""
+        return dataclasses.replace(self, target=target)
+
     @property
     def cost(self) -> Cost:
         """What coding takes, a `Cost`."""

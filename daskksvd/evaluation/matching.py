@@ -29,17 +29,31 @@ class Match(NamedTuple):
         Atoms of the first dictionary, rising, and their partners.
     cosines : (p,) float array
         Signed; a partner of opposite sign has a negative one.
+    signed : bool
+        Whether such a partner is none.
     """
 
     first: np.ndarray
     second: np.ndarray
     cosines: np.ndarray
+    signed: bool = False
+
+    @property
+    def likeness(self) -> np.ndarray:
+        """How near partners are to each other: ``|cos|``, or ``cos`` where signs count."""
+        return _likeness(self.cosines, self.signed)
+
+
+def _likeness(cosines: np.ndarray, signed: bool) -> np.ndarray:
+    return cosines if signed else np.abs(cosines)
 
 
 def match_atoms(
     first: Result | xr.DataArray | npt.ArrayLike, second: Result | xr.DataArray | npt.ArrayLike
 ) -> Match:
-    """Match atoms one to one so that the sum of ``|cos|`` is greatest.
+    """Match atoms one to one so that the sum of ``|cos|`` is greatest, or of ``cos`` where signs count.
+
+    They do in results whose codes are non-negative, where an atom and its opposite say different things.
 
     Parameters
     ----------
@@ -63,6 +77,7 @@ def match_atoms(
     pairs that can be chosen, and what is left is matched greedily: memory
     then grows with the number of atoms, not with its square.
     """
+    signed = all(_is_nonnegative(one) for one in (first, second))
     first, second = unit_atoms(first, "first"), unit_atoms(second, "second")
     if first.shape[1] != second.shape[1]:
         raise ValueError(
@@ -71,10 +86,15 @@ def match_atoms(
     if max(len(first), len(second)) <= MATCHED_ATOMS:
         from scipy.optimize import linear_sum_assignment
 
-        rows, columns = linear_sum_assignment(np.abs(first @ second.T), maximize=True)
+        rows, columns = linear_sum_assignment(_likeness(first @ second.T, signed), maximize=True)
     else:
-        rows, columns = _match_nearest(first, second)
-    return Match(rows, columns, np.einsum("ij,ij->i", first[rows], second[columns]))
+        rows, columns = _match_nearest(first, second, signed)
+    return Match(rows, columns, np.einsum("ij,ij->i", first[rows], second[columns]), signed)
+
+
+def _is_nonnegative(dictionary: Any) -> bool:
+    coder = getattr(dictionary, "coder", None)
+    return coder is not None and coder.target.nonnegative
 
 
 def unit_atoms(dictionary: Any, name: str) -> np.ndarray:
@@ -89,13 +109,13 @@ def unit_atoms(dictionary: Any, name: str) -> np.ndarray:
     return atoms / np.where(norms > 0, norms, 1)
 
 
-def _match_nearest(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _match_nearest(first: np.ndarray, second: np.ndarray, signed: bool) -> tuple[np.ndarray, np.ndarray]:
     """The best matching among near pairs, then what is left, nearest first."""
     import scipy.sparse as sp
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
     m = len(first)
-    rows, columns, cosines = _candidates(first, second)
+    rows, columns, cosines = _candidates(first, second, signed)
     # each atom may stay alone, as if with a partner at right angles, so that a full matching exists
     costs = np.concatenate([2 - cosines, np.full(m, 2.0)])
     rows = np.concatenate([rows, np.arange(m)])
@@ -106,13 +126,15 @@ def _match_nearest(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, n
     chosen, partner = chosen[paired], partner[paired]
     left, right = np.setdiff1d(np.arange(m), chosen), np.setdiff1d(np.arange(len(second)), partner)
     if len(left) and len(right):
-        a, b = _greedy(first[left], second[right])
+        a, b = _greedy(first[left], second[right], signed)
         chosen, partner = np.concatenate([chosen, left[a]]), np.concatenate([partner, right[b]])
     order = np.argsort(chosen)
     return chosen[order], partner[order]
 
 
-def _candidates(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _candidates(
+    first: np.ndarray, second: np.ndarray, signed: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The nearest atoms of every atom, from either side, each pair once."""
     import scipy.sparse as sp
 
@@ -121,7 +143,7 @@ def _candidates(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.n
     parts = []
     for one, other, turned in ((first, second, False), (second, first, True)):
         for start in range(0, len(one), step):
-            cosines = np.abs(one[start : start + step] @ other.T)
+            cosines = _likeness(one[start : start + step] @ other.T, signed)
             near = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
             rows = np.repeat(np.arange(start, start + len(near)), k)
             values = np.take_along_axis(cosines, near, axis=1).ravel()
@@ -133,12 +155,12 @@ def _candidates(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.n
     return pairs.row.astype(np.int64), pairs.col.astype(np.int64), pairs.data
 
 
-def _greedy(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _greedy(first: np.ndarray, second: np.ndarray, signed: bool) -> tuple[np.ndarray, np.ndarray]:
     """Each atom in turn with the nearest that is free."""
     free = np.ones(len(second), bool)
     columns = np.empty(min(len(first), len(second)), np.int64)
     for row in range(len(columns)):
         places = np.flatnonzero(free)
-        columns[row] = places[int(np.argmax(np.abs(second[places] @ first[row])))]
+        columns[row] = places[int(np.argmax(_likeness(second[places] @ first[row], signed)))]
         free[columns[row]] = False
     return np.arange(len(columns)), columns

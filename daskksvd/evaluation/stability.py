@@ -48,7 +48,7 @@ def compare_fits(
         By ``pair``: ``first`` and ``second`` (atoms), ``cosine``, and with
         names ``same_word`` (whether the first words agree) and ``common_words``
         (words both have, over all). Attributes: ``median_cosine`` (of
-        magnitudes), ``share_same_atom`` (magnitude over `SAME_ATOM`),
+        magnitudes, but of results with non-negative codes), ``share_same_atom`` (magnitude over `SAME_ATOM`),
         ``share_same_word`` and the same among ``same atoms``; pairs without a
         name on either side do not count.
 
@@ -66,7 +66,7 @@ def compare_fits(
     if (first_names is None) != (second_names is None):
         raise ValueError("first_names and second_names: one is missing; give both, or neither")
     match = match_atoms(first, second)
-    near = np.abs(match.cosines)
+    near = match.likeness
     pairs = xr.Dataset(
         {
             "first": ("pair", match.first),

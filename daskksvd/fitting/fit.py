@@ -24,6 +24,7 @@ from .result import Result
 from .resuming import check_rows, problem_identity, resume, saver
 from .schedule import plan_schedule
 from .settings import check_settings, check_shape
+from .thresholds import find_target
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ..rows.source import ArrayLike, MissingChunks
     from ..tracking.events import Callback
     from .settings import Init, Precision, Update
+    from .stopping import Threshold
 
 
 class FitInterrupted(KeyboardInterrupt):
@@ -55,6 +57,8 @@ def fit(
     n_components: int,
     n_nonzero_coefs: int | None = None,
     rtol: float | None = None,
+    nonnegative: bool = False,
+    threshold: float | Threshold | None = None,
     client: Client | None = None,
     pursuit: Pursuit = "omp",
     update: Update = "online",
@@ -100,13 +104,34 @@ def fit(
     n_components : int
         Number of atoms, m; at most n.
     n_nonzero_coefs : int, optional
-        Most nonzeros a row; at most m and d. This or ``rtol`` must be given.
+        Most nonzeros a row; at most m and d. This, ``rtol`` or a number as
+        ``threshold`` must be given.
     rtol : float, optional
         Relative residual norm at which the coding of a row stops. In float32
         values below about 2e-3 cannot be told from rounding. Alone, it is
         approached over the first passes in waves.
     client : distributed.Client, optional
         Cluster to run on; by default threads of this process.
+    nonnegative : bool
+        Code with positive coefficients only, while learning and afterwards: non-negative
+        matching pursuit (Bruckstein, Elad, Zibulevsky 2008) takes the atom of
+        the largest positive correlation with what is left, and coefficients are
+        the non-negative least squares of the row on its atoms. One that
+        would turn negative is zero, and its atom makes room for another (Lawson,
+        Hanson 1974).
+    threshold : float, "mean" or "noise", optional
+        No atom is taken whose correlation with what is left of a row (its
+        magnitude, or with ``nonnegative`` itself) is below this, in units of
+        the transformed rows: centred, scaled, whitened. A number may be given
+        alone. ``"mean"``: codes of the result use ``n_nonzero_coefs`` atoms on
+        average, up to twice as many where more stand out and fewer where
+        less does; found after learning, which is as without, from some of
+        the rows, held out ones if there are. ``"noise"``, with ``nonnegative``: the least threshold at which
+        at most 0.5 % of the atoms chosen are noise, as many being taken for that
+        as correlate as strongly with the wrong sign; learning goes by
+        1.2 sigma sqrt(2 ln m), sigma the deviation of what is left, in place
+        of that. ``result.coder.target`` has what was found, and
+        ``result.false_discovery_rate`` the share of noise.
     pursuit : {"omp", "mp"}
         Orthogonal matching pursuit, or matching pursuit with its coefficients
         refitted on the support.
@@ -276,20 +301,25 @@ def _fit(
         )
         executor.listen(engine.notify)
 
-        def make_result(stop_reason):
+        def make_result(stop_reason, found=None):
+            target = engine.coder.target if found is None else found.target
+            more = {} if found is None else {"false_discovery_rate": found.false_discovery_rate}
             return Result(
                 engine.coder.atoms,
                 coder.transform,
-                coder.target,
+                target,
                 recorder.to_dataset(),
                 stop_reason,
-                {**settings.identity(), "random_state": seed, "seconds": engine.state.seconds},
+                {**settings.identity(), "random_state": seed, "seconds": engine.state.seconds, **more},
                 source.feature_names,
                 source.dims,
             )
 
         try:
-            return make_result(engine.run())
+            stop_reason, found = engine.run(), None
+            if isinstance(settings.threshold, str):
+                found = find_target(settings.threshold, reader, engine.coder, schedule.kept)
+            return make_result(stop_reason, found)
         except (KeyboardInterrupt, WorkersLost) as stop:
             raise _stopped(stop, executor, engine, make_result, checkpoint) from None
     finally:

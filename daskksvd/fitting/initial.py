@@ -63,7 +63,7 @@ def initial_dictionary(settings, sample, transform, d, rng):
     norms = np.concatenate([np.empty(0), *(np.linalg.norm(prepared(part), axis=1) for part in parts)])
     sample = sample[norms > 1e-6 * max(norms.max(initial=0), np.finfo(float).tiny)]
     if settings.init == "k-means++":
-        atoms = _far_apart(_distinct(normalised(prepared(sample)), len(sample)), m, rng)
+        atoms = _far_apart(_distinct(normalised(prepared(sample)), len(sample)), m, rng, settings.nonnegative)
     else:
         atoms = _distinct(normalised(prepared(sample[: 2 * m])), m)
         if len(atoms) < m:  # many are alike
@@ -124,14 +124,18 @@ def _distinct(directions, most):
     return directions[list(seen.values())]
 
 
-def _far_apart(directions, m, rng):
-    """k-means++ seeding (Arthur, Vassilvitskii 2007) on lines: distance 1 - cos^2."""
+def _far_apart(directions, m, rng, positive):
+    """k-means++ seeding (Arthur, Vassilvitskii 2007) on lines: distance 1 - cos^2.
+
+    With ``positive`` on half-lines: opposite ones are as far from each other as those at right angles.
+    """
     if not len(directions):
         return directions
     chosen = [int(rng.integers(len(directions)))]
     distance = np.ones(len(directions))
     while len(chosen) < min(m, len(directions)):
         cosine = directions @ directions[chosen[-1]]
+        cosine = np.maximum(cosine, 0) if positive else cosine
         distance = np.minimum(distance, np.maximum(1 - cosine**2, 0))
         distance[chosen[-1]] = 0
         total = distance.sum()

@@ -149,7 +149,7 @@ class Engine:
     @property
     def coder(self):
         """The coder with the dictionary of the moment."""
-        return self.problem.coder.with_dictionary(self.state.dictionary)
+        return self.problem.coder_of(self.state)
 
     def moments(self, jobs, wanted, coder):
         """Code lists of pieces."""

@@ -32,7 +32,7 @@ def memory_needed(source, settings):
     coupled = any(statistics(kind, m) == COUPLED for kind in kinds)
     numbers = (m * m if coupled else 0) + m * d
     prepared = max(source.chunk_rows) if settings.update == "ksvd" else block_rows(m, itemsize)
-    width = settings.target(d).n_nonzero_coefs
+    width = settings.stopping.most_nonzeros(d)
     per_task = task_bytes(m, width, itemsize, chunk_bytes, prepared * d * itemsize, numbers)
     if settings.update == "ksvd":
         per_task += 2 * KSVD_GRAM_BYTES

@@ -1,11 +1,14 @@
 """What a fit is of: the same from its first round to its last."""
 
+import dataclasses
 from typing import NamedTuple
 
 from ..coding import SparseCoder
 from ..rows import Reader
 from .schedule import Schedule
 from .settings import Settings
+from .state import State
+from .thresholds import while_learning
 
 
 class Problem(NamedTuple):
@@ -29,3 +32,8 @@ class Problem(NamedTuple):
     coder: SparseCoder
     variance: float
     seed: int
+
+    def coder_of(self, state: State) -> SparseCoder:
+        """The coder with the dictionary of the moment, as rows are learned from."""
+        target = while_learning(self.settings, self.coder.target, state)
+        return dataclasses.replace(self.coder, dictionary=state.dictionary, target=target)

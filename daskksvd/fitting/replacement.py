@@ -52,7 +52,7 @@ _BLOCK = 2048
 """Atoms whose inner products with all others are in memory together."""
 
 
-def find_redundant(dictionary, power, count_idle=True):
+def find_redundant(dictionary, power, count_idle=True, positive=None):
     """Atoms that one or two others make superfluous, least useful first.
 
     Parameters
@@ -63,6 +63,9 @@ def find_redundant(dictionary, power, count_idle=True):
         Sums of squared coefficients, the diagonal of ``X'X``.
     count_idle : bool
         Whether atoms of next to no use count, too.
+    positive : None or True
+        Whether atoms represent others with positive coefficients only, so that an atom and its opposite
+        are none.
 
     Returns
     -------
@@ -76,7 +79,7 @@ def find_redundant(dictionary, power, count_idle=True):
     mixture of two; its use is its power times what is left. Atoms of next to
     no use, beside the median atom, are superfluous as well.
     """
-    remainder, support = pursue_atoms(dictionary)
+    remainder, support = pursue_atoms(dictionary, positive)
     needs = np.where(remainder[:, 0] <= REDUNDANT, 1, 2)
     needed = np.zeros(len(dictionary), bool)
     gone = np.zeros(len(dictionary), bool)
@@ -96,13 +99,15 @@ def find_redundant(dictionary, power, count_idle=True):
     return found
 
 
-def pursue_atoms(dictionary):
+def pursue_atoms(dictionary, positive=None):
     """Represent every atom by at most two others, by orthogonal matching pursuit.
 
     Parameters
     ----------
     dictionary : (m, d) float array
         Unit atoms.
+    positive : None or True
+        Whether with positive coefficients only.
 
     Returns
     -------
@@ -119,9 +124,9 @@ def pursue_atoms(dictionary):
         gram = dictionary[block] @ dictionary.T
         steps, captured = np.empty((2, len(gram)), dtype)
         nearest, second = np.empty((2, len(gram)), np.int64)
-        nearest_atoms(gram, first, steps, nearest)
+        nearest_atoms(gram, first, positive, steps, nearest)
         others = gram[nearest] if len(gram) == m else dictionary[nearest] @ dictionary.T
-        second_atoms(gram, others, first, steps, nearest, PIVOT_MIN, captured, second)
+        second_atoms(gram, others, first, steps, nearest, PIVOT_MIN, positive, captured, second)
         taken[block] = np.stack([steps**2, captured], axis=1)
         support[block] = np.stack([nearest, second], axis=1)
     return np.maximum(1 - np.cumsum(taken, axis=1), 0), support

@@ -15,12 +15,14 @@ from ..coding.inputs import plain_codes
 from ..coding.writing import write_codes
 from ..execution import WORKER_TIMEOUT, make_executor
 from ..interop import writing
-from ..rows import as_source
+from ..rows import Reader, as_source
 from ..rows.features import check_features
 from ..rows.names import check_names
 from . import saving
 from .encoder import fit_encoder
 from .measuring import measure
+from .stopping import restopped
+from .thresholds import Found, find_target
 
 if TYPE_CHECKING:
     import os
@@ -31,11 +33,12 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from ..coding.inputs import CodesLike
-    from ..coding.target import SparsityTarget
+    from ..coding.target import Pursuit, SparsityTarget
     from ..interop.parts import Rows
     from ..rows import Source
     from ..rows.source import ArrayLike, MissingChunks
     from ..rows.transform import Transform
+    from .stopping import Threshold
 
 Method: TypeAlias = Literal["pursuit", "oneshot"]
 
@@ -57,7 +60,8 @@ class Result:
         ``"max_passes"``, ``"tol"``, ``"max_time"``, ``"callback"``,
         ``"interrupted"``, or ``"partial_fit"`` for a stream.
     settings : dict
-        The arguments of the fit, and its seed and seconds.
+        The arguments of the fit, and its seed and seconds; with a threshold by ``"noise"`` also the
+        ``false_discovery_rate``.
     coder : daskksvd.SparseCoder
         What codes are made with: the dictionary, as it is coded with, the
         transform of samples and the sparsity target.
@@ -118,6 +122,71 @@ class Result:
         The dictionary itself, unless samples were scaled or whitened.
         """
         return self.coder.transform.decoder(self.dictionary.values).astype(self.dictionary.dtype)
+
+    @property
+    def false_discovery_rate(self) -> float | None:
+        """Share of atoms in codes that are noise, as ``threshold="noise"`` estimated; None without that."""
+        return self.settings.get("false_discovery_rate")
+
+    def with_target(
+        self,
+        array: ArrayLike | None = None,
+        *,
+        n_nonzero_coefs: int | None = None,
+        rtol: float | None = None,
+        threshold: float | Threshold | None = None,
+        nonnegative: bool | None = None,
+        pursuit: Pursuit | None = None,
+        client: Client | None = None,
+        missing_chunks: MissingChunks = "error",
+        worker_timeout: float | None = WORKER_TIMEOUT,
+    ) -> Result:
+        """The same dictionary, to code by another target.
+
+        Parameters
+        ----------
+        array : as for `encode`, optional
+            Samples for ``threshold="mean"`` or ``"noise"``, which look at some thousand; better not those
+            learned from, where there were few for each atom.
+        n_nonzero_coefs, rtol, threshold : optional
+            When the coding of a row stops, as for `daskksvd.fit`: those that are given, and no others;
+            without any as here.
+        nonnegative, pursuit : optional
+            As for `daskksvd.fit`; by default as here.
+        client, missing_chunks, worker_timeout : optional
+            As for `write_codes`.
+
+        Returns
+        -------
+        Result
+            With the history of this one. An encoder is left out: it was fitted to other codes.
+
+        Examples
+        --------
+        >>> import daskksvd
+        >>> rows = daskksvd.datasets.make_planted(2_000, 16, 32, 3, random_state=0).array
+        >>> result = daskksvd.fit(rows, n_components=32, n_nonzero_coefs=3, random_state=1)
+        >>> result.with_target(rows, n_nonzero_coefs=2, threshold="mean").coder.target.n_nonzero_coefs
+        4
+        """
+        stops = {"n_nonzero_coefs": n_nonzero_coefs, "rtol": rtol, "threshold": threshold}
+        stopping = restopped(self.coder, **stops, nonnegative=nonnegative, pursuit=pursuit)
+        rule = stopping.threshold if isinstance(stopping.threshold, str) else None
+        if (array is None) != (rule is None):
+            given = "threshold" if array is None else "array"
+            raise ValueError(f"{given} was given alone; threshold='mean' or 'noise' goes with array")
+        coder = self.coder.with_target(stopping.target(self.dictionary.sizes["feature"]))
+        found = Found(coder.target, None)
+        if rule is not None:
+            source = self._source(array, missing_chunks, worker_timeout)
+            executor = make_executor(client, worker_timeout=worker_timeout)
+            try:
+                found = find_target(rule, Reader(source, executor), coder)
+            finally:
+                executor.close()
+        settings = {**self.settings, **stopping._asdict(), "false_discovery_rate": found.false_discovery_rate}
+        parts = (self.dictionary.values, coder.transform, found.target, self.history, self.stop_reason)
+        return Result(*parts, settings, *self._features())
 
     # ------------------------------------------------------ coding and back
 

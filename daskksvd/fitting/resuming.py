@@ -13,6 +13,7 @@ from ..rows import Transform, cut_pieces
 from ..rows.checksums import run_checksums
 from ..tracking import HistoryRecorder
 from .schedule import DONE, reading_jobs
+from .settings import SINCE
 from .state import State
 
 PROMISED_SHARE = 0.25
@@ -63,7 +64,7 @@ def resume(path, header, arrays, identity, settings, schedule):
     """
     name = f"checkpoint={os.fspath(path)!r}"
     for key, value in identity.items():
-        found = header["identity"].get(key)
+        found = header["identity"].get(key, SINCE.get(key))
         if key in EXTENDS or found == value or (key == "random_state" and value is None):
             continue
         what = "the rows or their chunks" if key == "rows" else key

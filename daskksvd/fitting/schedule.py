@@ -131,6 +131,8 @@ class Schedule(NamedTuple):
         Rows to learn from, and rows held out.
     n_samples : int
         Rows to learn from.
+    kept : list of int
+        Of every chunk.
     """
 
     phases: Phases
@@ -142,6 +144,7 @@ class Schedule(NamedTuple):
     pieces: list
     held: list
     n_samples: int
+    kept: list
 
     def rounds(self, index, kind, seed):
         """The rounds of pass ``index``: for each a list of tuples of pieces."""
@@ -226,4 +229,5 @@ def plan_schedule(settings, chunk_rows, d):
         cut_pieces(chunk_rows, most, end=kept),
         cut_pieces(chunk_rows, most, begin=kept) if settings.holdout else [],
         n,
+        kept,
     )

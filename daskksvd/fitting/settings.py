@@ -6,16 +6,19 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 import numpy as np
 
 from ..arguments import choice, flag, integer, number, seed
-from ..coding import SparsityTarget
 from ..coding.how import check_device
 from ..coding.target import Pursuit
 from ..rows.jobs import split_holdout
+from .stopping import Stopping, Threshold, check_stopping
 
 Update: TypeAlias = Literal["online", "batch", "ksvd"]
 Init: TypeAlias = Literal["rows", "random", "k-means++"]
 Precision: TypeAlias = Literal["float32", "float64"]
 
-UPDATES, PURSUITS, INITS = map(get_args, (Update, Pursuit, Init))
+UPDATES, INITS = map(get_args, (Update, Init))
+
+SINCE = {"nonnegative": False, "threshold": None}
+"""Settings that results and checkpoints of earlier versions have not, and what they meant."""
 
 
 class Settings(NamedTuple):
@@ -39,6 +42,8 @@ class Settings(NamedTuple):
     replace_atoms: bool
     dtype: np.dtype
     device: str | None = None
+    nonnegative: bool = False
+    threshold: float | Threshold | None = None
 
     def identity(self):
         """What must agree between a checkpoint and a call, as plain values."""
@@ -48,32 +53,22 @@ class Settings(NamedTuple):
         values["dtype"] = self.dtype.name
         return values
 
+    @property
+    def stopping(self):
+        """When the coding of a row stops, as it was asked for."""
+        return Stopping(*(getattr(self, name) for name in Stopping._fields))
+
     def target(self, d):
-        """When coding stops: with ``rtol`` alone, at most when atoms span the space."""
-        width = self.n_nonzero_coefs or min(self.n_components, d)
-        return SparsityTarget(width, self.rtol or 0.0, self.pursuit)
+        """As `Stopping.target`."""
+        return self.stopping.target(d)
 
 
 def check_settings(n_components, **arguments):
     """Check what can be checked without the array; returns `Settings`."""
     a = arguments
-    n_nonzero_coefs, rtol = a["n_nonzero_coefs"], a["rtol"]
-    n_components = integer("n_components", n_components, 1)
-    if n_nonzero_coefs is None and rtol is None:
-        raise ValueError(
-            "neither n_nonzero_coefs nor rtol was given; say where coding stops: "
-            "n_nonzero_coefs= (most nonzeros a row), rtol= (relative residual norm) or both"
-        )
-    if n_nonzero_coefs is not None:
-        n_nonzero_coefs = integer("n_nonzero_coefs", n_nonzero_coefs, 1)
-        if n_nonzero_coefs > n_components:
-            raise ValueError(
-                f"n_nonzero_coefs={n_nonzero_coefs} is more than n_components={n_components}; "
-                "a row cannot use more atoms than there are"
-            )
-    if rtol is not None:
-        rtol = number("rtol", rtol, 0, 1, "more than 0 and less than 1", open_ends=True)
-    choice("pursuit", a["pursuit"], PURSUITS)
+    names = [name for name in Stopping._fields if name in a]
+    stopping = check_stopping(n_components, **{name: a[name] for name in names})
+    n_components = stopping.n_components
     choice("update", a["update"], UPDATES)
     if isinstance(a["init"], str):
         choice("init", a["init"], INITS, "or an array of n_components x n_features")
@@ -115,9 +110,9 @@ def check_settings(n_components, **arguments):
         raise ValueError(f"dtype is {a['dtype']}; it must be 'float32' or 'float64'")
     return Settings(
         n_components,
-        n_nonzero_coefs,
-        rtol,
-        a["pursuit"],
+        stopping.n_nonzero_coefs,
+        stopping.rtol,
+        stopping.pursuit,
         a["update"],
         a["init"],
         max_passes,
@@ -131,7 +126,9 @@ def check_settings(n_components, **arguments):
         n_blocks,
         flag("replace_atoms", a["replace_atoms"]),
         dtype,
-        check_device(a["device"]),
+        check_device(a.get("device")),
+        stopping.nonnegative,
+        stopping.threshold,
     )
 
 

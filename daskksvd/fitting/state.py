@@ -19,6 +19,7 @@ _PLAIN = (
     "last_error",
     "pass_seconds",
     "seconds",
+    "deviation",
 )
 
 
@@ -56,6 +57,8 @@ class State:
         Relative error of the pass before.
     pass_seconds, seconds : float
         Time spent on this pass, and in all.
+    deviation : float
+        Of the numbers of what the last round left of its rows; 0 before the first.
     """
 
     dictionary: np.ndarray
@@ -74,6 +77,7 @@ class State:
     last_error: float = np.inf
     pass_seconds: float = 0.0
     seconds: float = 0.0
+    deviation: float = 0.0
 
     @classmethod
     def start(cls, dictionary, kind, coupled):
@@ -107,6 +111,7 @@ class State:
             totals = Moments(**{**values, **header["totals"]})
         return cls(
             **{name: arrays[name] for name in _ARRAYS},
-            **{name: header[name] for name in _PLAIN},
+            # checkpoints of earlier versions have no deviation
+            **{name: header[name] for name in _PLAIN if name in header},
             totals=totals,
         )

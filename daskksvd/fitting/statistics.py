@@ -265,6 +265,11 @@ def _add_arrays(arrays):
     return total
 
 
+def residual_deviation(moments, d):
+    """Root mean square of the numbers of what is left of rows of d numbers."""
+    return float(np.sqrt(moments.residual / max(moments.count * d, 1)))
+
+
 def relative_norm(residual, energy):
     """Relative norm from squared norms; 0 where there is nothing to represent."""
     return float(np.sqrt(residual / energy)) if energy > 0 else 0.0

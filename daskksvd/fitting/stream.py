@@ -15,7 +15,7 @@ from .loop import round_event
 from .replacement import WORST_ROWS, most_replaced
 from .result import Result
 from .schedule import WAVE, plan_schedule, statistics
-from .settings import Settings
+from .settings import SINCE, Settings
 from .state import State
 from .statistics import COUPLED, MOMENTS, Wanted
 from .updates.descent import power_of
@@ -57,7 +57,7 @@ class Stream(NamedTuple):
     @classmethod
     def after(cls, result):
         """A stream that starts from what a fit found."""
-        settings = Settings(**{name: result.settings.get(name) for name in Settings._fields})
+        settings = Settings(**{name: result.settings.get(name, SINCE.get(name)) for name in Settings._fields})
         settings = settings._replace(dtype=result.dictionary.dtype, holdout=0.0)
         dictionary = result.coder.dictionary
         state = State.start(dictionary, WAVE, statistics(WAVE, len(dictionary)) == COUPLED)
@@ -90,7 +90,9 @@ class Stream(NamedTuple):
         if self.settled and not settled:
             state = stand_still(state, moments, window)
         may_replace = settings.replace_atoms and state.n_updates >= window
-        state, replaced = update_after_wave(state, moments, int(window / WINDOW), may_replace)
+        state, replaced = update_after_wave(
+            state, moments, int(window / WINDOW), may_replace, self.first.target.positive
+        )
         seconds = time.perf_counter() - began
         number = len(self.recorder.waves["seconds"])
         self.recorder(round_event(0, number, WAVE, moments, self.variance, len(replaced), seconds))

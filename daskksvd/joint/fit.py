@@ -90,8 +90,8 @@ def fit_joint(
     missing_chunks : {"error", "fill"}
         As for `daskksvd.fit`.
     **options
-        Other arguments of `daskksvd.fit`: ``client``, ``rtol``, ``pursuit``, ``update``, ``max_passes``,
-        ``tol``, ``random_state``, ``checkpoint``, ``callbacks``, ``worker_timeout`` and so on.
+        Other arguments of `daskksvd.fit`: ``client``, ``rtol``, ``nonnegative``, ``pursuit``, ``update``,
+        ``max_passes``, ``tol``, ``random_state``, ``checkpoint``, ``callbacks``, ``worker_timeout``, others.
 
     Returns
     -------

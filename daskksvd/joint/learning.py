@@ -15,9 +15,10 @@ from ..rows import Transform
 
 _OWN = (
     "array", "n_components", "n_nonzero_coefs", "whiten", "center", "scale", "init", "holdout",
-    "missing_chunks",
+    "missing_chunks", "threshold",
 )  # fmt: skip
-"""Arguments of `fit` that a joint fit gives itself."""
+"""Arguments of `fit` that a joint fit gives itself, or has no use for: a threshold would be in units of
+joined rows, and codes of images or texts alone have others."""
 
 OPTIONS = {
     name: parameter.default

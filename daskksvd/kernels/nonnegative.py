@@ -39,6 +39,13 @@ def leaving(x, wanted, size):
         all get there.
     """
     share, place = x.dtype.type(1), -1
+    fits = True
+    for s in range(size):
+        fits &= wanted[s] > 0
+    if fits:
+        for s in range(size):
+            x[s] = wanted[s]
+        return place
     for s in range(size):
         if not wanted[s] > 0:
             way = x[s] - wanted[s]
@@ -46,9 +53,8 @@ def leaving(x, wanted, size):
             if place < 0 or here < share:
                 share, place = here, s
     for s in range(size):
-        x[s] = x[s] + share * (wanted[s] - x[s]) if place >= 0 else wanted[s]
-    if place >= 0:
-        x[place] = 0
+        x[s] += share * (wanted[s] - x[s])
+    x[place] = 0
     return place
 
 

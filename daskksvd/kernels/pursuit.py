@@ -312,7 +312,11 @@ def omp(
                     )  # fmt: skip
         if stopped:
             if row >= 0:
-                back_substitute(factor, z, size, x)
+                if positive is None:
+                    back_substitute(factor, z, size, x)
+                else:  # where the last step led
+                    for s in range(size):
+                        x[s] = olds[turn, s]
                 store(row, support, x, size, indices, values)
                 explained[row] = captured[turn]
                 hard[row] = doubtful

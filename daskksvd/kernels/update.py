@@ -47,7 +47,7 @@ def normalise(directions, usable, atoms, out):
 
 
 @kernel
-def replace_coefficients(residuals, indices, values, slots, before, after):
+def replace_coefficients(residuals, indices, values, slots, before, after, positive):
     """Give the samples of some atoms the coefficients of their new atoms.
 
     With atom j replaced by v_j, K-SVD's new coefficient of a sample is
@@ -64,6 +64,8 @@ def replace_coefficients(residuals, indices, values, slots, before, after):
         Position of an atom in this block, or -1.
     before, after : (b, d) float arrays
         The block's atoms, old and new.
+    positive : None or True
+        Whether a coefficient that would be negative becomes zero, which is the best of those that may be.
     """
     n, d = residuals.shape
     k = indices.shape[1]
@@ -87,6 +89,8 @@ def replace_coefficients(residuals, indices, values, slots, before, after):
                 inner += r[f] * new[f]
                 across += old[f] * new[f]
             fresh[a] = inner + values[row, a] * across
+            if positive is not None:
+                fresh[a] = max(fresh[a], fresh[a] * 0)
         if not touched:
             continue
         for a in range(k):
@@ -150,7 +154,7 @@ def sweep_block(S, A, atoms, usable):
 
 
 @kernel
-def nearest_atoms(gram, first, steps, nearest):
+def nearest_atoms(gram, first, positive, steps, nearest):
     """The atom that correlates most with each of some others.
 
     Parameters
@@ -158,6 +162,8 @@ def nearest_atoms(gram, first, steps, nearest):
     gram : (b, m) float array
         Inner products of atoms ``first`` to ``first + b`` with all.
     first : int
+    positive : None or True
+        Whether negative correlations do not count.
     steps : (b,) float array
         Filled with the inner product.
     nearest : (b,) int64 array
@@ -170,15 +176,16 @@ def nearest_atoms(gram, first, steps, nearest):
         nearest[row] = -1
         steps[row] = 0
         for i in range(m):
-            if i != first + row and abs(g[i]) > best:
-                best = abs(g[i])
+            size = g[i] if positive is not None else abs(g[i])
+            if i != first + row and size > best:
+                best = size
                 nearest[row] = i
         if nearest[row] >= 0:
             steps[row] = g[nearest[row]]
 
 
 @kernel
-def second_atoms(gram, others, first, steps, nearest, pivot_min, captured, second):
+def second_atoms(gram, others, first, steps, nearest, pivot_min, positive, captured, second):
     """The second step of orthogonal matching pursuit of atoms with other atoms.
 
     Parameters
@@ -191,6 +198,8 @@ def second_atoms(gram, others, first, steps, nearest, pivot_min, captured, secon
         From `nearest_atoms`.
     pivot_min : float
         Least squared distance of the second atom from the first.
+    positive : None or True
+        Whether both coefficients must be positive.
     captured : (b,) float array
         Filled with the share of the squared norm that the second atom takes.
     second : (b,) int64 array
@@ -206,9 +215,13 @@ def second_atoms(gram, others, first, steps, nearest, pivot_min, captured, secon
         best = 0.0
         for i in range(m):
             correlation = g[i] - steps[row] * h[i]
-            if i != first + row and i != nearest[row] and abs(correlation) > best:
+            size = correlation if positive is not None else abs(correlation)
+            if i != first + row and i != nearest[row] and size > best:
                 pivot = 1 - h[i] * h[i]
-                if pivot > pivot_min:
-                    best = abs(correlation)
+                fits = pivot > pivot_min
+                if positive is not None:
+                    fits &= steps[row] * pivot > correlation * h[i]
+                if fits:
+                    best = size
                     second[row] = i
                     captured[row] = correlation * correlation / pivot

@@ -82,7 +82,9 @@ def request_for(rows, settings, schedule, places):
     m = settings.n_components
     target = settings.target(rows.d)
     first = schedule.phases.first
-    if settings.n_nonzero_coefs is None and first == WAVE:  # as the first pass of a fit
+    if (
+        settings.n_nonzero_coefs is None and settings.rtol is not None and first == WAVE
+    ):  # as the first pass of a fit
         target = target._replace(rtol=target.rtol ** (1 / min(RTOL_PASSES, schedule.phases.first_limit)))
     n_worst = max(WORST_ROWS, most_replaced(m))
     # a large task and one of a quarter of its rows: of a half, noise of 5 % was 20 % between them

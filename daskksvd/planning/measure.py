@@ -377,7 +377,7 @@ class _Bench:
         rows = coder.transform.apply(self.raw[: 2 * d], dictionary.dtype).astype(np.float64)
         spread = Spread(None, np.ones(2, np.int64), np.stack([rows.T @ rows] * 2))
         return (
-            least_seconds(lambda: dominant_directions(spread, dictionary[:2]))
+            least_seconds(lambda: dominant_directions(spread, dictionary[:2], coder.target.positive))
             / 2
             * (m / self.request.n_blocks)
         )
@@ -418,16 +418,16 @@ def driver_costs(settings, schedule, checks, measured):
     dict of str to (float, float)
         By kind of round.
     """
-    dictionary = measured.coder.dictionary
+    dictionary, positive = measured.coder.dictionary, measured.coder.target.positive
     found = {}
     if WAVE in measured.moments:
         moments = _all_used(measured.moments[WAVE], dictionary)
         state = State.start(dictionary, WAVE, moments.XX.ndim == 2)
-        update = least_seconds(lambda: update_after_wave(state, moments, schedule.n_waves, False))
+        update = least_seconds(lambda: update_after_wave(state, moments, schedule.n_waves, False, positive))
         look = 0.0
         if settings.replace_atoms:
             power = power_of(moments.XX)
-            look = least_seconds(lambda: find_redundant(dictionary, power, True), 1)
+            look = least_seconds(lambda: find_redundant(dictionary, power, True, positive), 1)
         found[WAVE] = (update, look * min(checks, schedule.n_waves))
     if FULL in measured.moments:
         moments = _all_used(measured.moments[FULL], dictionary)
@@ -437,7 +437,7 @@ def driver_costs(settings, schedule, checks, measured):
         found[FULL] = (add, end)
     if settings.update != "online" and settings.replace_atoms:
         kind = FULL if settings.update == "batch" else "block"
-        look = least_seconds(lambda: find_redundant(dictionary, np.ones(len(dictionary)), False), 1)
+        look = least_seconds(lambda: find_redundant(dictionary, np.ones(len(dictionary)), False, positive), 1)
         each, end = found.get(kind, (0.0, 0.0))
         found[kind] = (each, end + look)
     return found

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from ..coding.target import Pursuit
     from ..fitting.settings import Precision, Update
+    from ..fitting.stopping import Threshold
     from ..rows.source import ArrayLike, MissingChunks
 
 LATENCY = 0.03
@@ -59,6 +60,8 @@ def plan(
     n_components: int,
     n_nonzero_coefs: int | None = None,
     rtol: float | None = None,
+    nonnegative: bool = False,
+    threshold: float | Threshold | None = None,
     client: Client | None = None,
     n_workers: int | None = None,
     n_threads: int | None = None,
@@ -91,7 +94,7 @@ def plan(
         Samples, of which one task's rows are read. With two whole numbers in
         their place nothing is read; rows are made up, of ``dtype``, in chunks
         of 16 MB.
-    n_components, n_nonzero_coefs, rtol, pursuit, update, max_passes : optional
+    n_components, n_nonzero_coefs, rtol, nonnegative, threshold, pursuit, update, max_passes : optional
         As for `fit`.
     center, scale, whiten, holdout, n_blocks, replace_atoms, dtype, persist : optional
         As for `fit`.
@@ -133,6 +136,8 @@ def plan(
         n_components,
         n_nonzero_coefs=n_nonzero_coefs,
         rtol=rtol,
+        nonnegative=nonnegative,
+        threshold=threshold,
         pursuit=pursuit,
         update=update,
         init="rows",
@@ -163,8 +168,8 @@ def plan(
     check_shape(settings, rows.chunk_rows, rows.d)
     if isinstance(rows, Shape) and n_nonzero_coefs is None:
         raise ValueError(
-            "array is only a shape, and rtol was given alone; how many atoms it takes depends on the "
-            "rows, so give those, or n_nonzero_coefs"
+            f"array is only a shape, and {'threshold' if rtol is None else 'rtol'} was given without "
+            "n_nonzero_coefs; how many atoms it takes depends on the rows, so give those, or n_nonzero_coefs"
         )
     schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
     executor = make_executor(client, n_threads if n_workers is None else 1)
@@ -196,7 +201,12 @@ def _notes(settings, request, measured, places, memory, limits):
     yield f"Costs were measured on {side_by_side} thread{'s' if side_by_side > 1 else ''} side by side" + (
         "." if side_by_side == slots else f"; {slots:,} are taken to be as fast each."
     )
-    if settings.n_nonzero_coefs is None:
+    if isinstance(settings.threshold, str):
+        yield (
+            f"Not counted: threshold={settings.threshold!r} is found afterwards, from some thousand rows"
+            + (" coded several times." if settings.threshold == "noise" else ".")
+        )
+    if settings.n_nonzero_coefs is None and settings.rtol is not None:
         yield (
             "With rtol alone the time depends on how well the dictionary fits; measured on rows as the "
             "first dictionary and the rtol of the first pass."

@@ -22,7 +22,7 @@ class FullPasses(Passes):
         state, totals = engine.state, engine.state.totals
         dictionary, XX, XY, replaced = state.dictionary, totals.XX, totals.XY, []
         if self.may_replace(state):
-            atoms = surplus(dictionary, totals.uses, power_of(XX))
+            atoms = surplus(dictionary, totals.uses, power_of(XX), self.problem.coder.target.positive)
             dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, totals)
         dictionary = sweep(dictionary, XX, XY, BATCH_SWEEPS)
         state = dataclasses.replace(

@@ -7,6 +7,12 @@ as rows while there are few and as the Gram matrix ``E_j' E_j`` once that is
 smaller; either gives the dominant right singular vector of ``E_j``. Before
 the next block every sample's residual and coefficients are brought up to
 date. With one atom a block this is the textbook algorithm.
+
+Of non-negative codes (Aharon, Elad, Bruckstein, "K-SVD and its non-negative
+variant", Proc. SPIE 5914, 2005) the singular vector would have coefficients of
+both signs. There an atom becomes ``E_j' x`` with ``x = max(E_j d_j, 0)``, the best
+one for those coefficients, which then are found anew; neither can raise the
+error of the atom.
 """
 
 import dataclasses
@@ -24,7 +30,7 @@ from ...machine.blas import single_threaded_blas
 from ...tracking import PassStarted
 from ..replacement import replace
 from ..schedule import KSVD
-from ..statistics import Wanted, add_all, job_moments
+from ..statistics import Wanted, add_all, job_moments, residual_deviation
 from .passes import Passes, surplus
 
 KSVD_BLOCKS = 8
@@ -71,7 +77,9 @@ class KSVDPasses(Passes):
         dictionary, moments = reader.executor.retrying(iteration, reader.place)
         replaced = []
         if may_replace:
-            atoms = surplus(dictionary, moments.uses, moments.uses.astype(float))
+            atoms = surplus(
+                dictionary, moments.uses, moments.uses.astype(float), problem.coder.target.positive
+            )
             dictionary, _, _, replaced = replace(dictionary, None, None, atoms, moments)
         state = dataclasses.replace(
             engine.state,
@@ -79,6 +87,7 @@ class KSVDPasses(Passes):
             totals=moments.without_statistics(),
             replaced=len(replaced),
             updated=True,
+            deviation=residual_deviation(moments, dictionary.shape[1]),
         )
         engine.advance(state, replaced)
         return True
@@ -98,10 +107,13 @@ class _Request(NamedTuple):
     change: _Change | None
     dictionary: np.ndarray
     atoms: np.ndarray  # of the block
+    positive: bool | None  # whether coefficients are positive only, as kernels take it
 
 
 class Spread(NamedTuple):
     """``E_j`` of every atom of a block, in one of two forms.
+
+    Of non-negative codes without the rows that would have a negative coefficient.
 
     Attributes
     ----------
@@ -152,7 +164,7 @@ def ksvd_pass(reader, jobs, coder, n_worst, n_blocks, block_done):
     """
     executor = reader.executor
     dictionary, transform = coder.dictionary, coder.transform.cast(coder.dictionary.dtype)
-    m = len(dictionary)
+    m, positive = len(dictionary), coder.target.positive
     products, wanted = executor.share(*coder.shared()), Wanted(None, n_worst)
     transform = executor.share(same, (transform,))
     jobs = [(job, reader.inputs(job)) for job in jobs]
@@ -163,14 +175,14 @@ def ksvd_pass(reader, jobs, coder, n_worst, n_blocks, block_done):
     del coded, root
     change = None
     for index, atoms in enumerate(np.array_split(np.arange(m), n_blocks)):
-        request = executor.share(_Request, (change, dictionary, atoms))
+        request = executor.share(_Request, (change, dictionary, atoms, positive))
         updated = [
             executor.submit(run_task, _block_job, job, inputs, old, request, transform)
             for (job, inputs), old in zip(jobs, codes, strict=True)
         ]
         codes = [executor.submit(_first, pair) for pair in updated]
         spread = executor.tree(add_spreads, (executor.submit(_second, pair) for pair in updated), len(jobs))
-        [after] = executor.gather([executor.submit(dominant_directions, spread, dictionary[atoms])])
+        [after] = executor.gather([executor.submit(dominant_directions, spread, dictionary[atoms], positive)])
         del updated, spread
         change = _Change(dictionary, atoms, after)
         dictionary = dictionary.copy()
@@ -191,7 +203,7 @@ def _block_job(job, inputs, codes, request, transform):
 
     Returns the codes brought up to date, and a `Spread`.
     """
-    change, dictionary, atoms = request
+    change, dictionary, atoms, positive = request
     m = len(dictionary)
     slots = _slots(m, atoms)
     pieces, spreads = [], []
@@ -203,9 +215,11 @@ def _block_job(job, inputs, codes, request, transform):
         else:
             before, last = change.dictionary, _slots(m, change.atoms)
             subtract_reconstruction(residuals, before, old.indices, values)
-            replace_coefficients(residuals, old.indices, values, last, before[change.atoms], change.after)
+            replace_coefficients(
+                residuals, old.indices, values, last, before[change.atoms], change.after, positive
+            )
         pieces.append(Codes(old.indices, values))
-        spreads.append(_spread(residuals, pieces[-1], slots, dictionary[atoms]))
+        spreads.append(_spread(residuals, pieces[-1], slots, dictionary[atoms], positive))
     return pieces, add_spreads(spreads)
 
 
@@ -216,11 +230,14 @@ def _slots(m, atoms):
     return slots
 
 
-def _spread(residuals, codes, slots, atoms):
+def _spread(residuals, codes, slots, atoms, positive):
     """``E_j`` of every atom of a block, over some samples."""
     slot = np.where(codes.indices >= 0, slots[codes.indices], -1)
     row, column = np.nonzero(slot >= 0)
     owner = slot[row, column]
+    if positive:
+        along = np.einsum("ij,ij->i", residuals[row], atoms[owner]) + codes.values[row, column]
+        row, column, owner = row[along > 0], column[along > 0], owner[along > 0]
     order = np.argsort(owner, kind="stable")
     row, column, owner = row[order], column[order], owner[order]
     counts = np.bincount(owner, minlength=len(atoms))
@@ -263,8 +280,10 @@ def _grams(spread):
     return np.stack([spread.rows[group].T @ spread.rows[group] for group in _groups(spread.counts)])
 
 
-def dominant_directions(spread, atoms):
+def dominant_directions(spread, atoms, positive=None):
     """Dominant right singular vector of every ``E_j``, on the side of the old atom.
+
+    With ``positive`` coefficients only one step towards it, see above.
 
     Parameters
     ----------
@@ -281,7 +300,12 @@ def dominant_directions(spread, atoms):
     groups = _groups(spread.counts)
     with single_threaded_blas():
         for j in np.flatnonzero(spread.counts):
-            if spread.grams is not None:
+            if positive and spread.grams is not None:
+                vector = spread.grams[j] @ atoms[j].astype(np.float64)
+            elif positive:
+                E = spread.rows[groups[j]].astype(np.float64)
+                vector = (E @ atoms[j]) @ E
+            elif spread.grams is not None:
                 vector = _dominant_eigenvector(spread.grams[j], atoms[j])
             else:
                 E = spread.rows[groups[j]].astype(np.float64)

@@ -71,7 +71,8 @@ class Waves(Passes):
     @property
     def rtol_passes(self):
         """Passes over which ``rtol`` alone is approached."""
-        if self.problem.settings.n_nonzero_coefs is not None:
+        settings = self.problem.settings
+        if settings.n_nonzero_coefs is not None or settings.rtol is None:
             return 1
         return min(RTOL_PASSES, self.problem.schedule.phases.first_limit)
 
@@ -89,7 +90,9 @@ class Waves(Passes):
         return may_find(state, rows * self.problem.coder.target.n_nonzero_coefs, schedule.n_waves)
 
     def after_round(self, state, moments, may_replace):
-        state, replaced = update_after_wave(state, moments, self.problem.schedule.n_waves, may_replace)
+        positive = self.problem.coder.target.positive
+        n_waves = self.problem.schedule.n_waves
+        state, replaced = update_after_wave(state, moments, n_waves, may_replace, positive)
         return state, moments.without_statistics(), replaced
 
     def marks(self, marks, number, totals):
@@ -105,7 +108,7 @@ class Waves(Passes):
             tol = max(tol, WAVE_TOL)
         settled = has_settled(error, state.last_error, state.promised, tol)
         settled |= tol > 0 and gain_of_last_quarter(state) <= tol / 4
-        return settled and not self.approaches(state.pass_index)
+        return settled and not self.approaches(state.pass_index) and not self.finds_threshold(state)
 
 
 def gain_of_last_quarter(state):
@@ -147,7 +150,7 @@ def _looks(t, n_waves, n_components):
     return t % max(1, n_waves // checks_per_pass(n_components)) == 0
 
 
-def update_after_wave(state, moments, n_waves, may_replace):
+def update_after_wave(state, moments, n_waves, may_replace, positive=None):
     """The state after a wave whose rows gave ``moments``.
 
     The statistics of earlier waves were taken with older dictionaries. They
@@ -163,6 +166,8 @@ def update_after_wave(state, moments, n_waves, may_replace):
         Waves a pass, U.
     may_replace : bool
         Whether dead atoms and twins are replaced.
+    positive : None or True
+        Whether coefficients are positive only.
 
     Returns
     -------
@@ -180,7 +185,7 @@ def update_after_wave(state, moments, n_waves, may_replace):
     if may_replace:
         atoms = [int(atom) for atom in np.flatnonzero(idle >= DEAD_USES)]
         if _looks(t, n_waves, len(dictionary)):
-            redundant = find_redundant(dictionary, power_of(XX), t > IDLE_AFTER * n_waves)
+            redundant = find_redundant(dictionary, power_of(XX), t > IDLE_AFTER * n_waves, positive)
             atoms += [atom for atom in redundant if atom not in set(atoms)]
         atoms = atoms[: most_replaced(len(dictionary))]
         dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, moments)

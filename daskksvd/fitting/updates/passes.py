@@ -9,7 +9,11 @@ from ...tracking import PassStarted
 from ..replacement import WORST_ROWS, find_redundant, most_replaced
 from ..resuming import has_settled
 from ..schedule import statistics
-from ..statistics import Wanted, add_all
+from ..statistics import Wanted, add_all, residual_deviation
+
+NOISE_PASSES = 3
+"""First passes that do not end the fit with ``threshold="noise"``: the first has none, the next one of the
+error before."""
 
 
 class Passes:
@@ -52,15 +56,20 @@ class Passes:
         m = self.problem.settings.n_components
         wanted = Wanted(statistics(self.kind, m), self.n_worst if may_replace else 0)
         moments = engine.moments(jobs, wanted, self.coder(state))
+        deviation = residual_deviation(moments, state.dictionary.shape[1])
         state, moments, replaced = self.after_round(state, moments, may_replace)
         totals = moments if state.totals is None else add_all([state.totals, moments])
         marks = self.marks(state.marks if number else (), number, totals)
-        engine.advance(dataclasses.replace(state, totals=totals, round_index=number + 1, marks=marks))
+        engine.advance(
+            dataclasses.replace(
+                state, totals=totals, round_index=number + 1, marks=marks, deviation=deviation
+            )
+        )
         engine.announce_round(number, self.kind, moments, replaced)
 
     def coder(self, state):
         """What rows are coded with."""
-        return self.problem.coder.with_dictionary(state.dictionary)
+        return self.problem.coder_of(state)
 
     def may_replace(self, state, progress=0.0, jobs=()):
         """Whether atoms may be replaced: once they have settled a little, and not towards the end."""
@@ -82,11 +91,17 @@ class Passes:
 
     def has_settled(self, state, error):
         """Whether passes of this kind gain too little to go on; the last had the relative ``error``."""
+        if self.finds_threshold(state):
+            return False
         return has_settled(error, state.last_error, state.promised, self.problem.settings.tol)
 
+    def finds_threshold(self, state):
+        """Whether what noise is left is not known yet, so that errors of passes do not compare."""
+        return self.problem.settings.threshold == "noise" and state.pass_index < NOISE_PASSES
 
-def surplus(dictionary, uses, power):
+
+def surplus(dictionary, uses, power, positive):
     """Atoms to replace after a pass at fixed atoms: unused or redundant ones."""
     atoms = np.flatnonzero(uses == 0).tolist()
-    atoms += [atom for atom in find_redundant(dictionary, power, False) if uses[atom]]
+    atoms += [atom for atom in find_redundant(dictionary, power, False, positive) if uses[atom]]
     return atoms[: most_replaced(len(dictionary))]
