@@ -359,3 +359,22 @@ def test_tokens_smoke(module):
     assert found["words of shuffled atoms"] < 0.15
     assert "| descent |" in tokens.markdown({"software": "x", "about": "y", "records": records})
     assert [row["step"] for row in tokens.scale(n=500, m=8, k=2, e=6, words=40)][-1] == "descent"
+
+
+def test_targets_smoke(module):
+    """Costs come with the same error, averages are kept, and a world without noise is found."""
+    targets = module("targets")
+    costs = {row["target"]: row for row in targets.measure_costs(24, 48, 3, 1)}
+    assert costs["threshold"]["error"] == costs["plain"]["error"] and costs["plain"]["ratio"] == 1
+    rows, _ = targets.positive_rows(
+        np.random.default_rng(0), targets.unit_rows(np.random.default_rng(1), 40, 24), 1200, 3, 0.1
+    )
+    options = argparse.Namespace(held=300, atoms=32, seed=0, threads=1)
+    fixed, mean, _ = targets.measure_means(rows, 3, options)
+    assert abs(mean["nonzeros"] - 3) < 0.3 and mean["fvu"] < fixed["fvu"] and fixed["gain"] == 0
+    world = {"world_rows": 2_000, "world_atoms": 32, "world_features": 32, "active": 2}
+    found = {
+        row["codes"]: row
+        for row in targets.measure_world(0.1, argparse.Namespace(seed=0, threads=1, **world))
+    }
+    assert found["true atoms, noise"]["f1"] > 0.98 > 0.9 > found["true atoms, 2"]["f1"]
