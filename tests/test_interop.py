@@ -331,3 +331,28 @@ def test_only_exports_are_replaced(results, tmp_path):
     with pytest.raises(FileExistsError, match="is a folder of something else"):
         result.export("saelens", tmp_path / "mine", overwrite=True)
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+
+
+def test_the_command_exports(Y, results, tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from daskksvd.cli import main
+
+    def run(*arguments, code=0):
+        found = CliRunner().invoke(main, ["export", *map(str, arguments)], catch_exceptions=False)
+        assert found.exit_code == code, found.output
+        return found.output
+
+    monkeypatch.chdir(tmp_path)
+    np.save("samples.npy", Y)
+    small.fit(Y, whiten=0.25).save("result.zarr")
+    message = run("result.zarr", "saelens", "out", code=2)
+    assert "which the matching pursuit of saelens cannot; pass --rows='transformed'" in message
+    assert "is in out" in run("result.zarr", "saelens", "out", "--samples", "samples.npy")
+    results["whitened"].export("saelens", "same")
+    for name in ("cfg.json", "sae_weights.safetensors"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "same" / name).read_bytes()
+    assert "exists already" in run("result.zarr", "saelens", "out", code=2)
+    assert "'onnx' is not one of" in run("result.zarr", "onnx", "other", code=2)
+    run("result.zarr", "overcomplete", "it.pt", "--rows", "transformed")
+    assert daskksvd.from_sae("it.pt", n_nonzero_coefs=K).dictionary.shape[0] == M

@@ -29,14 +29,14 @@ def test_python_and_shell_blocks(tmp_path):
         for (before, _), (kind, text) in itertools.pairwise(blocks)
         if kind == "text" and before == "python"
     ]
-    assert len(shown) == 6
+    assert len(shown) == 7
     assert run.stdout == "".join(shown)
 
     commands = [line for kind, text in blocks if kind == "bash" for line in text.splitlines()]
     commands = [shlex.split(line, comments=True) for line in commands if line.startswith("daskksvd ")]
     # what fetches a model or data, or goes on until it is stopped, is not run here
     commands = [words for words in commands if words[1] not in ("embed", "view")]
-    assert len(commands) == 8
+    assert len(commands) == 9
     for _, *arguments in commands:
         run = subprocess.run(
             [sys.executable, "-m", "daskksvd", *arguments],

@@ -13,6 +13,7 @@ from .check import check_command
 from .demo import demo_command
 from .embed import embed_command
 from .encode import encode_command
+from .export import export_command
 from .fit import fit_command
 from .info import info_command
 from .label import atom_command, label_command, words_command
@@ -97,7 +98,8 @@ def main(traceback):
 
 COMMANDS = (
     demo_command, embed_command, fit_command, encode_command, label_command, words_command, atom_command,
-    embed_captions_command, tokens_command, view_command, report_command, info_command, check_command,
+    embed_captions_command, tokens_command, view_command, report_command, export_command, info_command,
+    check_command,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)
