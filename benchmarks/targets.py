@@ -45,7 +45,8 @@ COSTS = common.Table(
 )
 MEANS = common.Table(
     ("k", "k", ">3", "d"),
-    ("rule", "rule", "<20", ""),
+    ("atoms", "atoms", ">5", "d"),
+    ("rule", "rule", "<21", ""),
     ("nonzeros", "nonzeros", ">8", ".2f"),
     ("fvu", "fvu", ">8", ".4f"),
     ("gain", "gain", ">8", ".2%"),
@@ -69,10 +70,11 @@ NOTES = """Coding: least microseconds a row of {rounds} rounds, in which targets
 of the ratios to plain pursuit of the same round, with their quartiles; float32, one thread. Rows are sums
 of k atoms with coefficients from 1 to 2, and noise. Threshold of {untouched:g}: work of one that never stops.
 Averages: learned on {train:,} rows ({atoms} atoms), the threshold found on {choose} others, errors on
-{test} others. World: {world_atoms} atoms of {world_features} features, {active} a row on average,
-coefficients from 1 to 2; learned on {world_rows:,} rows, scores on 4,000 others with atoms matched one to
-one: F1 of which atoms rows have, and the share of wrong ones among those in codes, beside the estimate of
-the mirror rule."""
+{test} others; of the same: found on those, so that nonzeros are equal; gain: how much less of the variance is
+left than of k nonzeros. World: {world_atoms} atoms of {world_features} features, {active} a row on
+average, coefficients from 1 to 2; learned on {world_rows:,} rows, scores on 4,000 others with atoms matched
+one to one: F1 of which atoms rows have, and the share of wrong ones among those in codes, beside the
+estimate of the mirror rule."""
 
 
 def positive_rows(rng, atoms, n, active, noise):
@@ -131,27 +133,37 @@ def measure_costs(d, m, k, rounds):
 
 
 def measure_means(rows, k, options):
-    """Errors on rows not seen, of k nonzeros and of k on average."""
+    """Errors on rows not seen: of k nonzeros, of k on average, and of positive ones."""
     train, choose, test = np.split(rows, [len(rows) - 2 * options.held, len(rows) - options.held])
-    began = time.perf_counter()
-    fixed = daskksvd.fit(
-        train, n_components=options.atoms, n_nonzero_coefs=k, center=True, random_state=options.seed,
-        n_threads=options.threads,
-    )  # fmt: skip
-    fit_seconds = time.perf_counter() - began
-    records = []
-    for rule, of in (("k", None), ("k on average", choose), ("the same, of learned", train)):
+    m, records = options.atoms, []
+
+    def learned(atoms, **target):
         began = time.perf_counter()
-        result = fixed if of is None else fixed.with_target(of, n_nonzero_coefs=k, threshold="mean")
+        settings = {"center": True, "random_state": options.seed, "n_threads": options.threads}
+        result = daskksvd.fit(train, n_components=atoms, n_nonzero_coefs=k, **settings, **target)
+        return result, time.perf_counter() - began
+
+    def record(rule, result, seconds, of=None):
+        began = time.perf_counter()
+        if of is not None:
+            result = result.with_target(of, n_nonzero_coefs=k, threshold="mean")
         rule_seconds = None if of is None else time.perf_counter() - began
         found = result.evaluate(test)
         records.append(
             {
-                "k": k, "rule": rule, "nonzeros": found["mean_nonzeros"], "fvu": found["fvu"],
-                "fit_seconds": fit_seconds, "rule_seconds": rule_seconds,
+                "k": k, "atoms": len(result.dictionary), "rule": rule, "nonzeros": found["mean_nonzeros"],
+                "fvu": found["fvu"], "fit_seconds": seconds, "rule_seconds": rule_seconds,
             }
         )  # fmt: skip
         records[-1]["gain"] = 1 - found["fvu"] / records[0]["fvu"]
+
+    both = learned(m)
+    record("k", *both)
+    record("k on average", *both, choose)
+    record("the same, of the same", *both, test)
+    record("the same, of learned", *both, train)
+    for atoms in (m, 2 * m):
+        record("k, non-negative", *learned(atoms, nonnegative=True))
     return records
 
 

@@ -1,5 +1,7 @@
 """Thresholds that rules find, and fits and results that carry them."""
 
+import json
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from worlds import nonnegative_world
 import daskksvd
 from daskksvd import cli
 from daskksvd.coding import SparsityTarget, code_block
+from daskksvd.evaluation.baselines import baseline_codes
 from daskksvd.fitting.stopping import check_stopping
 from daskksvd.fitting.thresholds import NOISE_SHARE
 from daskksvd.kernels.chosen import least_so_far
@@ -299,6 +302,17 @@ def test_the_command_takes_both(rows, tmp_path):
     assert output.exit_code == 0, output.output
     result = daskksvd.load(tmp_path / "result")
     assert f"{result.coder.target.threshold:.4g}, about" in output.output
+    facts = json.loads(CliRunner().invoke(cli.main, ["info", str(tmp_path / "result"), "--json"]).output)
+    assert facts["codes_stop_at"] == result.coder.target._asdict()
+    told = CliRunner().invoke(cli.main, ["info", str(tmp_path / "result")]).output
+    assert f"12 atoms or correlations under {result.coder.target.threshold:.4g} (omp, non-negative)" in told
     command = ["fit", tmp_path / "rows.npy", "-m", M, "--threshold", "most", "--out", tmp_path / "other"]
     output = CliRunner().invoke(cli.main, [str(part) for part in command])
     assert output.exit_code == 2 and "--threshold='most'; it must be one of" in output.output
+
+
+def test_components_have_as_many_nonzeros_as_codes_on_average(rows):
+    result = daskksvd.fit(rows, **SIZE, threshold="mean")
+    codes = baseline_codes(result, rows, methods=["PCA", "random directions"], random_state=0)
+    assert codes["PCA"].nnz == K * len(rows)
+    assert np.diff(codes["random directions"].indptr).max() <= 2 * K

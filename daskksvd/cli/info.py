@@ -221,6 +221,7 @@ def describe_result(result):
         "n_features": result.dictionary.sizes["feature"],
         "dtype": str(result.dictionary.dtype),
         "stop_reason": result.stop_reason,
+        "codes_stop_at": result.coder.target._asdict(),
         "settings": result.settings,
         "history": records(result.history),
     }
@@ -286,6 +287,8 @@ def as_text(facts):
     if "bytes" in lines:
         lines["size"] = format_bytes(facts["bytes"]) + " uncompressed" * (facts["kind"] == "samples")
         del lines["bytes"]
+    if "codes_stop_at" in facts:
+        lines["codes stop at"] = _target_text(**facts["codes_stop_at"])
     if "mean_nonzeros" in facts:
         lines["mean nonzeros"] += " a sample"
     advice = NEXT[facts["kind"]].format(path=facts["path"])
@@ -318,6 +321,15 @@ def as_text(facts):
     if facts["kind"] == "samples" and len(facts["shape"]) != 2:
         advice = "It cannot be used as samples: these have two dimensions, one row a sample."
     return "\n\n".join([aligned(lines), *parts, advice])
+
+
+def _target_text(n_nonzero_coefs, rtol, pursuit, nonnegative, threshold):
+    """A sparsity target, for people."""
+    stops = [f"{n_nonzero_coefs} atoms"]
+    stops += [f"a residual of {rtol:.3g}"] * (rtol > 0) + [f"correlations under {threshold:.4g}"] * (
+        threshold > 0
+    )
+    return f"{' or '.join(stops)} ({pursuit}{', non-negative' * nonnegative})"
 
 
 def shown(value):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
+from ..rows import Transform
 from .features import Dense
 
 if TYPE_CHECKING:
@@ -43,7 +45,8 @@ def baseline_codes(
         Among ``"random directions"`` (normal), ``"samples"`` (training
         samples), ``"k-means"`` (centroids), all set to unit norm and coded by
         the pursuit of the result; ``"PCA"`` and ``"FastICA"``, at most as
-        many components as features, of which each sample keeps its largest;
+        many components as features, of which each sample keeps its largest, as
+        many as codes may have, or with a threshold have on average;
         ``"k-means, one-hot"``, one cluster a sample.
     train : boolean array or array of int, optional
         Rows that atoms may be learned from; all by default, and at most
@@ -97,9 +100,9 @@ def _encoder(method, some, coder, rng):
     """A function from raw rows to CSR codes."""
     m = len(coder.dictionary)
     seed = int(rng.integers(2**31))
-    k = coder.target.n_nonzero_coefs
     if method in ("PCA", "FastICA"):
         transform = _components(method, some, min(m, *some.shape), seed)
+        k = _nonzeros(some, coder)
         return lambda raw: _largest(transform(coder.transformed(raw)), k)
     if method == "random directions":
         atoms = rng.standard_normal((m, some.shape[1]))
@@ -116,6 +119,15 @@ def _encoder(method, some, coder, rng):
     atoms = np.ascontiguousarray(atoms / np.where(norms > 0, norms, 1), coder.dictionary.dtype)
     coder = coder.with_dictionary(atoms)
     return lambda raw: coder.encode(raw).tocsr()
+
+
+def _nonzeros(some, coder):
+    """Nonzeros that codes of transformed rows have: on average, where each row has its own number."""
+    target = coder.target
+    if not target.threshold:
+        return target.n_nonzero_coefs
+    plain = dataclasses.replace(coder, transform=Transform())
+    return max(1, round(plain.encode(some).nnz / len(some)))
 
 
 def _components(method, some, number, seed):
