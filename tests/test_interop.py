@@ -268,6 +268,14 @@ def test_damaged_and_hostile_files_are_refused(tmp_path, monkeypatch):
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps(Evil()))
     torch.save({"W_dec": Evil()}, tmp_path / "evil.pt")
     torch.save([1, 2], tmp_path / "list.pt")
+    endless = {"one number": torch.zeros(1).expand(10**9, 10**9)}
+    endless["none"] = torch.sparse_coo_tensor(torch.zeros((2, 0)), torch.zeros(0), (10**9, 10**9))
+    for weights in endless.values():
+        torch.save({"dictionary._weights": weights}, tmp_path / "endless.pt")
+        with pytest.raises(
+            ValueError, match="says that it has 1,000,000,000,000,000,000 numbers; the file has"
+        ):
+            daskksvd.from_sae(tmp_path / "endless.pt")
     line = json.dumps({"schema": 5, "cfg": {}}).encode() + b"\n"
     (tmp_path / "evil-saev.pt").write_bytes(line + (tmp_path / "evil.pt").read_bytes())
     (tmp_path / "short-saev.pt").write_bytes(line)

@@ -53,7 +53,8 @@ def load_safetensors(path: str) -> dict[str, np.ndarray]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            return _plain({name: file.get_tensor(name) for name in file.keys()}, path)  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return _plain(tensors, path, os.path.getsize(path))
     except (SafetensorError, RuntimeError, OSError) as error:
         raise ValueError(f"path={path!r} is no whole safetensors file ({_said(error)})") from error
 
@@ -84,14 +85,20 @@ def load_torch(content: bytes, path: str) -> dict[str, np.ndarray]:
     if not isinstance(state, dict):
         raise ValueError(f"path={path!r} holds a {type(state).__name__}; it must be a state_dict of PyTorch")
     tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
-    return _plain(tensors, path)
+    return _plain(tensors, path, len(content))
 
 
-def _plain(tensors, path):
+def _plain(tensors, path, size):
+    """Arrays of float32 of tensors in so many bytes, of which views may say that they are more."""
     arrays = {}
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             continue
+        if tensor.numel() > size:
+            raise ValueError(
+                f"path={path!r}: {name!r} says that it has {tensor.numel():,} numbers; the file has "
+                f"{size:,} bytes"
+            )
         try:
             array = tensor.detach().to_dense().float().numpy()
         except (RuntimeError, NotImplementedError) as error:
