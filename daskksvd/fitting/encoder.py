@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..coding import OneShot, SparseCoder, check_finite, code_blocks, codes_to_coo, iterate_blocks
+from ..coding import OneShot, SparseCoder, check_finite, code_blocks, iterate_blocks
 from ..coding.oneshot import choose, score
 from ..execution import Blueprint, given
-from ..kernels.moments import add_moments
+from ..kernels.moments import add_moments, add_residual_moments
 from ..rows import Reader, cut_jobs, cut_pieces, split_holdout
 from .ridge import Products, ridge
 from .schedule import COUPLED_ATOMS, MOST_TASKS, TASK_ROWS
@@ -129,23 +129,23 @@ def _centred(part, y, t):
 
 
 def _job_sums(job, inputs, products):
-    m, d = products.n_components, products.dictionary.shape[1]
-    y, yy, t, yt = np.zeros(d), np.zeros((d, d)), np.zeros(m), np.zeros((m, d))
-    count, nonzeros, tt = 0, 0, 0.0
+    m, d, dtype = products.n_components, products.dictionary.shape[1], products.dictionary.dtype
+    y, yy, t, ty = np.zeros(d), np.zeros((d, d)), np.zeros(m), np.zeros((m, d))
+    uses, power, count = np.zeros(m, np.int64), np.zeros(m, dtype), 0
     for piece, raw in job.read(inputs):
         for block in code_blocks(raw, products):
             check_finite(block, piece.offset)
-            rows = block.rows.astype(np.float64)
-            codes = codes_to_coo(block.codes, m).tocsr().astype(np.float64)
-            codes.data = np.sign(codes.data) * np.abs(codes.data) ** EVENED
-            count += len(rows)
-            nonzeros += codes.nnz
-            y += rows.sum(axis=0)
+            indices, rows = block.codes.indices, block.rows
+            values = np.sign(block.codes.values) * np.abs(block.codes.values) ** dtype.type(EVENED)
+            sums = np.zeros((m, d), dtype)  # of single precision, as is the product: those of a block alone
+            add_residual_moments(rows, indices, values, power, sums, uses)
+            used = indices >= 0
+            y += rows.sum(axis=0, dtype=np.float64)
             yy += rows.T @ rows
-            t += codes.sum(axis=0)
-            yt += codes.T @ rows
-            tt += float(codes.data @ codes.data)
-    return _Sums(count, nonzeros, y, yy, t, yt.T, tt)
+            t += np.bincount(indices[used], values[used], m)
+            ty += sums
+            count += len(rows)
+    return _Sums(count, int(uses.sum()), y, yy, t, ty.T, float(power.sum()))
 
 
 def _add_sums(parts):
