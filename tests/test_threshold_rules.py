@@ -1,6 +1,7 @@
 """Thresholds that rules find, and fits and results that carry them."""
 
 import json
+from types import SimpleNamespace
 
 import dask.array as da
 import numpy as np
@@ -18,8 +19,9 @@ from daskksvd import cli
 from daskksvd.coding import SparsityTarget, code_block
 from daskksvd.evaluation.baselines import baseline_codes
 from daskksvd.fitting.stopping import check_stopping
-from daskksvd.fitting.thresholds import NOISE_SHARE
+from daskksvd.fitting.thresholds import MEAN_ROWS, NOISE_SHARE, _Rows
 from daskksvd.kernels.chosen import least_so_far
+from daskksvd.rows import split_holdout
 from daskksvd.stores.checkpoint import load_checkpoint
 from daskksvd.tracking import WaveFinished
 
@@ -316,3 +318,20 @@ def test_components_have_as_many_nonzeros_as_codes_on_average(rows):
     codes = baseline_codes(result, rows, methods=["PCA", "random directions"], random_state=0)
     assert codes["PCA"].nnz == K * len(rows)
     assert np.diff(codes["random directions"].indptr).max() <= 2 * K
+
+
+@pytest.mark.parametrize(
+    ("chunks", "held"),
+    [((500,), 0), ((70_000,), 0), ((7,) * 9_000, 0), ((10**7,) * 20, 0), ((50_000,) * 2, 0.5)],
+)
+def test_some_rows_are_looked_at_from_all_over(chunks, held):
+    reader = SimpleNamespace(source=SimpleNamespace(chunk_rows=chunks), job=lambda pieces: pieces)
+    kept = split_holdout(chunks, held) if held else None
+    pieces = [piece for job in _Rows(reader, None, kept).jobs(MEAN_ROWS) for piece in job]
+    n = sum(piece.n_rows for piece in pieces)
+    assert n == 500 or abs(n / MEAN_ROWS - 1) < 0.02
+    places = np.array([piece.offset for piece in pieces]) / sum(chunks)
+    assert (np.diff(places) > 0).all() and len(places) <= 3 * MEAN_ROWS / 7
+    if not held and n > 500:
+        assert places[0] < 0.02 and places[-1] > 0.98 and np.diff(places).max() < 0.02
+    assert not held or all(piece.start >= 25_000 for piece in pieces)

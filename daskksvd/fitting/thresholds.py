@@ -34,6 +34,9 @@ per cent of wrong ones their number to 5 %."""
 PLACES = 128
 """Places that they come from."""
 
+_CHOICE = 16
+"""Times as many places to choose from."""
+
 MEAN_TOLERANCE = 2e-3
 """How far, relatively, the mean may be off where it must be tried out, and"""
 
@@ -112,9 +115,13 @@ class _Rows:
         """Jobs of evenly spaced pieces of at most so many rows together, about."""
         chunk_rows = self.reader.source.chunk_rows
         held = self.kept is not None and sum(self.kept) < sum(chunk_rows)
-        pieces = cut_pieces(chunk_rows, most / PLACES, begin=self.kept if held else None)
-        share = most / sum(piece.n_rows for piece in pieces)
-        if share < 1:
+        size = most // PLACES
+        # of a huge array only as many pieces as there is a choice between
+        cut = max(size, sum(chunk_rows) // (_CHOICE * PLACES))
+        pieces = cut_pieces(chunk_rows, cut, begin=self.kept if held else None)
+        if sum(piece.n_rows for piece in pieces) > most:
+            pieces = [piece._replace(stop=min(piece.stop, piece.start + size)) for piece in pieces]
+            share = min(1.0, most / sum(piece.n_rows for piece in pieces))
             number = max(1, round(len(pieces) * share))
             pieces = [pieces[(2 * i + 1) * len(pieces) // (2 * number)] for i in range(number)]
         return [self.reader.job(part) for part in cut_jobs(pieces, most // 16)]
