@@ -1,5 +1,6 @@
 """How products are made is settled once, by what every processor is fast at."""
 
+import numba
 import numpy as np
 import pytest
 import reference
@@ -55,7 +56,7 @@ def test_what_was_chosen_is_done():
 
 
 def test_processors_chosen_by_the_user_have_none(monkeypatch):
-    monkeypatch.setattr(rounded.numba.config, "CPU_NAME", "generic")
+    monkeypatch.setattr(numba.config, "CPU_NAME", "generic")
     assert rounded.native_ways() == ()
     assert how.processor().fast_ways == ()
 

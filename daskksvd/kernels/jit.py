@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import llvmlite.binding
 import numba
 from llvmlite import ir
 from numba import types
@@ -24,6 +25,15 @@ kernel = numba.njit(**_OPTIONS)
 
 # Sums may be taken in any order: otherwise they could not be vectorised.
 reordering_kernel = numba.njit(**{**_OPTIONS, "fastmath": {"contract", "reassoc"}})
+
+
+def host_has(feature):
+    """Whether the processor, as Numba compiles for it, has a feature of LLVM's name."""
+    if (
+        numba.config.CPU_NAME or numba.config.CPU_FEATURES is not None
+    ):  # chosen by the user, for any processor
+        return False
+    return bool(llvmlite.binding.get_host_cpu_features().get(feature))
 
 
 def read_only(array):

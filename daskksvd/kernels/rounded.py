@@ -20,11 +20,10 @@ begun on one machine goes on on another.
 from typing import NamedTuple
 
 import llvmlite.binding
-import numba
 import numpy as np
 
 from . import amx, avx512
-from .jit import kernel
+from .jit import host_has, kernel
 
 PANEL = 64
 """Atoms that lie side by side in what `pack` makes."""
@@ -57,13 +56,10 @@ class _Way(NamedTuple):
 
 def native(way):
     """Whether this processor, as Numba compiles for it, has the instruction of a way."""
-    config = numba.config
-    if config.CPU_NAME or config.CPU_FEATURES is not None:  # chosen by the user, for any processor
-        return False
     if llvmlite.binding.llvm_version_info < _LLVM:
         return False
     kind = WAYS[way]
-    return bool(llvmlite.binding.get_host_cpu_features().get(kind.feature)) and kind.permitted()
+    return host_has(kind.feature) and kind.permitted()
 
 
 def native_ways() -> tuple[str, ...]:
