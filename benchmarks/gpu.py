@@ -135,7 +135,7 @@ def time_shape(d, m, k, device, rounds):
     rng = np.random.default_rng(0)
     atoms = rng.standard_normal((m, d)).astype("f4")
     atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
-    coder = SparseCoder(atoms, Transform(), SparsityTarget(k), How(device=device))
+    coder = SparseCoder(atoms, Transform(), SparsityTarget(k), how=How(device=device))
     products = make_products(coder)
     n = products.block_rows
     used = rng.integers(0, m, (n, k))
