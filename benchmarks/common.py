@@ -12,6 +12,7 @@ import time
 
 import dask
 import dask.array as da
+import llvmlite.binding
 import numpy as np
 import psutil
 import threadpoolctl
@@ -89,7 +90,8 @@ def machine_facts():
         if library["user_api"] == "blas"
     ]
     return {
-        "processor": _processor(),
+        "processor": f"{_processor()} ({llvmlite.binding.get_host_cpu_name()})",
+        "kind": llvmlite.binding.get_host_cpu_name(),
         "cores": cores,
         "system": f"{platform.system()} {platform.machine()}",
         "blas": list(dict.fromkeys(blas)),

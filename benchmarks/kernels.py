@@ -330,7 +330,7 @@ def main():
     for d, m, k in options.shapes:
         rows.append(measure(d, m, k, np.dtype(options.dtype), options.rounds, options.large))
         print(TABLE.line(rows[-1]), flush=True)
-    name = f"kernels-{options.dtype}"
+    name = f"kernels-{options.dtype}-{facts['kind']}"
     parts = ["# Steps of a fit", "\n".join(f"- {line}" for line in common.describe(facts))]
     parts += [notes, TABLE.markdown(rows)]
     results = {"machine": facts, "dtype": options.dtype, "rounds": options.rounds, "records": rows}
