@@ -1,11 +1,15 @@
 """How products are made is settled once, by what every processor is fast at."""
 
+import types
+
 import numba
 import numpy as np
 import pytest
 import reference
+from numpy.testing import assert_array_equal
 from reference import products_of
 
+import daskksvd
 from daskksvd.coding import SparseCoder, SparsityTarget, how
 from daskksvd.coding.how import PLAIN, Processor, choose_products
 from daskksvd.kernels import rounded
@@ -64,3 +68,29 @@ def test_processors_chosen_by_the_user_have_none(monkeypatch):
 def test_an_llvm_that_does_not_compile_it_is_not_asked(monkeypatch):
     monkeypatch.setattr(rounded.llvmlite.binding, "llvm_version_info", (15, 0, 7))
     assert rounded.native_ways() == ()
+
+
+def test_a_checkpoint_goes_on_as_it_was_begun(monkeypatch, tmp_path):
+    """Also on a processor that has no instruction for it, and would choose another way."""
+    array = daskksvd.datasets.make_planted(3_000, 24, 48, 3, random_state=0).array.compute()
+    settings = {"n_components": 48, "n_nonzero_coefs": 3, "random_state": 1, "max_passes": 3, "tol": 0}
+    monkeypatch.setattr(how, "choose_products", lambda *arguments: "amx")
+    whole = daskksvd.fit(array, **settings)
+
+    def stop(event):
+        if isinstance(event, daskksvd.tracking.PassFinished):
+            raise daskksvd.StopFit
+
+    daskksvd.fit(array, checkpoint=tmp_path / "kept", callbacks=[stop], **settings)
+    monkeypatch.setattr(how, "choose_products", lambda *arguments: PLAIN)
+    monkeypatch.setattr(rounded, "native", lambda way: False)
+    resumed = daskksvd.fit(array, checkpoint=tmp_path / "kept", **settings)
+    assert_array_equal(resumed.dictionary, whole.dictionary)
+    assert not np.array_equal(daskksvd.fit(array, **settings).dictionary, whole.dictionary)
+
+
+def test_all_workers_are_asked(monkeypatch):
+    executor = types.SimpleNamespace(everywhere=lambda function: {"one": XEON, "other": LAPTOP})
+    assert how.settled(coder_of(1_200, 600, 10), executor).how == how.How(PLAIN)
+    executor = types.SimpleNamespace(everywhere=lambda function: {"one": XEON, "other": XEON})
+    assert how.settled(coder_of(1_200, 600, 10), executor).how == how.How("amx")
