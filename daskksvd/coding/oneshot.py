@@ -1,4 +1,4 @@
-"""Codes without pursuit: one product gives every atom a score, the best are taken, and refitted."""
+"""Codes without pursuit: one product scores all atoms, the best are refitted, the least of those left out."""
 
 from typing import NamedTuple
 
@@ -11,6 +11,14 @@ GATHERED_ROWS = 128
 
 REFIT_RIDGE = 1e-6
 """Added to the squared norms of the atoms of a support, where twins may be."""
+
+
+POOL = 2
+"""Times as many atoms as wanted are refitted first. Held out, 10 nonzeros, fraction of variance unexplained:
+ViT rows .310 with 1, .265 with 2 (pursuit .242), caption encodings .145 and .129 (.117)."""
+
+PRUNED = (2 / 3, 1.0)
+"""Shares of what is too many that are left out after one refit and the next; all at once leaves 2 % more."""
 
 
 class OneShot(NamedTuple):
@@ -45,10 +53,10 @@ def score(rows, encoder):
 
 
 def choose(scores, encoder, target):
-    """The atoms of the largest scores of every row.
+    """The atoms of the largest scores of every row, and how many of them its code may have.
 
-    As many as ``target`` has nonzeros; where it may end a row sooner (``rtol``, ``threshold``), only those
-    whose scores are above the encoder's threshold; of non-negative codes only those of positive scores.
+    That is as many as ``target`` has nonzeros; where it may end a row sooner (``rtol``, ``threshold``), no
+    more than have scores above the encoder's threshold; of non-negative codes, than have positive scores.
 
     Parameters
     ----------
@@ -58,29 +66,29 @@ def choose(scores, encoder, target):
 
     Returns
     -------
-    indices : (n, width) int32 array
-        Largest first, all of them filled.
-    used : (n, width) bool array
-        Which of them count.
+    indices : (n, w) int32 array
+        Largest first, `POOL` times as many as the target's, where there are.
+    counts : (n,) int64 array
     """
-    width = min(target.n_nonzero_coefs, scores.shape[1])
+    m = scores.shape[1]
+    width = min(POOL * target.n_nonzero_coefs, m)
     strength = scores if target.nonnegative else np.abs(scores)
-    place = scores.shape[1] - width
+    place = m - width
     indices = np.argpartition(strength, place, axis=1)[:, place:] if place else _all(scores.shape)
     taken = np.take_along_axis(strength, indices, 1)
     order = np.argsort(-taken, axis=1, kind="stable")
     indices, taken = (np.take_along_axis(values, order, 1) for values in (indices, taken))
     early = target.rtol > 0 or target.threshold > 0
-    used = taken > (encoder.threshold if early else 0)
-    return indices.astype(np.int32), used
+    counts = (taken > (encoder.threshold if early else 0)).sum(axis=1)
+    return indices.astype(np.int32), np.minimum(counts, target.n_nonzero_coefs)
 
 
 def _all(shape):
     return np.tile(np.arange(shape[1]), (shape[0], 1))
 
 
-def refit(rows, dictionary, inner, indices, used, positive):
-    """Least squares of rows on the atoms chosen.
+def refit(rows, dictionary, inner, indices, counts, positive):
+    """Least squares of rows on a pool of atoms, of which the least coefficients are left out.
 
     Non-negative codes leave out atoms of negative coefficients until there are none.
 
@@ -90,41 +98,49 @@ def refit(rows, dictionary, inner, indices, used, positive):
     dictionary : (p, d') float array
     inner : (p, p) float array
         Inner products of the atoms; empty where there are too many.
-    indices : (n, width) int32 array
-    used : (n, width) bool array
-        Which of the indices count.
+    indices : (n, w) int32 array
+        The best first.
+    counts : (n,) int64 array
+        Atoms to be left of each row; the pool has `POOL` times as many.
     positive : bool
 
     Returns
     -------
-    values : (n, width) float64 array
+    values : (n, w) float64 array
         0 where unused.
     explained : (n,) float64 array
         The part of the rows' squared norms that the codes capture.
     """
     values, explained = np.zeros(indices.shape), np.zeros(len(rows))
+    ranks = np.arange(indices.shape[1])
     for start in range(0, len(rows), GATHERED_ROWS):
         at = slice(start, start + GATHERED_ROWS)
-        own = indices[at]
+        own, wanted = indices[at], counts[at, None]
         atoms = dictionary[own]
         right = np.matmul(atoms, rows[at, :, None])[..., 0].astype(np.float64)
         products = inner[own[:, :, None], own[:, None, :]] if inner.size else atoms @ atoms.swapaxes(1, 2)
         gram = products.astype(np.float64)
-        values[at] = x = _solve(gram, right, used[at], positive)
+        used = ranks < POOL * wanted
+        for share in PRUNED:
+            x = _solve(gram, right, used)
+            excess = np.maximum(used.sum(axis=1)[:, None] - wanted, 0)
+            size = np.where(used, x if positive else np.abs(x), np.inf)
+            places = np.argsort(np.argsort(size, axis=1, kind="stable"), axis=1)
+            used = used & (places >= np.ceil(share * excess))
+        x = _solve(gram, right, used)
+        while positive and (x < 0).any():
+            used = used & (x > 0)
+            x = _solve(gram, right, used)
+        values[at] = x
         explained[at] = 2 * (right * x).sum(axis=1) - np.einsum("ni,nij,nj->n", x, gram, x)
     return values, explained
 
 
-def _solve(gram, right, used, positive):
+def _solve(gram, right, used):
     """Solutions of small systems, one a row, zero for what is not used."""
-    diagonal = np.eye(gram.shape[1])
-    while True:
-        both = used[:, :, None] & used[:, None, :]
-        matrix = np.where(both, gram, 0) + diagonal * np.where(used, REFIT_RIDGE, 1.0)[:, :, None]
-        x = np.linalg.solve(matrix, np.where(used, right, 0.0)[..., None])[..., 0]
-        if not positive or (x >= 0).all():
-            return x
-        used = used & (x > 0)
+    both = used[:, :, None] & used[:, None, :]
+    diagonal = np.eye(gram.shape[1]) * np.where(used, REFIT_RIDGE, 1.0)[:, :, None]
+    return np.linalg.solve(np.where(both, gram, 0) + diagonal, np.where(used, right, 0.0)[..., None])[..., 0]
 
 
 def unused_last(indices, values):

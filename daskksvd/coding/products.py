@@ -255,7 +255,8 @@ def _code_once(rows, products):
     with np.errstate(invalid="ignore", over="ignore"):  # the energy tells of bad rows
         chosen = choose(score(rows, products.encoder), products.encoder, products.target)
         values, explained = refit(rows, products.dictionary, products.inner, *chosen, positive)
-    codes = Codes(*unused_last(chosen[0], values.astype(dtype)))
+    parts = unused_last(chosen[0], values.astype(dtype))
+    codes = Codes(*(np.ascontiguousarray(part[:, : products.target.n_nonzero_coefs]) for part in parts))
     eps = float(np.finfo(dtype).eps)
     correct_explained(rows, products.dictionary, *codes, energy, NEARLY_ALL * eps, explained)
     return codes, energy, explained

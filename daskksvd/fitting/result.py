@@ -201,7 +201,7 @@ class Result:
         """Fit a linear encoder to the codes of samples, for codes without pursuit; returns the result itself.
 
         A ridge regression of codes on samples, by two passes of sums. It is what `export` takes, and `encode`
-        with ``method="oneshot"``: such codes leave about a fourth more of the variance than those of pursuit.
+        with ``method="oneshot"``: such codes leave about a tenth more of the variance than those of pursuit.
 
         Parameters
         ----------
@@ -231,7 +231,7 @@ class Result:
         array : as for `daskksvd.fit`
             n x d. Features with names must have those learned on, in their order.
         method : {"pursuit", "oneshot"}
-            ``"oneshot"``: the atoms of the largest scores of the encoder, refitted; see `fit_encoder`.
+            ``"oneshot"``: atoms of the largest scores of the encoder, refitted; see `fit_encoder`.
         missing_chunks : {"error", "fill"}
             Whether chunks that a Zarr array lacks are refused, or read as its
             fill value.
