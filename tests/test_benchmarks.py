@@ -50,6 +50,18 @@ def test_labelling_smoke(module, tmp_path):
     assert {case[:2] for case in labelling.cases(options)} >= {(3000, 40), (375, 40), (3000, 80)}
 
 
+def test_oneshot_smoke(module, monkeypatch):
+    """Rows that belong together are held out together; pursuit leaves less than codes by one product."""
+    oneshot = module("oneshot")
+    held = oneshot.split(23, 5, 0.4, 0)
+    assert held.shape == (23,) and all(len(set(part)) == 1 for part in np.split(held, [5, 10, 15, 20]))
+    monkeypatch.setattr(oneshot, "TIMED_ROWS", 50)
+    rows = daskksvd.datasets.make_planted(800, 12, 20, 3, noise=0.2, random_state=0).array.compute()
+    record = oneshot.measure(rows, oneshot.split(800, 1, 0.2, 0), 20, 3, 0, 1)
+    assert 0 < record["pursuit"] <= record["oneshot"] < 1 and 0 < record["overlap"] <= 1
+    assert "| 3 | 0 |" in oneshot.markdown({"software": "", "about": "", "records": [record]})
+
+
 def test_joint_smoke(module):
     """Figures of a planted world: what there is to say is said, and nothing of shuffled captions."""
     joint = module("joint")
