@@ -102,7 +102,7 @@ def learning_step(rows, coder, kind):
     It returns the seconds of adding alone.
     """
     m, d = coder.n_components, rows.shape[1]
-    coupled = statistics(kind, m) == COUPLED
+    coupled = statistics(kind, m, FIT_ROWS) == COUPLED
     dtype = coder.dictionary.dtype
     XX, XY, uses = np.zeros((m, m) if coupled else m, dtype), np.zeros((m, d), dtype), np.zeros(m, int)
 

@@ -198,10 +198,10 @@ def test_schedule_is_that_of_the_fit(options, monkeypatch):
     assert first.read_bytes == (first.chunk_reads + held) * row_bytes
 
 
-def moments_bytes(m, d, k, itemsize, n_worst=0):
+def moments_bytes(m, d, k, itemsize, n_worst=0, coupled=True):
     """Of the fields of `Moments` after enough rows."""
     worst = n_worst * (2 * d * itemsize + 8 + 4 * k)
-    return 8 * m + (m * m + m * d) * itemsize + worst
+    return 8 * m + ((m * m if coupled else m) + m * d) * itemsize + worst
 
 
 def test_bytes_are_those_of_the_arrays():
@@ -210,12 +210,12 @@ def test_bytes_are_those_of_the_arrays():
     tasks = found.wave.tasks_per_round
     out, tree, back = found.wave.traffic
     assert out == 3 * (m * d * 4 + d * (8 + 4))  # dictionary, mean in float64, scales
-    assert back == moments_bytes(m, d, k, 4)
-    each = moments_bytes(m, d, k, 4)
+    each = moments_bytes(m, d, k, 4, coupled=False)  # of so many rows
+    assert back == each
     moved = tree_of(tasks, 3)
     assert tree == (moved.moved_leaves + moved.moved_sums) * each
     assert 0 < moved.moved_leaves < tasks
-    assert found.full.traffic.back == back
+    assert found.full.traffic.back == moments_bytes(m, d, k, 4)
     assert found.survey.traffic.out == 0
     # with these, atoms are replaced after a pass, and 64 of the worst rows come back for it
     found = plan((20_000, d), n_threads=None, n_workers=3, update="batch")

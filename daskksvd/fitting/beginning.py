@@ -42,8 +42,9 @@ def _begin(reader, settings, schedule, seed, checked):
     transform = make_transform(survey, settings.center, settings.scale, settings.whiten)
     sample = survey.sample[rng.permutation(len(survey.sample))]
     dictionary = initial_dictionary(settings, sample, transform, reader.source.d, rng)
-    coupled = schedule.phases.first == WAVE and statistics(WAVE, len(dictionary)) == COUPLED
-    state = State.start(dictionary, schedule.phases.first, coupled)
+    first = schedule.phases.first
+    coupled = first == WAVE and statistics(first, len(dictionary), schedule.n_samples) == COUPLED
+    state = State.start(dictionary, first, coupled)
     coder = SparseCoder(dictionary, transform, settings.target(reader.source.d))
     return coder, float(survey.variance.sum()), state, checksums
 

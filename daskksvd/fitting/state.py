@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .statistics import Moments
+from .statistics import COUPLED, SEPARATE, Moments
 
 _ARRAYS = ("dictionary", "XX", "XY", "idle")
 _PLAIN = (
@@ -87,6 +87,11 @@ class State:
         """
         m, d = dictionary.shape
         return cls(dictionary, np.zeros((m, m) if coupled else m), np.zeros((m, d)), np.zeros(m), kind)
+
+    @property
+    def wave_statistics(self):
+        """Statistics that waves gather, to be added to those of the waves before."""
+        return COUPLED if self.XX.ndim == 2 else SEPARATE
 
     def dump(self):
         """As plain values and arrays, for a checkpoint."""

@@ -77,7 +77,7 @@ class Stream(NamedTuple):
         m = settings.n_components
         schedule = plan_schedule(settings, reader.source.chunk_rows, reader.source.d)
         jobs = [reader.job(pieces) for pieces in cut_jobs(schedule.pieces, schedule.task_rows)]
-        wanted = given(Wanted(statistics(WAVE, m), n_worst=max(WORST_ROWS, most_replaced(m))))
+        wanted = given(Wanted(state.wave_statistics, n_worst=max(WORST_ROWS, most_replaced(m))))
         coder = settled_on(self.coder, reader.executor, settings.device)
         moments = reader.reduce(MOMENTS, jobs, coder.shared(), wanted)
         if not all(np.isfinite(part).all() for part in (moments.energy, moments.XX, moments.XY)):

@@ -94,7 +94,7 @@ def request_for(rows, settings, schedule, places):
     # worst rows come back where atoms may be replaced: in few waves, which is not counted, and half of
     # the full passes with update="batch"
     gathered = n_worst if settings.update == "batch" and settings.replace_atoms else 0
-    wanted = {kind: Wanted(statistics(kind, m), gathered) for kind in kinds}
+    wanted = {kind: Wanted(statistics(kind, m, schedule.n_samples), gathered) for kind in kinds}
     if schedule.held:
         wanted["held"] = Wanted(None, 0)
     return Request(

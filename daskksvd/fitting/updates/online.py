@@ -55,6 +55,10 @@ class Waves(Passes):
 
     kind = WAVE
 
+    def statistics(self, state):
+        """Those of the waves before."""
+        return state.wave_statistics
+
     def coder(self, state):
         """What rows are coded with.
 

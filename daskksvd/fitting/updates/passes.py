@@ -53,8 +53,7 @@ class Passes:
         """Code the rows of a round and learn from them."""
         state, jobs = engine.state, rounds[number]
         may_replace = self.may_replace(state, number / len(rounds), jobs)
-        m = self.problem.settings.n_components
-        wanted = Wanted(statistics(self.kind, m), self.n_worst if may_replace else 0)
+        wanted = Wanted(self.statistics(state), self.n_worst if may_replace else 0)
         moments = engine.moments(jobs, wanted, self.coder(state))
         deviation = residual_deviation(moments, state.dictionary.shape[1])
         state, moments, replaced = self.after_round(state, moments, may_replace)
@@ -66,6 +65,10 @@ class Passes:
             )
         )
         engine.announce_round(number, self.kind, moments, replaced)
+
+    def statistics(self, state):
+        """Statistics that a round gathers."""
+        return statistics(self.kind, len(state.dictionary))
 
     def coder(self, state):
         """What rows are coded with."""
