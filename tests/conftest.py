@@ -3,6 +3,9 @@
 Modules with helpers are imported where they are needed: most tests need none of them.
 """
 
+import sys
+
+import dask
 import hypothesis
 import pytest
 
@@ -15,12 +18,33 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("daskksvd")
 
+# notebooks, the README and commands, which are processes of their own, start workers as users do
+dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+IMPORTED = [
+    "distributed",
+    "dask.array",
+    "numba",
+    "pandas",
+    "scipy.linalg",
+    "scipy.sparse",
+    "sparse",
+    "xarray",
+    "zarr",
+]
+"""What worker processes of tests have imported when they begin: half of what their start takes is saved."""
 
 SLOWEST = (
     "notebooks", "readme", "lost_workers", "fill_values", "cluster", "cli", "embed", "waits", "benchmarks",
     "blocks", "dashboard", "embedding_models", "extending", "resuming", "label_resume", "scenes_encoder",
 )  # fmt: skip
 """Files that take longest, the slowest first; of the others it makes no difference."""
+
+
+def pytest_collection_finish():
+    if "distributed" in sys.modules:
+        from distributed.utils import get_mp_context
+
+        get_mp_context().set_forkserver_preload(IMPORTED)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -3,14 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 
 import dask.array as da
 import numpy as np
 import pytest
+from small_programs import programs
 
 import daskksvd
 from daskksvd.datasets import make_planted
@@ -183,8 +181,9 @@ def test_interrupt_in_this_process_keeps_the_result(samples, heeds_interrupts):
     assert caught.value.result.dictionary.shape == (48, 24)
 
 
+IMPORTS = "import signal, numpy as np, daskksvd; from daskksvd import fit"
+
 PROGRAM = """
-    import signal, sys, numpy as np, daskksvd
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the background may ignore it
     samples = np.load(sys.argv[1])
     def told(event):
@@ -199,20 +198,21 @@ PROGRAM = """
 def test_killed_program_goes_on(samples, tmp_path, kind):
     """Whatever ends the program, the checkpoint lets it end where it would have."""
     np.save(tmp_path / "samples.npy", samples)
-    names = [str(tmp_path / name) for name in ("samples.npy", "state.ckpt", "found.npy")]
-    command = [sys.executable, "-c", textwrap.dedent(PROGRAM), *names]
-    for count in (4, 11):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for line in process.stdout:
-            count -= line.startswith("CheckpointWritten")
-            if count == 0:
-                process.send_signal(kind)
-                break
-        _, complaint = process.communicate(timeout=60)
-        assert process.returncode != 0
+    names = [tmp_path / name for name in ("samples.npy", "state.ckpt", "found.npy")]
+    with open(tmp_path / "errors", "w+") as errors, programs(IMPORTS, PROGRAM, errors) as running:
+        for count in (4, 11):
+            number = running.start(*names)
+            for line in running.lines():
+                if line == "CheckpointWritten\n":
+                    count -= 1
+                    if count == 0:
+                        os.kill(number, kind)
+            assert line != 0  # which is the exit status
         if kind == signal.SIGINT:
-            assert "FitInterrupted: interrupted in pass" in complaint
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120)
+            errors.seek(0)
+            assert errors.read().count("FitInterrupted: interrupted in pass") == 2
+        running.start(*names)
+        assert running.end() == 0
     whole = daskksvd.fit(samples, **SIZE, tol=0, max_passes=6)
     np.testing.assert_array_equal(np.load(names[2]), whole.dictionary.values)
 

@@ -6,9 +6,7 @@ import os
 import pathlib
 import shutil
 import signal
-import subprocess
 import sys
-import textwrap
 import time
 
 import numpy as np
@@ -19,6 +17,7 @@ import xarray as xr
 import zarr
 from distributed import Client, LocalCluster
 from PIL import Image
+from small_programs import programs
 
 import daskksvd
 from daskksvd.embedding import run, writer
@@ -221,34 +220,33 @@ def test_cut_off_at_every_step(whole, model, tmp_path, monkeypatch):
 
 def test_killed(model, tmp_path, whole):
     """SIGKILL at random, and the store is the same."""
-    script = tmp_path / "run.py"
-    script.write_text(
-        textwrap.dedent(
-            f"""
-            import sys, time
-            sys.path.insert(0, {os.path.dirname(__file__)!r})
-            import test_embed
-            from daskksvd.embedding.models.base import Encoder
-            encode = Encoder.encode
-            Encoder.encode = lambda self, prepared: time.sleep(0.05) or encode(self, prepared)
-            test_embed.embed({str(model)!r}, {str(tmp_path / "out")!r})
-            """
-        )
-    )
+    imports = f"""
+        import sys, time
+        sys.path.insert(0, {os.path.dirname(__file__)!r})
+        import test_embed
+        from transformers import CLIPModel, ViTImageProcessor
+        from daskksvd.embedding.models.base import Encoder
+    """
+    program = f"""
+        encode = Encoder.encode
+        Encoder.encode = lambda self, prepared: time.sleep(0.05) or encode(self, prepared)
+        test_embed.embed({str(model)!r}, {str(tmp_path / "out")!r})
+    """
     rng = np.random.default_rng(0)
     kills = 0
-    for _ in range(3):
-        with subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, text=True) as process:
-            journal = tmp_path / "out" / "journal"
+    journal = tmp_path / "out" / "journal"
+    with programs(imports, program) as running:
+        for _ in range(3):
             before = len(os.listdir(journal)) if journal.exists() else -1
+            number = running.start()
             end = time.monotonic() + 60
-            while process.poll() is None and time.monotonic() < end:
+            while time.monotonic() < end:
                 if journal.exists() and len(os.listdir(journal)) not in (before, 0):
                     break
                 time.sleep(0.005)
             time.sleep(rng.uniform(0, 0.2))
-            process.send_signal(signal.SIGKILL)
-            kills += process.wait() == -signal.SIGKILL
+            os.kill(number, signal.SIGKILL)
+            kills += running.end() == -signal.SIGKILL
     assert kills
     assert_same(embed(model, tmp_path / "out"), whole)
 

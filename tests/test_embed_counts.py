@@ -5,13 +5,11 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
-import textwrap
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_programs import programs
 from small_sources import png, write_tar
 
 import daskksvd
@@ -160,11 +158,14 @@ def test_counts_after_kills(tmp_path):
     write_tar(tmp_path / "a.tar", members)
     elements = [(k % 7 != 3, 0 if k % 5 == 2 else 2, int(k % 5 == 2)) for k in range(40)]
     expected = plain_counts(elements)
-    script = textwrap.dedent(
-        """
-        import os, signal, sys
+    imports = """
+        import signal
         import daskksvd
+        from transformers import AutoProcessor, CLIPModel
         from daskksvd.embedding import writer
+        from daskksvd.embedding.models import load_encoder
+    """
+    program = """
         left, replaced = int(sys.argv[3]), os.replace
         def counting(*names):
             global left
@@ -174,16 +175,13 @@ def test_counts_after_kills(tmp_path):
             return replaced(*names)
         writer.os.replace = counting
         daskksvd.embed(sys.argv[1], sys.argv[2], model="scenes", device="cpu", batch_size=4, chunk_rows=8)
-        """
-    )
+    """
     out = tmp_path / "out"
     killed = 0
-    for steps in (1, 6, 9):
-        run = subprocess.run(
-            [sys.executable, "-c", script, str(tmp_path / "a.tar"), str(out), str(steps)],
-            capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
-        killed += run.returncode == -signal.SIGKILL
+    with programs(imports, program) as running:
+        for steps in (1, 6, 9):
+            running.start(tmp_path / "a.tar", out, steps)
+            killed += running.end() == -signal.SIGKILL
     assert killed == 3
     store = daskksvd.embed(tmp_path / "a.tar", out, model="scenes", device="cpu", batch_size=4, chunk_rows=8)
     found = store.counts
