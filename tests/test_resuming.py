@@ -7,8 +7,6 @@ import multiprocessing
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 
 import dask.array as da
@@ -16,6 +14,7 @@ import numpy as np
 import pytest
 import zarr
 from click.testing import CliRunner
+from small_programs import programs
 
 import daskksvd
 from daskksvd.cli import main
@@ -62,9 +61,13 @@ def hidden(folder):
     return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
 
 
-SCRIPT = """
-import itertools, os, sys, time
+IMPORTS = """
+import itertools, time
 import daskksvd, daskksvd.coding.writing as writing, daskksvd.rows.source as source
+from daskksvd import load, fit
+"""
+
+SCRIPT = """
 source.MEMORY_CHUNK_BYTES = int(sys.argv[4])
 job, begun = writing._write_job, itertools.count(1)
 def slow(*arguments):
@@ -79,31 +82,27 @@ print("end", flush=True)
 """
 
 
-def start_and_kill(folder, out, samples, chunks):
+@pytest.fixture(scope="module")
+def coding():
+    """What codes samples in another process, and is to be killed there."""
+    with programs(IMPORTS, SCRIPT) as running:
+        yield running
+
+
+def start_and_kill(coding, folder, out, samples, chunks):
     """Start coding in another process, and kill it after so many chunks were begun."""
-    command = [
-        sys.executable,
-        "-c",
-        SCRIPT,
-        folder / "result.zarr",
-        folder / samples,
-        out,
-        str(CHUNK * D * 4),
-        str(chunks),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    with process:
-        for _ in range(chunks):
-            assert process.stdout.readline() == "chunk\n"
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+    number = coding.start(folder / "result.zarr", folder / samples, out, CHUNK * D * 4, chunks)
+    for _, line in zip(range(chunks), coding.lines(), strict=False):
+        assert line == "chunk\n"
+    os.kill(number, signal.SIGKILL)
+    assert coding.end() == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("samples", ["samples.zarr", "samples.npy"])
-def test_a_killed_run_goes_on_and_writes_the_same_bits(folder, result, samples, tmp_path):
+def test_a_killed_run_goes_on_and_writes_the_same_bits(coding, folder, result, samples, tmp_path):
     out, told = tmp_path / "codes.zarr", []
     for chunks in (3, 6):
-        start_and_kill(folder, out, samples, chunks)
+        start_and_kill(coding, folder, out, samples, chunks)
         assert not out.exists() and hidden(tmp_path) == [".daskksvd-codes.zarr.partial"]
     result.write_codes(folder / samples, out, told=lambda *numbers: told.append(numbers))
     assert contents(out) == contents(folder / "whole.zarr")
