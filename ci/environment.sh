@@ -13,6 +13,7 @@ python -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
 
 # Install this package with extras; PyTorch first, in the version that is tested.
 install() {
-    python -m pip install --quiet "torch==2.13.0"
-    python -m pip install --quiet --editable "$1"
+    # modules are compiled when they are imported, which few of them are
+    python -m pip install --quiet --no-compile "torch==2.13.0"
+    python -m pip install --quiet --no-compile --editable "$1"
 }

@@ -34,8 +34,10 @@ IMPORTED = [
 """What worker processes of tests have imported when they begin: half of what their start takes is saved."""
 
 SLOWEST = (
-    "notebooks", "readme", "lost_workers", "fill_values", "cluster", "cli", "embed", "waits", "benchmarks",
-    "blocks", "dashboard", "embedding_models", "extending", "resuming", "label_resume", "scenes_encoder",
+    "notebooks", "cli", "readme", "dashboard", "lost_workers", "fill_values", "waits", "benchmarks", "embed",
+    "cluster", "scenes_encoder", "counts", "planning", "blocks", "embedding_models", "hub", "processes",
+    "report", "checkpoint", "label_resume", "scores", "extending", "resuming", "embed_counts", "damage",
+    "labels_real_data", "token_gradient", "real_data", "open_clip", "pursuit", "result",
 )  # fmt: skip
 """Files that take longest, the slowest first; of the others it makes no difference."""
 

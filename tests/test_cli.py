@@ -441,7 +441,7 @@ def test_demo(tmp_path):
         [sys.executable, "-m", "daskksvd", "demo", "--out", str(out), *TINY],
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr

@@ -406,7 +406,7 @@ def test_benchmark_smoke(tmp_path):
         env={**os.environ, **pinned},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr
     results = json.loads((tmp_path / "planning.json").read_text())

@@ -242,7 +242,7 @@ def test_benchmark_smoke(tmp_path, monkeypatch):
         env={**os.environ, **pinned},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr
     (record,) = json.loads((tmp_path / "labels.json").read_text())["records"]
