@@ -29,6 +29,6 @@ uv pip compile --quiet pyproject.toml "${extras[@]}" --resolution "$resolution" 
     --python "$venv/bin/python" --output-file "$venv/versions.txt" > /dev/null
 uv pip install --quiet --python "$venv/bin/python" --requirement "$venv/versions.txt"
 # the browser and the notebooks tell nothing of versions that the others do not, and take longest
-python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
     --ignore tests/test_notebooks.py --ignore tests/test_benchmarks.py \
     --ignore tests/test_readme.py --ignore tests/test_dashboard.py "$@"
