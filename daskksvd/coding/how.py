@@ -154,7 +154,7 @@ def find_device(name: str) -> Answer:
     try:
         import torch
     except ImportError:
-        return Answer(None, "PyTorch is not installed; pip install 'daskksvd[embed]' brings it")
+        return Answer(None, "PyTorch is not installed; pip install 'daskksvd[gpu]' brings it")
     if name == "cpu":
         return Answer(name)
     if not torch.cuda.is_available():
