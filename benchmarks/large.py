@@ -6,8 +6,8 @@ writes the codes of all rows to a store.
 
     python benchmarks/large.py --samples 800000 --full-passes 10 --out benchmarks/results
 
-leaves ``large.json`` and ``large.md``. Every run has a process of its own and
-compiles before its clock starts. ``--store`` keeps the rows for another time.
+leaves ``large-KIND.json`` and ``large-KIND.md``, of the kind of processor. Every run has
+a process of its own and compiles before its clock starts. ``--store`` keeps the rows for another time.
 """
 
 import argparse
@@ -142,7 +142,7 @@ def main():
     parts = ["# A large fit", "\n".join(f"- {fact}" for fact in common.describe(facts)), notes]
     parts += [TABLE.markdown(records), line]
     results = {"machine": facts, "records": records, "encode_seconds": seconds, "floor": floor}
-    common.save(options.out, "large", results, "\n\n".join(parts))
+    common.save(options.out, f"large-{facts['kind']}", results, "\n\n".join(parts))
     print(f"tables: {options.out / 'large'}.md, {options.out / 'large'}.json")
 
 
