@@ -1,5 +1,6 @@
 """How products are made is settled once, by what every processor is fast at."""
 
+import dataclasses
 import types
 
 import numba
@@ -94,3 +95,20 @@ def test_all_workers_are_asked(monkeypatch):
     assert how.settled(coder_of(1_200, 600, 10), executor).how == how.How(PLAIN)
     executor = types.SimpleNamespace(everywhere=lambda function: {"one": XEON, "other": XEON})
     assert how.settled(coder_of(1_200, 600, 10), executor).how == how.How("amx")
+
+
+@pytest.mark.parametrize(
+    ("answers", "why"),
+    [
+        ({"one": how.Answer("cuda:0"), "other": how.Answer(None, "it is gone")}, "on other .it is gone."),
+        ({"one": how.Answer("cuda:0"), "other": how.Answer("cuda:1")}, "they have different ones"),
+        ({}, "they have different ones"),
+    ],
+)
+def test_a_device_that_not_all_workers_have(answers, why):
+    coder = dataclasses.replace(coder_of(12, 6, 2), how=how.How(PLAIN))
+    executor = types.SimpleNamespace(everywhere=lambda function, name: answers)
+    with pytest.warns(RuntimeWarning, match=why):
+        assert how.settled(coder, executor, "cuda").how.device is None
+    alike = types.SimpleNamespace(everywhere=lambda function, name: dict.fromkeys("ab", how.Answer("cuda:0")))
+    assert how.settled(coder, alike, "cuda").how.device == "cuda:0"

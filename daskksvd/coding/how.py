@@ -119,9 +119,11 @@ def settled(coder: SparseCoder, executor: Executor, device: str | None = None) -
         found = {answer.device for _, answer in answers}
         one = found.pop() if len(found) == 1 else None
         if one is None:
-            place, answer = next((pair for pair in answers if pair[1].device is None), answers[0])
-            where = "" if place == "this process" else f" on {place}"
-            _warn(device, answer.why or "workers have different ones", where)
+            lacking = [pair for pair in answers if pair[1].device is None]
+            place, answer = (
+                lacking[0] if lacking else ("the workers", Answer(None, "they have different ones"))
+            )
+            _warn(device, answer.why, "" if place == "this process" else f" on {place}")
         how = how._replace(device=one)
     return dataclasses.replace(coder, how=how)
 
