@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 import time
 from collections.abc import Sequence
@@ -415,7 +416,10 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "components_")
         return self.result_.score(
-            self._check_rows(X, reset=False), client=self.client, worker_timeout=self.worker_timeout
+            self._check_rows(X, reset=False),
+            client=self.client,
+            worker_timeout=self.worker_timeout,
+            device=self.device,
         )
 
     @property
@@ -524,6 +528,12 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def __getstate__(self):
         return {**super().__getstate__(), "client": None}
+
+    def __setstate__(self, state):
+        """Take parameters that an earlier version had not from their defaults."""
+        parameters = inspect.signature(type(self).__init__).parameters.values()
+        defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+        super().__setstate__({**defaults, **state})
 
 
 def _in_chunks(X):

@@ -285,3 +285,32 @@ def test_precision_is_held_and_given_back(atoms):
         assert not torch.is_inference_mode_enabled()
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize(("threshold", "nonnegative"), [("mean", False), ("noise", True), (0.4, True)])
+def test_thresholds_are_found_by_fits_on_a_device(threshold, nonnegative):
+    planted = daskksvd.datasets.make_planted(2_000, 16, 24, 3, random_state=0).array.compute()
+    how = {**SETTINGS, "threshold": threshold, "nonnegative": nonnegative, "max_passes": 2, "holdout": 0.1}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*noise.*")
+        ours, theirs = (daskksvd.fit(planted, device=device, **how) for device in (DEVICE, None))
+    assert_allclose(ours.coder.target.threshold, theirs.coder.target.threshold, rtol=0.05)
+
+
+def test_whole_numbers_keep_their_digits_until_they_are_centred(atoms):
+    rng = np.random.default_rng(7)
+    rows = (2**30 + rng.integers(-50, 51, (50, D))).astype("i4")
+    transform = Transform(rows.mean(axis=0, dtype=float))
+    atoms = atoms.astype("f4")
+    ours, theirs = (
+        code_rows(rows, products_of(atoms, K, transform=transform, how=way)) for way in (ON_DEVICE, How())
+    )
+    assert_same_codes(ours, theirs, "f4")
+
+
+def test_evaluate_and_score(learned):
+    rows, result = learned
+    ours, theirs = result.evaluate(rows, device=DEVICE), result.evaluate(rows)
+    assert ours.keys() == theirs.keys()
+    assert_allclose(list(ours.values()), list(theirs.values()), rtol=1e-4)
+    assert_allclose(result.score(rows, device=DEVICE), result.score(rows), rtol=1e-4)

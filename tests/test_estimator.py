@@ -464,3 +464,16 @@ def test_errors_of_samples_and_codes(X, fitted):
         with pytest.raises(NotFittedError):
             getattr(KSVD(), method)(X)
     assert not hasattr(KSVD(), "result_")
+
+
+def test_models_that_an_earlier_version_pickled_have_the_parameters_of_now():
+    model = KSVD(8, n_nonzero_coefs=2, random_state=0, max_passes=1)
+    rows = np.random.default_rng(0).standard_normal((60, 6)).astype("f4")
+    model.fit(rows)
+    state = model.__getstate__()
+    for name in ("device", "nonnegative", "threshold"):
+        del state[name]
+    older = KSVD.__new__(KSVD)
+    older.__setstate__(state)
+    assert older.get_params() == model.get_params()
+    np.testing.assert_array_equal(older.transform(rows), model.transform(rows))

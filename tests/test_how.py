@@ -3,6 +3,7 @@
 import dataclasses
 import types
 
+import dask.array as da
 import numba
 import numpy as np
 import pytest
@@ -112,3 +113,13 @@ def test_a_device_that_not_all_workers_have(answers, why):
         assert how.settled(coder, executor, "cuda").how.device is None
     alike = types.SimpleNamespace(everywhere=lambda function, name: dict.fromkeys("ab", how.Answer("cuda:0")))
     assert how.settled(coder, alike, "cuda").how.device == "cuda:0"
+
+
+def test_lazy_codes_in_other_processes():
+    """Products made in one process are used in others, which have to ask for their registers themselves."""
+    rng = np.random.default_rng(0)
+    atoms = reference.unit_atoms(rng, 512, 256).astype("f4")
+    rows = da.from_array(rng.standard_normal((200, 256)).astype("f4"), chunks=(100, 256))
+    codes = SparseCoder(atoms, Transform(), SparsityTarget(4)).encode(rows)
+    here = codes.compute(scheduler="sync").todense()
+    assert_array_equal(codes.compute(scheduler="processes", num_workers=2).todense(), here)

@@ -273,7 +273,7 @@ def test_damaged_and_hostile_files_are_refused(tmp_path, monkeypatch):
     for weights in endless.values():
         torch.save({"dictionary._weights": weights}, tmp_path / "endless.pt")
         with pytest.raises(
-            ValueError, match="says that it has 1,000,000,000,000,000,000 numbers; the file has"
+            ValueError, match="say that they have 1,000,000,000,000,000,000 numbers; the file has"
         ):
             daskksvd.from_sae(tmp_path / "endless.pt")
     line = json.dumps({"schema": 5, "cfg": {}}).encode() + b"\n"
@@ -364,3 +364,17 @@ def test_the_command_exports(Y, results, tmp_path, monkeypatch):
     assert "'onnx' is not one of" in run("result.zarr", "onnx", "other", code=2)
     run("result.zarr", "overcomplete", "it.pt", "--rows", "transformed")
     assert daskksvd.from_sae("it.pt", n_nonzero_coefs=K).dictionary.shape[0] == M
+
+
+def test_a_folder_with_other_files_is_not_replaced(results, tmp_path):
+    place = tmp_path / "model"
+    place.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (place / name).write_text("{}")
+    with pytest.raises(FileExistsError, match=r"tokenizer\.json"):
+        next(iter(results.values())).export("saelens", place, overwrite=True)
+    assert sorted(path.name for path in place.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+    ]

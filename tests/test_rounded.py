@@ -39,11 +39,23 @@ def test_the_twin_makes_the_same_bits(n, d, way, monkeypatch):
     assert_array_equal(ours, correlations(rows, atoms, way))
 
 
-def correlations(rows, atoms, way):
+def test_atoms_packed_where_the_instruction_is(way, monkeypatch):
+    """And sent to a process that has not: it makes the same bits without."""
+    if not rounded.native(way):
+        pytest.skip("there is no instruction to pack for")
+    rng = np.random.default_rng(1)
+    rows, atoms = (rng.standard_normal((n, 70)).astype(np.float32) for n in (40, 128))
+    packed = rounded.pack(atoms, way)
+    expected = correlations(rows, atoms, way)
+    monkeypatch.setattr(rounded, "native", lambda way: False)
+    assert_array_equal(correlations(rows, atoms, way, packed), expected)
+
+
+def correlations(rows, atoms, way, packed=None):
     pairs = np.empty(rounded.pair_shape(*rows.shape, way), np.uint16)
     rounded.round_rows(rows, pairs)
     products = np.full((len(rows), len(atoms)), np.nan, np.float32)
-    rounded.correlate(pairs, rounded.pack(atoms, way), products)
+    rounded.correlate(pairs, packed or rounded.pack(atoms, way), products)
     return products
 
 

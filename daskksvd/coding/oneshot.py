@@ -112,10 +112,10 @@ def refit(rows, dictionary, inner, indices, counts, positive):
         The part of the rows' squared norms that the codes capture.
     """
     values, explained = np.zeros(indices.shape), np.zeros(len(rows))
-    ranks = np.arange(indices.shape[1])
     for start in range(0, len(rows), GATHERED_ROWS):
-        at = slice(start, start + GATHERED_ROWS)
-        own, wanted = indices[at], counts[at, None]
+        at, wanted = slice(start, start + GATHERED_ROWS), counts[start : start + GATHERED_ROWS, None]
+        width = min(POOL * int(wanted.max()), indices.shape[1])  # the others have nothing to be refitted
+        own, ranks = indices[at, :width], np.arange(width)
         atoms = dictionary[own]
         right = np.matmul(atoms, rows[at, :, None])[..., 0].astype(np.float64)
         products = inner[own[:, :, None], own[:, None, :]] if inner.size else atoms @ atoms.swapaxes(1, 2)
@@ -131,7 +131,7 @@ def refit(rows, dictionary, inner, indices, counts, positive):
         while positive and (x < 0).any():
             used = used & (x > 0)
             x = _solve(gram, right, used)
-        values[at] = x
+        values[at, :width] = x
         explained[at] = 2 * (right * x).sum(axis=1) - np.einsum("ni,nij,nj->n", x, gram, x)
     return values, explained
 

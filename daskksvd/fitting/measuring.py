@@ -2,18 +2,20 @@
 
 import numpy as np
 
+from ..coding.how import settled
 from ..execution import given
 from ..rows import Reader, run_survey
 from .schedule import reading_jobs
 from .statistics import MOMENTS, Wanted, relative_norm
 
 
-def measure(source, coder, executor):
+def measure(source, coder, executor, device=None):
     """The figures of `Result.evaluate`, a dict, of all rows of a source coded by a coder."""
     reader = Reader(source, executor)
     jobs = [reader.job(pieces) for pieces in reading_jobs(source.chunk_rows)]
     survey = run_survey(reader, jobs, np.empty(0, np.int64), False)
     survey.check_finite()
+    coder = settled(coder, executor, device)
     found = reader.reduce(MOMENTS, jobs, coder.shared(), given(Wanted(None, 0)))
     variance = survey.variance.sum() * survey.count
     return {

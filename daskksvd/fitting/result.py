@@ -69,6 +69,8 @@ class Result:
         What `fit_encoder` found, for codes without pursuit.
     """
 
+    encoder: OneShot | None = None  # also of results that an earlier version pickled
+
     def __init__(
         self,
         dictionary: np.ndarray,
@@ -334,6 +336,7 @@ class Result:
         method: Method = "pursuit",
         missing_chunks: MissingChunks = "error",
         worker_timeout: float | None = WORKER_TIMEOUT,
+        device: str | None = None,
     ) -> dict[str, Any]:
         """Code samples and measure what is left of them.
 
@@ -344,6 +347,8 @@ class Result:
         method, missing_chunks : as for `encode`
         worker_timeout : float, optional
             Seconds to wait for workers that are gone; see `daskksvd.fit`.
+        device : str, optional
+            Where samples are coded; see `daskksvd.fit`.
 
         Returns
         -------
@@ -352,11 +357,11 @@ class Result:
             (in the metric of the data), ``fvu`` (fraction of the variance of
             ``array`` unexplained), ``mean_nonzeros``, ``used_atoms``, ``n_samples``.
         """
-        coder = self._coder(method)
+        coder, device = self._coder(method), check_device(device)
         source = self._source(array, missing_chunks, worker_timeout)
         executor = make_executor(client, worker_timeout=worker_timeout)
         try:
-            return measure(source, coder, executor)
+            return measure(source, coder, executor, device)
         finally:
             executor.close()
 
@@ -367,10 +372,11 @@ class Result:
         client: Client | None = None,
         missing_chunks: MissingChunks = "error",
         worker_timeout: float | None = WORKER_TIMEOUT,
+        device: str | None = None,
     ) -> float:
         """Share of the variance of ``array`` that codes explain, ``1 - fvu``; `evaluate` gives the errors."""
         found = self.evaluate(
-            array, client=client, missing_chunks=missing_chunks, worker_timeout=worker_timeout
+            array, client=client, missing_chunks=missing_chunks, worker_timeout=worker_timeout, device=device
         )
         return 1 - found["fvu"]
 

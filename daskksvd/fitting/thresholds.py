@@ -13,6 +13,7 @@ import numpy as np
 
 from ..coding import SparsityTarget, code_blocks
 from ..coding.how import settled
+from ..coding.products import check_finite
 from ..execution import Blueprint, given
 from ..kernels.chosen import least_so_far
 from ..kernels.moments import subtract_reconstruction
@@ -153,8 +154,9 @@ def _count_job(job, inputs, products, _):
     left = 0.0
     atoms = products.dictionary[: products.n_components]
     threshold = products.target.threshold
-    for _, raw in job.read(inputs):
+    for piece, raw in job.read(inputs):
         for block in code_blocks(raw, products):
+            check_finite(block, piece.offset)
             rows += len(block.rows)
             chosen += int((block.codes.indices >= 0).sum())
             left += float(np.maximum(block.energy - block.explained, 0).sum())
@@ -170,8 +172,9 @@ def _add_counts(parts):
 
 def _strengths_job(job, inputs, products, _):
     found, rows = [], 0
-    for _, raw in job.read(inputs):
+    for piece, raw in job.read(inputs):
         for block in code_blocks(raw, products):
+            check_finite(block, piece.offset)
             rows += len(block.rows)
             strengths = np.empty(block.codes.values.shape, block.codes.values.dtype)
             least_so_far(

@@ -91,12 +91,14 @@ def load_torch(content: bytes, path: str) -> dict[str, np.ndarray]:
 def _plain(tensors, path, size):
     """Arrays of float32 of tensors in so many bytes, of which views may say that they are more."""
     arrays = {}
+    total = 0
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             continue
-        if tensor.numel() > size:
+        total += tensor.numel()
+        if total > size:
             raise ValueError(
-                f"path={path!r}: {name!r} says that it has {tensor.numel():,} numbers; the file has "
+                f"path={path!r}: tensors up to {name!r} say that they have {total:,} numbers; the file has "
                 f"{size:,} bytes"
             )
         try:

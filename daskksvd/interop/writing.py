@@ -36,6 +36,10 @@ FOLDERS = ("saelens", "visaebench")
 """Formats that are folders; the others are files."""
 
 
+OWN_FILES = {saelens.CONFIG, saelens.WEIGHTS, visaebench.CONFIG, visaebench.WEIGHTS}
+"""What folders of exports hold."""
+
+
 def export(
     coder: SparseCoder,
     encoder: OneShot | None,
@@ -70,6 +74,11 @@ def export(
         raise FileExistsError(f"path={place!r} exists and is no {kind}; format={format!r} writes a {kind}")
     if exists(place) and os.path.isdir(place) and not (saelens.is_at(place) or visaebench.is_at(place)):
         raise FileExistsError(f"path={place!r} is a folder of something else; name another path")
+    if exists(place) and os.path.isdir(place) and (others := sorted(set(os.listdir(place)) - OWN_FILES)):
+        raise FileExistsError(
+            f"path={place!r} has {others[0]!r} beside the files of an export, which would go with the rest; "
+            "name another path"
+        )
     if architecture == "pursuit":
         _write_pursuit(place, coder, rows, metadata)
         return

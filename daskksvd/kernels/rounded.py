@@ -152,11 +152,14 @@ def correlate(pairs, packed, products):
     products : (n, p) float32 array
         Filled. A row's products do not depend on the other rows.
     """
-    way = WAYS[packed.way]
-    if packed.atoms.dtype == np.uint32:
-        way.correlate(pairs.view(np.uint32), packed.atoms, products)
-    else:
-        way.twin(_single(pairs), packed.atoms, products)
+    way, atoms = WAYS[packed.way], packed.atoms
+    if atoms.dtype == np.uint32 and native(packed.way):
+        way.correlate(pairs.view(np.uint32), atoms, products)
+        return
+    if atoms.dtype == np.uint32:  # packed in another process, for an instruction that this one has not
+        halves = atoms.view(np.uint16).reshape(*atoms.shape, 2).transpose(0, 1, 3, 2)
+        atoms = _single(np.ascontiguousarray(halves).reshape(len(atoms), -1, PANEL))
+    way.twin(_single(pairs), atoms, products)
 
 
 @kernel

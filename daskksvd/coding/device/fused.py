@@ -110,9 +110,10 @@ def omp(correlations, gram, energy, rules):
     if n == 0:
         return found
     columns = triton.next_power_of_2(m)
-    _omp[(n,)](
-        correlations, gram, rules.least(energy, torch.float32), energy, rules.pivot_min, *found, m,
-        NONNEGATIVE=rules.nonnegative, WIDTH=k, SLOTS=max(16, triton.next_power_of_2(k)), COLUMNS=columns,
-        num_warps=min(32, max(1, columns // _ATOMS_PER_WARP)),
-    )  # fmt: skip
+    with torch.cuda.device_of(correlations):  # Triton starts kernels on the current one
+        _omp[(n,)](
+            correlations, gram, rules.least(energy, torch.float32), energy, rules.pivot_min, *found, m,
+            NONNEGATIVE=rules.nonnegative, WIDTH=k, SLOTS=max(16, triton.next_power_of_2(k)),
+            COLUMNS=columns, num_warps=min(32, max(1, columns // _ATOMS_PER_WARP)),
+        )  # fmt: skip
     return found

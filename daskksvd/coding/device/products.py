@@ -166,7 +166,8 @@ class DeviceProducts:
 
     def _without_negative(self, correlations, energy, rows, found):
         """Non-negative pursuit of the rows in which an atom has to leave the support."""
-        for some in torch.nonzero(found.hard)[:, 0].split(self.block_rows):
+        most = max(1, BLOCK_BYTES // (8 * self.rules.n_nonzero_coefs**2))
+        for some in torch.nonzero(found.hard)[:, 0].split(min(most, self.block_rows)):
             again = pursue_nonnegative(
                 correlations[some], self.gram, energy[some], self.rules, rows[some], self.atoms
             )

@@ -75,7 +75,8 @@ class DeviceTransform:
 
     def apply(self, rows):
         """Prepared rows (n, d'), a new tensor."""
-        if self.mean is not None and torch.promote_types(rows.dtype, self.dtype) != self.dtype:
+        long = rows.dtype in (torch.float64, torch.int64, torch.int32) and self.dtype == torch.float32
+        if self.mean is not None and long:
             # values too long for the dtype: what is left of them after centring is not
             rows = (rows - self.mean).to(self.dtype)
         else:
