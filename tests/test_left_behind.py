@@ -54,6 +54,15 @@ def client():
         yield client
 
 
+@pytest.fixture
+def ctrl_c():
+    """What Ctrl-C does in a program that was started in the foreground; in the background it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize(
     "end, error", [(None, None), (broken, RuntimeError), (interrupted, KeyboardInterrupt)]
 )
