@@ -1,5 +1,6 @@
 """What the benchmarks share: pinned threads, facts about the machine, tables."""
 
+import argparse
 import concurrent.futures
 import importlib.metadata
 import json
@@ -217,6 +218,14 @@ def make_store(path, n_samples, n_features, n_components, n_nonzero_coefs, chunk
     with dask.config.set(scheduler="threads"):
         da.store(planted.array.astype(store.dtype), store, lock=False)
     return planted.dictionary
+
+
+def shape(text):
+    """``"d,m,k"`` as three numbers."""
+    numbers = tuple(int(part) for part in text.split(","))
+    if len(numbers) != 3:
+        raise argparse.ArgumentTypeError(f"{text!r} is not d,m,k")
+    return numbers
 
 
 def add_sizes(parser, samples, chunk_rows):

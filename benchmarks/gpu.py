@@ -64,7 +64,12 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--shapes", nargs="*", default=[], metavar="D,M,K", help=f"such as {' '.join(SHAPES)}"
+        "--shapes",
+        nargs="*",
+        type=common.shape,
+        default=[],
+        metavar="D,M,K",
+        help=f"such as {' '.join(SHAPES)}",
     )
     parser.add_argument("--fit-rows", type=int, default=0, help="rows of 768 features of a fit from Zarr")
     parser.add_argument("--fit-atoms", type=int, default=1536)
@@ -81,7 +86,7 @@ def main():
     facts = {**common.machine_facts(), "device": device_name(device.device)}
     records = []
     for shape in options.shapes:
-        records.append(time_shape(*map(int, shape.split(",")), device.device, options.rounds))
+        records.append(time_shape(*shape, device.device, options.rounds))
         print(TABLE.header(), TABLE.line(records[-1]), sep="\n", flush=True)
     if records:
         notes = NOTES.format(rounds=options.rounds, peer=common.version("orthogonal-matching-pursuit-gpu"))

@@ -306,17 +306,11 @@ def summary(seconds, d, m, k, padded, n, n_block, wave, large):
     return row
 
 
-def shape(text):
-    """``"d,m,k"`` as three numbers."""
-    numbers = tuple(int(part) for part in text.split(","))
-    if len(numbers) != 3:
-        raise argparse.ArgumentTypeError(f"{text!r} is not d,m,k")
-    return numbers
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--shapes", nargs="+", type=shape, default=[shape(text) for text in SHAPES])
+    parser.add_argument(
+        "--shapes", nargs="+", type=common.shape, default=[common.shape(text) for text in SHAPES]
+    )
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--large", type=int, default=2048, help="size of the large product (2048)")

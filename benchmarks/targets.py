@@ -219,18 +219,12 @@ def score(result, rows, true, atoms):
     }
 
 
-def shape(text):
-    """``"d,m,k"`` as three numbers."""
-    numbers = tuple(int(part) for part in text.split(","))
-    if len(numbers) != 3:
-        raise argparse.ArgumentTypeError(f"{text!r} is not d,m,k")
-    return numbers
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--embeddings", type=pathlib.Path, help=".npy of rows, for averages; without, none")
-    parser.add_argument("--shapes", nargs="+", type=shape, default=[shape(text) for text in SHAPES])
+    parser.add_argument(
+        "--shapes", nargs="+", type=common.shape, default=[common.shape(text) for text in SHAPES]
+    )
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--atoms", type=int, default=512, help="learned from embeddings (512)")
     parser.add_argument("--nonzeros", type=int, nargs="+", default=[5, 10, 20])

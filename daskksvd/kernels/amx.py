@@ -14,13 +14,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .avx512 import PANEL
 from .jit import kernel
 
 FEATURES = 32
 """Features that one instruction goes through."""
-
-PANEL = 64
-"""Atoms that lie side by side, as `rounded.pack` puts them."""
 
 _SIDE = 16
 """Rows of a tile, and numbers of 32 bits in each."""

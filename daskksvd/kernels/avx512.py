@@ -8,7 +8,7 @@ from numba.extending import intrinsic
 from .jit import kernel
 
 PANEL = 64
-"""Atoms that one inner loop works on: four vector registers."""
+"""Atoms that lie side by side in what `rounded.pack` makes: here four vector registers."""
 
 _TILE = 6
 """Rows that it works on: 24 sums, four atoms' pairs and one row's pair fit 32 registers."""

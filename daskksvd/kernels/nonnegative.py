@@ -13,7 +13,8 @@ coefficients alone is non-negative least squares.
 import numpy as np
 
 from .jit import kernel, part
-from .precise import add_atom, dot, left_energy, support_size
+from .precise import add_atom, dot, left_energy, refit, solve, support_size
+from .support import store
 
 STEPS_PER_COEF = 4
 """Atoms come and go, and each step leaves less of the row; after this many steps
@@ -66,28 +67,6 @@ def drop(values, place, size):
 
 
 @kernel
-def _solve(triangle, z, size, x):
-    for a in range(size - 1, -1, -1):
-        x[a] = z[a]
-        for b in range(a + 1, size):
-            x[a] -= triangle[a, b] * x[b]
-        x[a] /= triangle[a, a]
-
-
-@kernel
-def _refit(y, dictionary, support, size, basis, triangle, z, left, least):
-    """Take some atoms out of a row anew; returns how many of them could be."""
-    for f in range(left.shape[0]):
-        left[f] = y[f]
-    kept = 0
-    for a in range(size):
-        if add_atom(dictionary, support[a], kept, basis, triangle, z, left, least):
-            support[kept] = support[a]
-            kept += 1
-    return kept
-
-
-@kernel
 def pursue_nonnegative(
     rows, dictionary, n_atoms, energy, floor, threshold, rounding, least, hard, more, indices, values,
     explained,
@@ -129,16 +108,14 @@ def pursue_nonnegative(
                 break
             support[size], x[size] = atom, 0
             size += 1
-            _solve(triangle, z, size, wanted)
+            solve(triangle, z, size, wanted)
             place = leaving(x, wanted, size)
             while place >= 0:
                 drop(support, place, size)
                 drop(x, place, size)
-                size = _refit(y, dictionary, support, size - 1, basis, triangle, z, left, least)
-                _solve(triangle, z, size, wanted)
+                size = refit(y, dictionary, support, size - 1, basis, triangle, z, left, least)
+                solve(triangle, z, size, wanted)
                 place = leaving(x, wanted, size)
-        for a in range(k):
-            indices[row, a] = support[a] if a < size else -1
-            values[row, a] = x[a] if a < size else 0
+        store(row, support, x, size, indices, values)
         rest = left_energy(y, dictionary, part(indices, row), part(values, row), size, left)
         explained[row] = energy[row] - rest

@@ -124,6 +124,29 @@ def add_atom(dictionary, atom, size, basis, triangle, z, left, least):
 
 
 @kernel
+def refit(y, dictionary, support, size, basis, triangle, z, left, least):
+    """Take atoms out of a row, from its beginning; returns how many could be, the first of ``support``."""
+    for f in range(left.shape[0]):
+        left[f] = y[f]
+    kept = 0
+    for a in range(size):
+        if add_atom(dictionary, support[a], kept, basis, triangle, z, left, least):
+            support[kept] = support[a]
+            kept += 1
+    return kept
+
+
+@kernel
+def solve(triangle, z, size, x):
+    """Solve ``triangle x = z`` for the coefficients of the atoms that `add_atom` added."""
+    for a in range(size - 1, -1, -1):
+        x[a] = z[a]
+        for b in range(a + 1, size):
+            x[a] -= triangle[a, b] * x[b]
+        x[a] /= triangle[a, a]
+
+
+@kernel
 def pursue(
     rows, dictionary, n_atoms, energy, floor, threshold, rounding, least, hard, more, indices, values,
     explained,
@@ -155,18 +178,15 @@ def pursue(
     """
     k, d = indices.shape[1], rows.shape[1]
     basis, triangle = np.empty((k, d)), np.zeros((k, k))
-    z, left, support = np.empty(k), np.empty(d), np.empty(k, np.int64)
+    z, x, left, support = np.empty(k), np.empty(k), np.empty(d), np.empty(k, np.int64)
     for row in range(len(rows)):
         if not hard[row]:
             continue
         y = part(rows, row)
-        for f in range(d):
-            left[f] = y[f]
-        size = 0
-        for a in range(support_size(part(indices, row))):
-            if add_atom(dictionary, indices[row, a], size, basis, triangle, z, left, least):
-                support[size] = indices[row, a]
-                size += 1
+        given = support_size(part(indices, row))
+        for a in range(given):
+            support[a] = indices[row, a]
+        size = refit(y, dictionary, support, given, basis, triangle, z, left, least)
         while more and size < k and dot(left, left) > floor * energy[row]:
             best, atom = rounding * np.sqrt(energy[row]), -1
             for i in range(n_atoms):
@@ -181,12 +201,9 @@ def pursue(
                 break
             support[size] = atom
             size += 1
-        for a in range(size - 1, -1, -1):
-            for b in range(a + 1, size):
-                z[a] -= triangle[a, b] * z[b]
-            z[a] /= triangle[a, a]
+        solve(triangle, z, size, x)
         for a in range(k):
             indices[row, a] = support[a] if a < size else -1
-            values[row, a] = z[a] if a < size else 0
+            values[row, a] = x[a] if a < size else 0
         rest = left_energy(y, dictionary, part(indices, row), part(values, row), size, left)
         explained[row] = energy[row] - rest

@@ -23,10 +23,8 @@ import llvmlite.binding
 import numpy as np
 
 from . import amx, avx512
+from .avx512 import PANEL
 from .jit import host_has, kernel
-
-PANEL = 64
-"""Atoms that lie side by side in what `pack` makes."""
 
 _LLVM = (20,)
 """The first version that compiles the instructions; 15, which Numba 0.61 brings, ends the process."""
