@@ -93,6 +93,22 @@ for layer in (2, -1, len(blocks)):
     by_hand = np.hstack([tokens[:, 0], tokens[:, 1:].mean(1)])
     found[f"layer {layer}"] = float(np.abs(vectors - by_hand).max())
 
+# atoms turned in the second block: what it gives, and what the model makes of that
+rows = rng.standard_normal((200, 64)).astype(np.float32)
+result = daskksvd.fit(rows, n_components=96, n_nonzero_coefs=3, max_passes=1, random_state=0, n_threads=1)
+with torch.inference_mode():
+    caught.clear()
+    with result.intervening(model, 2, {3: 2.0, 5: 0.0}, tokens="patches"):
+        turned = model.encode_image(pixels)
+    before = caught[1].numpy()
+    handle = blocks[1].register_forward_hook(lambda module, inputs, output: torch.from_numpy(by_hand))
+    by_hand = before.copy()
+    flat = before[:, 1:].reshape(-1, 64)
+    by_hand[:, 1:] = result.intervene(flat, {3: 2.0, 5: 0.0}).reshape(before[:, 1:].shape)
+    found["turned"] = float((turned - model.encode_image(pixels)).abs().max())
+    found["moved"] = float(np.abs(turned.numpy() - expected).max())
+    handle.remove()
+
 for settings, key in (
     ({"model": "open_clip:ViT-Z"}, "architecture"),
     ({"model": "open_clip:" + ARCHITECTURE, "pretrained": "laion9"}, "tag"),
@@ -141,6 +157,7 @@ def test_open_clip(tmp_path):
     assert found["model"]["revision"].startswith("weights.pt (")
     for key in ("pooled", "texts", "layer 2", "layer -1", "layer 12"):
         assert found[key] < 1e-4, key
+    assert found["turned"] < 1e-4 < 1e-3 < found["moved"]
     assert "is unknown to open_clip" in found["architecture"]
     assert "pretrained='laion9'; for ViT-small-32 it must be a file" in found["tag"]
     assert "has 12 blocks" in found["layer"]
