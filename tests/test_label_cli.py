@@ -199,7 +199,10 @@ def test_on_a_cluster(stores, expected, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("label result.zarr captions.csv", "there is no {folder}/result-codes.zarr; name codes with --codes"),
+        (
+            "label result.zarr captions.csv",
+            "there is no {folder}/result-codes.zarr, nor codes.zarr in its folder",
+        ),
         ("label coded.zarr nowhere.csv", "there is no such path"),
         ("label samples.zarr captions.csv", "is no Zarr group"),
         ("label coded.zarr captions.csv --codes samples.zarr", "is no Zarr group"),

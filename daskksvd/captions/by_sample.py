@@ -44,11 +44,17 @@ class Captions:
         Least and greatest key.
     n_lines : int
         Lines of the table; those with lists hold several captions.
+    by : str
+        How their rows were found: ``"row"``, ``"sample"``, ``"name"`` of the image, or ``"order"`` of
+        images or lines.
+    names : list of str or None
+        Names of images by row, where captions are in the order of these.
     """
 
     def __init__(self, table: Table) -> None:
         self.table = table
         self.key = table.key
+        self.by, self.names = table.by, table.names
         self.n_lines = table.n_lines
         self._lows, self._highs = np.array(table.bounds, np.int64).reshape(-1, 2).T
         self.first, self.last = int(self._lows[0]), int(self._highs[-1])
@@ -100,6 +106,7 @@ def open_captions(
     *,
     key: Literal["row", "sample"] | None = None,
     embeddings: str | os.PathLike[str] | Sequence[str] | Any | None = None,
+    n: int | None = None,
 ) -> Captions:
     """Captions of samples, from wherever they are.
 
@@ -119,6 +126,9 @@ def open_captions(
         What `daskksvd.embed` made of the images, or their names by row: for
         captions that name images. Names may be written in other ways, see
         `captions.names.Names`; captions of other images have the row -1.
+    n : int, optional
+        Rows there are. A table without rows, samples and ``embeddings`` is then taken to be in their
+        order: it must name n images, each row having all captions of its own, or have n lines.
 
     Returns
     -------
@@ -138,7 +148,7 @@ def open_captions(
         if key not in (None, captions.key):
             raise ValueError(f"captions are keyed by {captions.key}; here they must be keyed by {key}")
         return captions
-    return Captions(open_table(captions, key, embeddings))
+    return Captions(open_table(captions, key, embeddings, n))
 
 
 def _read(parts, key, low, high):
@@ -212,7 +222,12 @@ def open_rows(captions, n=None, *, sample_ids=None, embeddings=None, what="codes
     TypeError, ValueError
         If captions cannot be opened, or rows and ids are not of the same images.
     """
-    opened = open_captions(captions, key=None if sample_ids is None else "sample", embeddings=embeddings)
+    opened = open_captions(
+        captions,
+        key=None if sample_ids is None else "sample",
+        embeddings=embeddings,
+        n=n if sample_ids is None else None,
+    )
     if n is None:
         n = _number_of_rows(opened, sample_ids, embeddings)
     ids = ids_of(embeddings, n, what)

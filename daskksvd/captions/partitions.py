@@ -13,7 +13,7 @@ from ..coding.nonzeros import COUNT_ROWS
 from ..execution import WORKER_TIMEOUT, make_executor
 from ..machine.files import absolute
 from .files.columns import distinct, find_captions, find_key
-from .files.keyed import Frame, frame_of, is_keyed, names_images, read_frame, said_in
+from .files.keyed import Frame, Keyed, frame_of, is_keyed, names_images, read_keyed, said_in
 from .files.tables import ENDINGS
 from .files.text import ending_of
 
@@ -70,29 +70,48 @@ class Table(NamedTuple):
     n_lines : int
     key : str
         ``"row"`` or ``"sample"``.
+    by : str
+        What tells of which row captions are: ``"row"``, ``"sample"``, ``"name"`` of the image, or
+        ``"order"`` of images or lines.
+    names : list of str or None
+        Names of images by row, where captions are in their order.
     """
 
     parts: list
     bounds: list
     n_lines: int
     key: str
+    by: str
+    names: list | None = None
 
 
-def open_table(captions, key=None, embeddings=None):
+def open_table(captions, key=None, embeddings=None, n=None):
     """The `Table` behind any kind of captions; see `open_captions`."""
     if isinstance(captions, (str, os.PathLike)):
-        captions = _open_path(captions, key, embeddings)
+        captions = _open_path(captions, key, embeddings, n)
         if isinstance(captions, list):
             return _open_parquet(captions, key)
-        key = None if isinstance(captions, pd.DataFrame) else key
+        if isinstance(captions, Keyed):
+            return _open_keyed(captions)
     if type(captions).__module__.split(".")[0] in ("dask", "dask_expr") and hasattr(captions, "to_delayed"):
-        if embeddings is None or is_keyed(captions.columns, key) or not names_images(captions.columns):
+        if not _needs_names(captions.columns, key, embeddings, n):
             return _open_dask(captions, key)
         captions = compute(captions)
     frame = _as_frame(captions)
-    if embeddings is not None and not is_keyed(frame.columns, key) and names_images(frame.columns):
-        frame, key = read_frame([(Frame(frame), "captions")], embeddings=embeddings), None
+    if _needs_names(frame.columns, key, embeddings, n):
+        return _open_keyed(read_keyed([(Frame(frame), "captions")], embeddings=embeddings, n=n))
     return _open_frame(frame, key)
+
+
+def _open_keyed(found):
+    return _open_frame(found.frame, None)._replace(by=found.by, names=found.names)
+
+
+def _needs_names(columns, key, embeddings, n):
+    """Whether rows of captions are found by names of images, or by the order of images or lines."""
+    if is_keyed(columns, key):
+        return False
+    return names_images(columns) if embeddings is not None else n is not None
 
 
 def cut(part, key, low, high):
@@ -214,11 +233,11 @@ def _open_frame(frame, key):
     edges = [*np.unique(edges).tolist(), len(keys)]
     parts = [frame.iloc[start:stop] for start, stop in pairwise(edges)]
     bounds = [(keys[start], keys[stop - 1]) for start, stop in pairwise(edges)]
-    return Table(parts, bounds, len(frame), key)
+    return Table(parts, bounds, len(frame), key, key)
 
 
-def _open_path(path, key, embeddings):
-    """A DataFrame from a file that is read whole, or the paths of parquet files."""
+def _open_path(path, key, embeddings, n):
+    """Paths of parquet files; or what is in files that are read whole, as `Keyed`; or a frame of Dask."""
     path = absolute(path)
     if "://" in path:
         return _open_address(path)
@@ -231,15 +250,15 @@ def _open_path(path, key, embeddings):
         if not paths:
             raise FileNotFoundError(f"captions is {path!r}, a folder without parquet files")
     elif ending_of(path) in ENDINGS and ending_of(path) != ".parquet":
-        return read_frame([(path, f"captions={path!r}")], key, embeddings)
+        return read_keyed([(path, f"captions={path!r}")], key, embeddings, n)
     else:
         paths = [path]
     columns, pq = (), _import_parquet()
     with contextlib.suppress(Exception), pq.ParquetFile(paths[0]) as file:  # what is none is told of later
         columns = file.schema_arrow.names
-    if is_keyed(columns, key) or not names_images(columns):
+    if is_keyed(columns, key) or not columns or not (names_images(columns) or n is not None):
         return paths
-    return read_frame([(one, f"captions={one!r}") for one in paths], key, embeddings)
+    return read_keyed([(one, f"captions={one!r}") for one in paths], key, embeddings, n)
 
 
 def _open_address(path):
@@ -339,7 +358,7 @@ def _sorted_or_in_memory(parts, bounds, n_lines, key):
     order = sorted(range(len(parts)), key=lambda number: bounds[number])
     parts, bounds = [parts[number] for number in order], [bounds[number] for number in order]
     if all(high <= low for (_, high), (low, _) in pairwise(bounds)):
-        return Table(parts, bounds, n_lines, key)
+        return Table(parts, bounds, n_lines, key, key)
     frames = compute([_delayed_load(part) for part in parts])
     return _open_frame(pd.concat(frames, ignore_index=True), key)
 

@@ -79,11 +79,17 @@ def main(traceback):
       daskksvd demo
 
     \b
-    Then, with your own data:
+    With vectors of your own, captions in the order of their rows, and the images:
+      daskksvd fit    vectors.npy --n-components 1024 --n-nonzero-coefs 8 --whiten 0.25 --out result.zarr
+      daskksvd encode result.zarr vectors.npy
+      daskksvd label  result.zarr captions.csv
+      daskksvd view   result.zarr --captions captions.csv --images photos/
+
+    \b
+    With images alone, make vectors of them first, and go on with these:
       daskksvd embed  photos/ --captions captions.csv --model MODEL --out photos-embedded
-      daskksvd info   photos-embedded
-      daskksvd fit    photos-embedded --n-components 1024 --n-nonzero-coefs 8 --out result.zarr
-      daskksvd encode result.zarr photos-embedded --out result-codes.zarr
+      daskksvd fit    photos-embedded --n-components 1024 --n-nonzero-coefs 8 --whiten 0.25 --out result.zarr
+      daskksvd encode result.zarr photos-embedded
       daskksvd label  result.zarr photos-embedded
       daskksvd view   result.zarr --embeddings photos-embedded
 

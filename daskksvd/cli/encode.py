@@ -1,13 +1,24 @@
 """``daskksvd encode``: samples and a dictionary to codes."""
 
+from shlex import quote
+
 import click
 
 from .info import as_text, describe
-from .shared import DEVICE, MISSING_CHUNKS, OVERWRITE, SCHEDULER, WORKER_TIMEOUT, check_out, connected
+from .shared import (
+    DEVICE,
+    MISSING_CHUNKS,
+    OVERWRITE,
+    SCHEDULER,
+    WORKER_TIMEOUT,
+    check_out,
+    connected,
+    telling_compilation,
+)
 
 EXAMPLES = """\b
 Examples:
-  daskksvd encode result.zarr embeddings.zarr --out codes.zarr
+  daskksvd encode result.zarr embeddings.zarr
   daskksvd encode /shared/result.zarr /shared/embeddings.zarr --out /shared/codes.zarr \\
     --scheduler tcp://10.0.0.5:8786
 """
@@ -16,7 +27,11 @@ Examples:
 OPTIONS = [
     click.Argument(["result"]),
     click.Argument(["store"]),
-    click.Option(["--out", "-o"], required=True, metavar="CODES", help="Zarr store to make for the codes."),
+    click.Option(
+        ["--out", "-o"],
+        metavar="CODES",
+        help="Zarr store to make for the codes. [default: RESULT-codes.zarr, beside RESULT]",
+    ),
     SCHEDULER,
     WORKER_TIMEOUT,
     DEVICE,
@@ -40,18 +55,23 @@ def encode_command(result, store, out, scheduler, worker_timeout, device, missin
 
     A run that was stopped goes on where it was when the same command is given again.
     """
+    from ..coding.store import CODES
     from ..fitting.result import load
+    from ..machine.files import absolute
     from ..rows import as_source
 
+    out = out or CODES.beside(result)
     check_out(out, overwrite)
     loaded = load(result)
     rows = as_source(store, "STORE", missing_chunks)
-    with connected(scheduler) as client:
+    with connected(scheduler) as client, telling_compilation():
         click.echo(f"Coding {rows.n:,} x {rows.d:,} {rows.dtype} samples in {store}", err=True)
         how = {"client": client, "worker_timeout": worker_timeout, "device": device}
         loaded.write_codes(rows, out, overwrite=overwrite, told=_going_on, **how)
     click.echo(as_text(describe(out)))
     click.echo(f"  samples = daskksvd.load({result!r}).decode(codes)  # what the codes stand for, lazy")
+    named = "" if CODES.found_beside(result) == absolute(out) else f" --codes {quote(out)}"
+    click.echo(f"\nNext, with captions of the samples:\n  daskksvd label {quote(result)} CAPTIONS{named}")
 
 
 def _going_on(done, chunks):

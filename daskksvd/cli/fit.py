@@ -16,6 +16,7 @@ from .shared import (
     aligned,
     check_out,
     connected,
+    telling_compilation,
 )
 
 EXAMPLES = """\b
@@ -144,7 +145,7 @@ def fit_command(store, out, scheduler, checkpoint, threads, progress, missing_ch
         raise ValueError("--threads is for fits without --scheduler")
     rows = as_source(store, "STORE", missing_chunks)
     going_on = f"The same command with --overwrite goes on from the checkpoint {checkpoint}."
-    with connected(scheduler) as client:
+    with connected(scheduler) as client, telling_compilation():
         click.echo(f"Learning from {rows.n:,} x {rows.d:,} {rows.dtype} samples in {store}", err=True)
         if checkpoint and exists(checkpoint):
             click.echo(f"Going on from the checkpoint {checkpoint}", err=True)
@@ -184,5 +185,5 @@ def fit_command(store, out, scheduler, checkpoint, threads, progress, missing_ch
         click.echo(f"The checkpoint {checkpoint} is no longer needed.\n" if finished else f"{going_on}\n")
     click.echo(
         f"Next:\n  daskksvd info {shlex.quote(out)}\n"
-        f"  daskksvd encode {shlex.quote(out)} {shlex.quote(store)} --out codes.zarr"
+        f"  daskksvd encode {shlex.quote(out)} {shlex.quote(store)}"
     )

@@ -29,7 +29,8 @@ HEADINGS = {
 """Columns of the history that people are shown."""
 
 NEXT = {
-    "result": "Next:\n  daskksvd encode {path} STORE --out codes.zarr",
+    "result": "Next:\n  daskksvd encode {path} STORE",
+    "captions": "Next, with codes of the samples beside a result:\n  daskksvd label RESULT {path}",
     "labels": "Next:\n  daskksvd words {path} WORD\n  daskksvd atom {path} NUMBER",
     "codes": "Next, in Python:\n  codes = daskksvd.open_codes({path!r})  # lazy, sparse",
     "checkpoint": "To go on, or to get its result, give the same command again, with this --checkpoint.",
@@ -50,7 +51,7 @@ Examples:
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs to read.")
 def info_command(path, as_json):
-    """Say what lies at PATH: embeddings, encodings, a result, codes, labels, a checkpoint, or samples.
+    """Say what lies at PATH: any store of ours, a checkpoint, captions, or samples.
 
     For embeddings that is which model made them of what, and how many images
     were skipped and why. For a result or a checkpoint that is how the error went down, pass by pass,
@@ -77,6 +78,8 @@ def describe(path):
     """What lies at ``path``, as plain values that JSON can hold."""
     import zarr
 
+    from ..captions.files.tables import ENDINGS
+    from ..captions.files.text import ending_of
     from ..coding.store import CODES, open_codes
     from ..embedding.encodings import ENCODINGS
     from ..fitting.result import load
@@ -94,6 +97,8 @@ def describe(path):
         path = absolute(path)
     if path.endswith(".npy"):
         return describe_samples(path)
+    if os.path.isfile(path) and ending_of(path) in ENDINGS:
+        return {"kind": "captions", "path": path, **describe_captions(path), "bytes": os.path.getsize(path)}
     if os.path.isdir(os.path.join(path, EMBEDDINGS)):
         return {"kind": "embeddings", "path": path, "bytes": disk_bytes(path), **describe_embeddings(path)}
     try:
@@ -103,7 +108,10 @@ def describe(path):
     except DamagedStore:
         raise
     except Exception as error:
-        raise ValueError(f"{path} is neither a Zarr store nor a .npy file nor a checkpoint") from error
+        raise ValueError(
+            f"{path} is neither a Zarr store, a .npy file, a checkpoint nor a file of captions "
+            f"({', '.join(ENDINGS)})"
+        ) from error
     on_disk = {"path": path, "bytes": disk_bytes(path), "checksums": checksums(store)}
     if store.attrs.get("format") == RESULT.format:
         return {"kind": "result", **on_disk, **describe_result(load(path))}
@@ -119,6 +127,26 @@ def describe(path):
             open_codes(path)
         return {"kind": "codes", **on_disk, **describe_codes(store)}
     return describe_samples(path)
+
+
+def describe_captions(path):
+    """Columns of a file of captions, and how they say whose they are."""
+    from ..captions.files.keyed import table_facts
+
+    facts = table_facts(path, path)
+    if facts.key is not None:
+        whose = f"by the column {facts.key}: rows of the samples"
+    elif facts.image is not None:
+        whose = f"by the column {facts.image}: {facts.n_images:,} different images"
+    else:
+        whose = "by line: the first is that of the first sample"
+    return {
+        "columns": ", ".join(map(str, facts.columns)),
+        "lines": facts.n_lines,
+        "captions": facts.n_captions,
+        "captions_in": ", ".join(map(str, facts.captions)),
+        "whose": whose,
+    }
 
 
 def describe_tokens(path):

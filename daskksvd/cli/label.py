@@ -4,10 +4,12 @@ import contextlib
 import functools
 import os
 import warnings
+from shlex import quote
 
 import click
 
 from ..naming.thresholds import ATOM_USES, JOINT_LEAST, SIGNIFICANCE
+from ..rows.inputs.opening import EMBEDDINGS
 from .shared import OVERWRITE, SCHEDULER, WORKER_TIMEOUT, aligned, check_out, connected
 
 LABEL_EXAMPLES = """\b
@@ -97,6 +99,15 @@ OPTIONS = [
 ]
 
 
+CAPTIONS_BY = {
+    "row": "by their column row",
+    "sample": "by their column sample",
+    "name": "by the names of images",
+    "order": "in the order of the samples, of which each has the captions of one image or line",
+}
+"""How it was known whose captions are whose."""
+
+
 ADVICE = {
     "tokenizer=Tokenizer('zh')": "--language zh",
     "Tokenizer(segment='bigrams')": "--segment bigrams",
@@ -142,14 +153,16 @@ def label_command(
 
     CAPTIONS is a parquet file or a folder of them, a .csv, .tsv, .txt, .jsonl or
     .json file, or the folder that "daskksvd embed" made. Its table has a
-    column "row" or "sample", the row of the samples from 0, and "caption", or
-    "captions" with lists. Or it names images, as COCO's JSON does; then
-    --embeddings says which rows they are.
+    column "caption", or "captions" with lists, and says whose they are:
+    in a column "row" or "sample", the row of the samples from 0; or by naming
+    images (a column "file", COCO's JSON), which are those of --embeddings or,
+    without these, as many as there are samples and in their order; or by one
+    line a sample. What was used is printed.
 
     An atom is named by the words that the captions of samples with it have
     more often than chance explains; atoms without such a word are said to
-    have none. Codes are read from --codes, or from RESULT-codes.zarr beside
-    RESULT; without them samples are coded on the way. After an interruption
+    have none. Codes are read from --codes, or from RESULT-codes.zarr (or
+    codes.zarr) beside RESULT; without them samples are coded on the way. After an interruption
     the same command goes on where it was.
 
     \b
@@ -230,8 +243,19 @@ def label_command(
     if best:
         click.echo("\n" + as_text(lines[:best].drop(columns=["weighted_correlation", "f1"])))
     click.echo(
-        f"\nLabels are in {out}. Next:\n  daskksvd words {result} WORD\n  daskksvd atom {result} NUMBER"
+        f"\nLabels are in {out}. Next:\n  daskksvd words {quote(result)} WORD\n"
+        f"  daskksvd atom {quote(result)} NUMBER\n"
+        f"  daskksvd view {quote(result)} {_shown_with(captions, embeddings)}"
     )
+
+
+def _shown_with(captions, embeddings):
+    """Options of ``view`` for the same captions."""
+    if embeddings is not None:
+        return f"--embeddings {quote(embeddings)}"
+    if os.path.isdir(os.path.join(captions, EMBEDDINGS)):
+        return f"--embeddings {quote(captions)}"
+    return f"--captions {quote(captions)} --images FOLDER"
 
 
 @click.command("words", short_help="Find the atoms for a word.", epilog=WORDS_EXAMPLES)
@@ -280,14 +304,12 @@ def checkpoint_path(out):
 def find_codes(loaded, result, captions, codes, samples):
     """Codes to label: those named, those beside the result, or samples coded on the way."""
     from ..coding.store import CODES, open_codes
-    from ..machine.files import exists
 
     if codes and samples:
         raise ValueError("--codes and --samples were both given; one of them is enough")
-    beside = CODES.beside(result)
-    embedded = os.path.join(captions, "embeddings.zarr")
+    embedded = os.path.join(captions, EMBEDDINGS)
     if codes is None and samples is None:
-        codes = beside if exists(beside) else None
+        codes = CODES.found_beside(result)
         samples = embedded if os.path.isdir(embedded) else None
     if codes:
         opened = open_codes(codes)
@@ -298,7 +320,8 @@ def find_codes(loaded, result, captions, codes, samples):
         return codes
     if samples is None:
         raise FileNotFoundError(
-            f"there is no {beside}; name codes with --codes, or samples to code with --samples"
+            f"there is no {CODES.beside(result)}, nor {CODES.also} in its folder; make it with: "
+            f"daskksvd encode {result} SAMPLES; or name codes with --codes, or samples to code with --samples"
         )
     return loaded.encode(samples)
 
@@ -336,6 +359,7 @@ def summary(labels):
     named = int(labels.significant.sum())
     lines = {
         "samples": f"{facts['n']:,} with captions ({facts['n_captions']:,} captions)",
+        "captions": CAPTIONS_BY[facts["captions_by"]],
         "atoms": f"{facts['n_components']:,}, {facts['mean_nonzeros']:.1f} a sample",
         "words": f"{facts['n_words']:,}, each in at least {facts['min_word_samples']:,.0f} samples",
         "named": f"{named:,} atoms ({named / facts['n_components']:.0%}) have a significant word",

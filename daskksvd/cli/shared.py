@@ -90,6 +90,26 @@ async def listener(address):
         ) from error
 
 
+@contextlib.contextmanager
+def telling_compilation():
+    """Say once why it takes long, where kernels are compiled in this process."""
+    from numba.core import event
+
+    class Once(event.Listener):
+        told = False
+
+        def on_start(self, event):
+            if not self.told:
+                self.told = True
+                click.echo("Compiling for this processor, the first time only: some seconds", err=True)
+
+        def on_end(self, event):
+            pass
+
+    with event.install_listener("numba:compile", Once()):
+        yield
+
+
 def aligned(lines, indent=0):
     """Names and values of a dict in two columns."""
     width = max(map(len, lines))

@@ -32,6 +32,7 @@ CODES = Store(
     },
     refusal="not one of codes (indices and values)",
     suffix="-codes",
+    also="codes.zarr",
     marked_last=True,
 )
 

@@ -95,7 +95,7 @@ def gather(codes, captions, *, vocabulary=None, tokenizer=None, sample_ids=None)
             raise ValueError(f"vocabulary has {len(names)} words; captions has {words.shape[1]} columns")
         words.eliminate_zeros()
         return Samples(codes, words, names, np.arange(n), 0)
-    row, texts = _known(open_captions(captions), n, sample_ids)
+    row, texts = _known(open_captions(captions, n=n if sample_ids is None else None), n, sample_ids)
     rows, sample = np.unique(row, return_inverse=True)
     tokenizer = as_tokenizer(tokenizer)
     if vocabulary is None:

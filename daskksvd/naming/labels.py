@@ -220,6 +220,7 @@ def label(
     )  # fmt: skip
     labels.attrs.update(
         n_rows=code_rows.n,
+        captions_by=opened.by,
         n_without_captions=code_rows.n - n_captioned,
         n_captions=counts.n_captions,
         n_blank_captions=counts.n_blank,

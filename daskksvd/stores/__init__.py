@@ -6,7 +6,7 @@ from .growing import Growing, growing
 from .opening import Opened, open_store
 from .reading import StoredArray, read_part
 from .record import RECORD, seal, unseal
-from .store import Store, Variable
+from .store import Store, Variable, beside
 from .writing import compressors, write_dataset
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Store",
     "StoredArray",
     "Variable",
+    "beside",
     "compressors",
     "growing",
     "open_store",

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+def beside(path: str | os.PathLike[str], suffix: str) -> str:
+    """Where a store lies that belongs to another: ``fit-labels.zarr`` of ``fit.zarr`` and ``"-labels"``."""
+    return absolute(path).rstrip("/").removesuffix(".zarr") + f"{suffix}.zarr"
+
+
 class Variable(NamedTuple):
     """An array of a store.
 
@@ -55,6 +60,8 @@ class Store:
     variables : dict of str to Variable
     suffix : str
         Ends its name where it lies beside another store: ``fit.zarr``, ``fit-labels.zarr``.
+    also : str
+        Another name under which it is looked for in the folder of that store.
     refusal : str
         How a message goes on about another Zarr group: ``"path= is a Zarr group, but ..."``.
     by_codec : tuple of str
@@ -69,6 +76,7 @@ class Store:
     variables: dict[str, Variable]
     refusal: str
     suffix: str = ""
+    also: str = ""
     by_codec: tuple[str, ...] = ()
     marked_last: bool = False
 
@@ -84,7 +92,14 @@ class Store:
 
     def beside(self, path: str | os.PathLike[str]) -> str:
         """Where a store of this kind lies that belongs to another."""
-        return absolute(path).rstrip("/").removesuffix(".zarr") + f"{self.suffix}.zarr"
+        return beside(path, self.suffix)
+
+    def found_beside(self, path: str | os.PathLike[str]) -> str | None:
+        """The path of the store of this kind that belongs to another, or None where there is none."""
+        places = [self.beside(path)]
+        if self.also:
+            places.append(os.path.join(os.path.dirname(places[0]), self.also))
+        return next((place for place in places if exists(place)), None)
 
     def is_at(self, path: str | os.PathLike[str]) -> bool:
         """Whether there is a store of this kind."""

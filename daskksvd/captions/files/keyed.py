@@ -4,6 +4,7 @@ import itertools
 import os
 import re
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,25 @@ _TOLD = 3
 """Broken lines that a warning quotes."""
 
 
+class Keyed(NamedTuple):
+    """Captions by row or sample, and how these were found.
+
+    Attributes
+    ----------
+    frame : pandas.DataFrame
+        Columns ``row`` or ``sample``, and ``caption``: text, None or a list of text. Captions of an
+        image that there is no row of have the row -1.
+    by : str
+        ``"row"``, ``"sample"``, ``"name"`` of the image, or ``"order"`` of images or lines.
+    names : list of str or None
+        Names of images by row, where captions are in their order.
+    """
+
+    frame: pd.DataFrame
+    by: str
+    names: list | None = None
+
+
 class Frame:
     """A DataFrame as a table; see `tables.open_table`."""
 
@@ -57,7 +77,7 @@ def is_keyed(columns, key=None):
 
 
 def frame_of(key, keys, cells):
-    """Captions by row or sample as a DataFrame; see `read_frame`."""
+    """Captions by row or sample as a DataFrame; see `Keyed`."""
     column = np.empty(len(cells), object)
     column[:] = cells
     return pd.DataFrame({key: np.asarray(keys, np.int64), "caption": pd.Series(column, dtype=object)})
@@ -90,8 +110,76 @@ def names_images(columns):
     )
 
 
-def read_frame(tables, key=None, embeddings=None):
-    """Captions in files or frames by row or sample, as one DataFrame.
+class Facts(NamedTuple):
+    """What a table of captions has.
+
+    Attributes
+    ----------
+    columns : list of str
+    key : str or None
+        The column with rows or samples.
+    image : str or None
+        Without one, the column that names images.
+    captions : tuple of str
+        Columns with captions.
+    n_lines, n_images : int or None
+        Lines, and different images that they name.
+    n_captions : int
+        Captions that are not blank.
+    """
+
+    columns: list
+    key: str | None
+    image: str | None
+    captions: tuple
+    n_lines: int
+    n_images: int | None
+    n_captions: int
+
+
+def table_facts(path, where):
+    """Look at all lines of a file of captions, without keeping them.
+
+    Parameters
+    ----------
+    path : str
+        See `tables.open_table`.
+    where : str
+        What messages call it.
+
+    Returns
+    -------
+    Facts
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If it cannot be read, or has no column of captions.
+    """
+    table = open_table(path, where)
+    key, _ = find_key(table.columns)
+    image = None
+    if key is None and names_images(table.columns):
+        image = _image_columns(table)[0]
+    texts = find_captions([column for column in table.columns if column not in (key, image)])
+    if not texts:
+        _refuse_columns(table, where)
+    lines = captions = 0
+    images = set()
+    for _, values in table.rows((*([image] if image else []), *texts), texts):
+        lines += 1
+        if isinstance(values, Broken):
+            continue
+        if image is not None:
+            images.add(name_of(values[0]))
+        cell, _ = said(values[image is not None :])
+        captions += sum(bool(text) for text in (cell if isinstance(cell, list) else [cell]))
+    n_images = None if image is None else len(images - {""})
+    return Facts(list(table.columns), key, image, texts, lines, n_images, captions)
+
+
+def read_keyed(tables, key=None, embeddings=None, n=None):
+    """Captions in files or frames by row or sample, together.
 
     Parameters
     ----------
@@ -101,25 +189,30 @@ def read_frame(tables, key=None, embeddings=None):
         Which of the columns ``row`` and ``sample`` to use.
     embeddings : Embeddings, path or sequence of str, optional
         The names of the images by row, for captions that name these.
+    n : int, optional
+        Rows there are. Without ``embeddings``, captions that name n images, or are n lines, are then
+        taken to be in the order of the rows.
 
     Returns
     -------
-    pandas.DataFrame
-        Columns ``row`` or ``sample``, and ``caption``: text, None or a list of text. Captions of an
-        image that there is no row of have the row -1.
+    Keyed
 
     Raises
     ------
     FileNotFoundError, ValueError
         If a file cannot be read, has no such columns, or no line that can be used.
     """
-    frames, broken, names, rows = [], [], None, None
+    frames, broken, names, rows, order, by = [], [], None, None, None, "name"
     for table, where in tables:
         if isinstance(table, (str, os.PathLike)):
             table = open_table(table, where)
         try:
             if is_keyed(table.columns, key):
                 frame, problems = _read_keys(table, where, key)
+                by = frame.columns[0]
+            elif embeddings is None and n is not None:
+                order = {} if order is None else order
+                frame, problems = _read_in_order(table, where, order)
             else:
                 if names is None:
                     rows = _rows_by_name(_wanted(embeddings, table, where))
@@ -130,6 +223,9 @@ def read_frame(tables, key=None, embeddings=None):
         frames.append(frame)
         broken += [(where, place, reason) for place, reason in problems]
     frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    listed = None
+    if order is not None:
+        by, listed = "order", _names_in_order(order, n, tables[0][1], broken)
     if broken:
         told = [f"{where}: {place} {reason}" for where, place, reason in broken[:_TOLD]]
         if not len(frame):
@@ -141,7 +237,7 @@ def read_frame(tables, key=None, embeddings=None):
             f"{'; '.join(told)}{more}",
             stacklevel=2,
         )
-    return frame
+    return Keyed(frame, by, listed)
 
 
 def _read_keys(table, where, key):
@@ -234,11 +330,53 @@ def _read_images(table, where, names, rows):
     return frame_of("row", keys, cells), broken
 
 
+def _read_in_order(table, where, order):
+    """Captions of the images that a table names, or of its lines, by the place of each in ``order``."""
+    keys, cells, broken = [], [], []
+    if names_images(table.columns):
+        image, columns = columns_of(table, _image_columns(table)[0], None, where)
+        found: Captions = read_names(table, image, columns)
+        for name, captions in found.by_name.items():
+            keys += [order.setdefault(name, len(order))] * len(captions)
+            cells += captions
+        return frame_of("row", keys, cells), list(found.broken)
+    texts = find_captions(table.columns)
+    if not texts:
+        _refuse_columns(table, where)
+    for place, values in table.rows(texts, texts):
+        number = order.setdefault(len(order), len(order))
+        cell, wrong = (None, values.reason) if isinstance(values, Broken) else said(values)
+        if wrong is not None:
+            broken.append((place, wrong if isinstance(values, Broken) else f"has a {wrong}; it must be text"))
+        keys.append(number)
+        cells.append(cell)
+    return frame_of("row", keys, cells), broken
+
+
+def _names_in_order(order, n, where, broken):
+    """Names of images by row, or None where captions are by line; there must be one of each row."""
+    names = [name for name in order if isinstance(name, str)]
+    if len(order) != n:
+        first = f"; {broken[0][0]}: {broken[0][1]} {broken[0][2]}" if broken else ""
+        said = f"names {len(names):,} images" if names else f"has {len(order):,} lines"
+        raise ValueError(
+            f"{where} {said} and no rows, and there are {n:,} rows, so it cannot be in their order; give "
+            "embeddings, what daskksvd.embed made of these images or their names by row, or a column row "
+            f"or sample (integers){first}"
+        )
+    return names or None
+
+
+def _image_columns(table):
+    """Columns that may name images, the likeliest first."""
+    order = {bare(name): number for number, name in enumerate(_IMAGES)}
+    columns = [column for column in table.columns if bare(column) in order]
+    return sorted(columns, key=lambda column: order[bare(column)])
+
+
 def _image_column(table, names):
     """Of the columns that may name images, the one of which most are among the names."""
-    order = {bare(name): number for number, name in enumerate(_IMAGES[::-1])}
-    columns = [column for column in table.columns if bare(column) in order]
-    columns.sort(key=lambda column: -order[bare(column)])
+    columns = _image_columns(table)
     if len(columns) < 2:
         return columns[0] if columns else None
     counts = np.zeros(len(columns), int)
@@ -267,11 +405,7 @@ def _wanted(embeddings, table, where):
     """Names of the images by row."""
     columns = listing(table.columns)
     if not names_images(table.columns):
-        raise ValueError(
-            ask_header(table, where)
-            or f"{where} has the columns {columns}; it must have a column row or sample (integers), or one "
-            "that names images, and caption (text)"
-        )
+        _refuse_columns(table, where)
     if embeddings is None:
         raise ValueError(
             f"{where} names images and no rows (its columns are {columns}); give embeddings, what "
@@ -281,6 +415,14 @@ def _wanted(embeddings, table, where):
         opened = open_store(os.path.join(embeddings, EMBEDDINGS), required=("source",))
         return [str(name) for name in read_part(opened.group["source"], slice(None))]
     return [str(name) for name in getattr(embeddings, "source", embeddings)]
+
+
+def _refuse_columns(table, where):
+    raise ValueError(
+        ask_header(table, where)
+        or f"{where} has the columns {listing(table.columns)}; it must have a column row or sample "
+        "(integers), or one that names images, and caption (text)"
+    )
 
 
 def _rows_by_name(names):

@@ -23,10 +23,18 @@ class CaptionsByRow:
         Sample of each row, for captions keyed by sample.
     embeddings : Embeddings, optional
         For captions that name images.
+    n : int, optional
+        Rows, where they are known: for captions in their order.
+
+    Attributes
+    ----------
+    names : list of str or None
+        Names of the images by row, where captions are in the order of these.
     """
 
-    def __init__(self, captions, sample_ids=None, embeddings=None):
-        captions = open_captions(captions, embeddings=embeddings)
+    def __init__(self, captions, sample_ids=None, embeddings=None, n=None):
+        captions = open_captions(captions, embeddings=embeddings, n=n)
+        self.names = captions.names
         self._ids = sample_ids if captions.key == "sample" else None
         self._ranges = captions.ranges()
         self._lows = [low for low, _ in self._ranges]

@@ -13,7 +13,7 @@ VIEW_IMAGE_SIDE = 256
 """Pixels of the longer side of an image that is shown, at most."""
 
 
-def open_images(images, embeddings, sample_ids, *, fetch=False):
+def open_images(images, embeddings, sample_ids, *, fetch=False, names=None):
     """Where images of rows come from, as `Images`; None if there is no such place.
 
     Parameters
@@ -22,14 +22,16 @@ def open_images(images, embeddings, sample_ids, *, fetch=False):
         As for `open_view`.
     sample_ids : (n,) int array or None
         Place of each row in the source.
+    names : list of str, optional
+        Names of the files by row, where there are no embeddings.
     """
     if isinstance(images, (str, os.PathLike)):
         if not os.path.isdir(images):
             raise FileNotFoundError(f"images={os.fspath(images)!r}: there is no such folder")
-        if embeddings is None:
+        if embeddings is None and names is None:
             raise ValueError(
-                f"images={os.fspath(images)!r} is a folder; pass embeddings too, which name the files in it, "
-                "or a list of paths, one a sample"
+                f"images={os.fspath(images)!r} is a folder; pass embeddings or captions too that name the "
+                "files in it, one a row and in the order of the rows, or a list of paths, one a sample"
             )
     elif images is not None and not (hasattr(images, "__getitem__") and hasattr(images, "__len__")):
         raise TypeError(
@@ -37,24 +39,25 @@ def open_images(images, embeddings, sample_ids, *, fetch=False):
         )
     if images is None and embeddings is None:
         return None
-    return Images(images, embeddings, sample_ids, fetch)
+    return Images(images, embeddings, sample_ids, fetch, names)
 
 
 class Images:
     """Images by row, each found when it is asked for; see `open_view`."""
 
-    def __init__(self, images, embeddings, sample_ids, fetch):
+    def __init__(self, images, embeddings, sample_ids, fetch, names=None):
         self._folder = os.fspath(images) if isinstance(images, (str, os.PathLike)) else None
         self._sequence = images if self._folder is None else None
         self._embeddings = embeddings
         self._ids = sample_ids
         self._fetch = fetch
+        self._names = names
 
     @property
     @once
     def sources(self):
         """Where every row came from, (n,) of str, or None."""
-        return None if self._embeddings is None else self._embeddings.source
+        return self._names if self._embeddings is None else self._embeddings.source
 
     def get(self, row):
         """The image of a row, RGB, at most `VIEW_IMAGE_SIDE` pixels a side.

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from ...coding.store import open_codes
+from ...coding.store import CODES, open_codes
 from ...fitting.result import load
 from ...machine.files import absolute, exists
-from ...naming.store import check_labels, open_labels
+from ...naming.store import LABELS, check_labels, open_labels
 from ...naming.tokens.mapping import is_mapping
-from ...naming.tokens.store import open_tokens
+from ...naming.tokens.store import TOKENS, open_tokens
+from ...stores import beside
 from .atom_index import ATOM_INDEX, build_atom_index, open_atom_index
 from .captions import CaptionsByRow
 from .images import open_images
@@ -56,7 +57,8 @@ def open_view(
     captions : anything `daskksvd.label` takes, optional
         In place of those of the embeddings.
     images : path, or sequence of images, optional
-        Folder in which the images lie as the embeddings name them; or images
+        Folder in which the images lie as the embeddings name them, or the captions, where these
+        name one image a row, in the order of the rows; or images
         (or paths, or captioned scenes) by sample. Wins over thumbnails.
     scores : xarray.Dataset or path, optional
         From `evaluation.score_labels`; ``RESULT-scores.zarr`` is found.
@@ -84,23 +86,27 @@ def open_view(
         )
     m = result.dictionary.shape[0]
     embeddings = _embeddings(embeddings)
-    codes = _beside(codes, path, "codes")
-    labels = _labels(_beside(labels, path, "labels"), m)
-    scores = _scores(_beside(scores, path, "scores"), m)
-    tokens = _tokens(_beside(tokens, path, "tokens"), m)
+    codes = _beside(codes, path, CODES)
+    labels = _labels(_beside(labels, path, LABELS), m)
+    if scores is None and path is not None and exists(beside(path, "-scores")):
+        scores = beside(path, "-scores")
+    scores = _scores(scores, m)
+    tokens = _tokens(_beside(tokens, path, TOKENS), m)
     index = None if codes is None else _index(codes, m)
     n = _rows(index, embeddings)
     sample_ids = None if embeddings is None else embeddings.sample
     if captions is None and embeddings is not None and embeddings.attrs["n_captions"]:
         captions = embeddings.path
     if captions is not None:
-        captions = CaptionsByRow(captions, sample_ids, embeddings)
+        captions = CaptionsByRow(captions, sample_ids, embeddings, n)
     return View(
         result,
         index=index,
         labels=labels,
         captions=captions,
-        images=open_images(images, embeddings, sample_ids, fetch=fetch),
+        images=open_images(
+            images, embeddings, sample_ids, fetch=fetch, names=None if captions is None else captions.names
+        ),
         scores=scores,
         tokens=tokens,
         n=n,
@@ -108,15 +114,11 @@ def open_view(
     )
 
 
-def _beside(value, result, what):
+def _beside(value, result, store):
     """What was given, or the path of what lies beside the result, if anything does."""
     if value is not None or result is None:
         return value
-    base = result.rstrip("/").removesuffix(".zarr")
-    candidates = [f"{base}-{what}.zarr"]
-    if what == "codes":
-        candidates.append(os.path.join(os.path.dirname(base), "codes.zarr"))
-    return next((path for path in candidates if exists(path)), None)
+    return store.found_beside(result)
 
 
 def _index(codes, m):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import threading
 import time
@@ -10,6 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tornado.ioloop import IOLoop
+from tornado.iostream import StreamClosedError
+from tornado.websocket import WebSocketClosedError
 
 from ..data.once import once
 from ..data.opening import open_view
@@ -180,6 +183,8 @@ def serve(page, own, origins, *, loop, **options):
     """
     from panel.io.server import get_server
 
+    for name in ("asyncio", "bokeh.server.views.ws"):
+        logging.getLogger(name).addFilter(not_of_leaving)
     server = get_server(page, loop=loop, verbose=False, start=False, **options)
     application = server._tornado  # noqa: SLF001  there is no public way
     application.websocket_origins.update(own, origins)
@@ -187,6 +192,14 @@ def serve(page, own, origins, *, loop, **options):
     server.start()
     loop.start()
     return server
+
+
+def not_of_leaving(record):
+    """Whether a record of a log is of anything but a page that was left while it was drawn."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, (WebSocketClosedError, StreamClosedError)) and (
+        record.msg != "Failed sending message as connection was closed"
+    )
 
 
 def free_port(address, port):
