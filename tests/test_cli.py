@@ -329,6 +329,18 @@ def test_encode_equals_python(stores, samples, tmp_path):
     np.testing.assert_array_equal(found.todense(), expected.todense())
 
 
+def test_encode_by_one_product(stores, samples, tmp_path):
+    out = tmp_path / "codes.zarr"
+    arguments = ("encode", stores / "result.zarr", stores / "samples.zarr", "--out", out)
+    message = error_of(run(*arguments, "--method", "oneshot", code=2))
+    assert "has no linear encoder, which --method oneshot takes; pass --samples" in message
+    assert "--samples goes with --method oneshot" in error_of(run(*arguments, "--samples", "x", code=2))
+    run(*arguments, "--method", "oneshot", "--samples", stores / "samples.zarr")
+    result = daskksvd.load(stores / "result.zarr").fit_encoder(samples)
+    expected = result.encode(samples, method="oneshot").compute().todense()
+    np.testing.assert_allclose(daskksvd.open_codes(out).compute().todense(), expected, atol=1e-5)
+
+
 def test_encode_errors(stores, samples, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result, store = stores / "result.zarr", stores / "samples.zarr"

@@ -191,3 +191,16 @@ def test_a_map_finds_the_atoms_of_orthogonal_ones():
     executor.close()
     pursued = coder.encode(rows).todense()
     assert ((once - pursued) ** 2).sum() < 0.02 * (pursued**2).sum()
+
+
+@pytest.mark.filterwarnings("error")
+def test_rows_that_tell_nothing(Y):
+    """Zeros are refused; of equal rows all scores are the codes' mean."""
+    result = small.fit(Y)
+    with pytest.raises(ValueError, match="array has no row whose code has a coefficient"):
+        result.fit_encoder(np.zeros((40, Y.shape[1])))
+    same = np.tile(Y[3], (40, 1))
+    result.fit_encoder(same)
+    assert not result.encoder.weights.any() and np.isfinite(result.encoder.gains).all()
+    once, pursued = (result.encode(same, method=name).compute().todense() for name in ("oneshot", "pursuit"))
+    assert_allclose(once, pursued, atol=1e-3 * np.abs(pursued).max())

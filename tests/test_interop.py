@@ -17,6 +17,7 @@ import daskksvd
 K, M = small.K, small.M
 SHAPES = {"centred": {"center": True}, "whitened": {"whiten": 0.25}, "as they are": {}}
 WITH_ENCODER = [(name, kind) for name in ("saelens", "saev", "visaebench") for kind in ("topk", "jumprelu")]
+EARLY = {"rtol": {"rtol": 0.5}, "threshold": {"n_nonzero_coefs": 6, "threshold": 0.6}}
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def test_centred_rows_go_with_an_offset_or_beforehand(Y, results, tmp_path):
     _, made = small_rivals.saelens(tmp_path / "lens", Y)
     assert_allclose(load_file(tmp_path / "lens" / "sae_weights.safetensors")["b_dec"], result.mean, rtol=1e-6)
     with pytest.raises(
-        ValueError, match=r"centred rows, and MpSAE .* has no offset; pass rows='transformed'"
+        ValueError, match=r"centred rows, and overcomplete has no offset; pass rows='transformed'"
     ):
         result.export("overcomplete", tmp_path / "it.pt")
     result.export("overcomplete", tmp_path / "it.pt", rows="transformed")
@@ -143,6 +144,35 @@ def test_the_number_of_nonzeros_is_read_back(results, tmp_path, kind):
     assert daskksvd.from_sae(tmp_path / "it").coder.target.n_nonzero_coefs == K
     config = json.loads((tmp_path / "it" / "cfg.json").read_text())
     assert config["d_sae"] == (M if kind == "pursuit" else 2 * M)
+
+
+@pytest.mark.parametrize("stop", EARLY)
+def test_codes_that_end_early_are_exported_with_their_mean_number(Y, results, tmp_path, stop):
+    result = results["centred"].with_target(**EARLY[stop])
+    mean = (result.encode(Y).compute().todense() != 0).sum(axis=1).mean()
+    with pytest.raises(ValueError, match="does not say how many latents are active; pass n_nonzero_coefs="):
+        result.export("saelens", tmp_path / "none", architecture="pursuit")
+        daskksvd.from_sae(tmp_path / "none")
+    result.fit_encoder(Y).save(tmp_path / "result.zarr")
+    again = daskksvd.load(tmp_path / "result.zarr")
+    assert again.encoder.mean_nonzeros == pytest.approx(mean)
+    assert 1 <= round(mean) < result.coder.target.n_nonzero_coefs
+    for kind in ("jumprelu", "pursuit"):
+        again.export("saelens", tmp_path / kind, architecture=kind)
+        assert daskksvd.from_sae(tmp_path / kind).coder.target.n_nonzero_coefs == round(mean)
+
+
+def test_top_k_of_overcomplete_has_the_scores_and_gains_of_the_encoder(Y, results, tmp_path):
+    result = results["whitened"]
+    result.export("overcomplete", tmp_path / "it.pt", architecture="topk", rows="transformed")
+    state = {name: value.double().numpy() for name, value in torch.load(tmp_path / "it.pt").items()}
+    rows = result.coder.transformed(Y).astype(float)
+    scores = rows @ state["encoder.final_block.0.weight"].T + state["encoder.final_block.0.bias"]
+    codes = small_rivals.top(small_rivals.relu(scores), K)
+    expected = expected_codes(result, Y, "topk") @ result.coder.dictionary
+    assert_allclose(codes @ state["dictionary._weights"], expected, atol=2e-4 * np.abs(rows).max())
+    back = daskksvd.from_sae(tmp_path / "it.pt", n_nonzero_coefs=K)
+    assert_allclose(np.abs(back.encoder.gains), np.abs(result.encoder.gains), rtol=1e-4)
 
 
 def test_non_negative_codes_are_exported_once(Y, results, tmp_path):
@@ -307,9 +337,9 @@ def test_exports_are_refused_before_any_work(Y, results, tmp_path):
     with pytest.raises(ValueError, match="format='onnx'; it must be one of 'saelens', 'overcomplete'"):
         result.export("onnx", tmp_path / "it")
     with pytest.raises(
-        ValueError, match=r"architecture='topk'; it must be one of 'matching_pursuit' for format"
+        ValueError, match=r"architecture='jumprelu'; it must be one of 'matching_pursuit', 'topk' for format"
     ):
-        result.export("overcomplete", tmp_path / "it", architecture="topk")
+        result.export("overcomplete", tmp_path / "it", architecture="jumprelu")
     with pytest.raises(ValueError, match="takes an encoder, and none was fitted; call fit_encoder first"):
         plain.export("saev", tmp_path / "it")
     with pytest.raises(TypeError, match="metadata has a value that JSON does not hold"):

@@ -169,6 +169,25 @@ def test_overcomplete_pursues(Y, results, tmp_path, shape):
     assert_allclose(back.dictionary.values, result.coder.dictionary, atol=1e-6)
 
 
+@needs("overcomplete")
+def test_overcomplete_codes_by_scores(Y, results, tmp_path):
+    package("overcomplete")
+    TopKSAE = importlib.import_module("overcomplete.sae").TopKSAE
+    result = results["whitened"]
+    result.export("overcomplete", tmp_path / "it.pt", architecture="topk", rows="transformed")
+    state = torch.load(tmp_path / "it.pt", weights_only=True)
+    s, d = state["dictionary._weights"].shape
+    sae = TopKSAE(d, s, K, dictionary_params={"normalization": "identity"})
+    sae.load_state_dict(state)
+    sae.eval()
+    rows = result.coder.transformed(Y).astype("float32")
+    with torch.no_grad():
+        _, codes, made = sae(torch.from_numpy(rows))
+    assert ((codes != 0).sum(1) <= K).all()
+    result.export("saelens", tmp_path / "lens", architecture="topk", rows="transformed")
+    close(made.numpy(), small_rivals.saelens(tmp_path / "lens", rows.astype(float))[1], rows)
+
+
 @needs("visaebench")
 @pytest.mark.parametrize("shape", ["centred", "whitened", "as they are"])
 @pytest.mark.parametrize("kind", ["topk", "jumprelu"])

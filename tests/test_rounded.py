@@ -129,3 +129,16 @@ def test_atoms_that_rounding_cannot_tell_apart(way):
     # without a second look many of them would be taken for one another
     blind = products._replace(doubt=np.zeros_like(products.doubt))
     assert np.mean(code_block(rows, blind)[0].indices[:, 0] == expected) < 0.97
+
+
+def test_a_last_positive_atom_is_found_where_rounding_hides_it(way):
+    """All but one correlate negatively, and that one by less than rounding may be wrong."""
+    rng = np.random.default_rng(7)
+    atoms = np.linalg.qr(rng.standard_normal((64, 64)))[0].astype(np.float32)
+    codes, last = -rng.uniform(1, 2, (400, 64)), rng.integers(0, 64, 400)
+    codes[np.arange(400), last] = 2e-3
+    rows = (codes @ atoms).astype(np.float32)
+    found, *_ = code_block(rows, products_of(atoms, 5, nonnegative=True, how=way))
+    assert_array_equal(found.indices[:, 0], last)
+    assert_allclose(found.values[:, 0], 2e-3, rtol=1e-2)
+    assert (found.indices[:, 1:] < 0).all()

@@ -1,5 +1,6 @@
 """Codes without pursuit: one product scores all atoms, the best are refitted, the least of those left out."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -33,16 +34,19 @@ class OneShot(NamedTuple):
         Times a score of those taken they are its coefficient, where there is no refit.
     threshold : float
         Scores above it are on average as many as coefficients that pursuit takes.
+    mean_nonzeros : float
+        Coefficients that pursuit takes of a row, on average; NaN where that was not counted.
     """
 
     weights: np.ndarray
     bias: np.ndarray
     gains: np.ndarray
     threshold: float
+    mean_nonzeros: float = math.nan
 
     def cast(self, dtype):
         """The same in the dtype of the computation."""
-        return OneShot(*(part.astype(dtype) for part in self[:3]), self.threshold)
+        return OneShot(*(part.astype(dtype) for part in self[:3]), *self[3:])
 
 
 def score(rows, encoder):

@@ -78,7 +78,7 @@ def fit_encoder(source, coder: SparseCoder, executor) -> OneShot:
     Raises
     ------
     ValueError
-        If rows are not finite.
+        If rows are not finite, or none has a coefficient.
     """
     reader = Reader(source, executor)
     kept = split_holdout(source.chunk_rows, KEPT_BACK)
@@ -88,6 +88,10 @@ def fit_encoder(source, coder: SparseCoder, executor) -> OneShot:
         if jobs:
             parts.append(reader.reduce(Blueprint(_job_sums, _add_sums), jobs, coder.shared()))
     total = _add_sums(parts)
+    if not total.nonzeros:
+        raise ValueError(
+            "array has no row whose code has a coefficient, as rows of zeros have none; give rows that have"
+        )
     weights, bias = _regression(parts, total)
     encoder = OneShot(weights, bias, np.ones(len(weights)), 0.0)
     shared = coder.with_encoder(encoder).shared()
@@ -96,7 +100,9 @@ def fit_encoder(source, coder: SparseCoder, executor) -> OneShot:
     found = reader.reduce(blueprint, _jobs(reader, None, None), shared, given(joint))
     dictionary = coder.dictionary.astype(np.float64)
     encoder = encoder._replace(
-        gains=_gains(found, dictionary), threshold=_threshold(found.numbers, total.nonzeros)
+        gains=_gains(found, dictionary),
+        threshold=_threshold(found.numbers, total.nonzeros),
+        mean_nonzeros=total.nonzeros / total.count,
     )
     return encoder.cast(coder.dictionary.dtype)
 

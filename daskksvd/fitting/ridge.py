@@ -64,7 +64,9 @@ def ridge(parts):
     """
     learn = parts[0]
     p = len(learn.aa)
-    unit = max(float(np.trace(learn.aa)) / max(p, 1), np.finfo(float).tiny)
+    unit = float(np.trace(learn.aa)) / max(p, 1)
+    if not unit > 0:  # features are constant, and tell nothing
+        return Ridge(np.zeros_like(learn.ac), 0.0, math.nan)
     penalty, explained = DEFAULT_PENALTY * unit, math.nan
     if len(parts) > 1:
         held = parts[1]
@@ -78,7 +80,8 @@ def ridge(parts):
             products = np.einsum("ij,ij->", coefficients, held_aa @ coefficients)
             left.append(held.cc - 2 * np.einsum("ij,ij->", coefficients, held_ac) + products)
         best = int(np.argmin(left))
-        penalty, explained = float(PENALTIES[best] * unit), 1 - left[best] / held.cc
+        penalty = float(PENALTIES[best] * unit)
+        explained = 1 - left[best] / held.cc if held.cc > 0 else math.nan
     total = sum(part.count for part in parts)
     aa, ac = (sum(part[field] * (part.count / total) for part in parts) for field in (1, 2))
     return Ridge(np.linalg.solve(aa + penalty * np.eye(p), ac), penalty, float(explained))

@@ -1,6 +1,7 @@
 """Results on disk: one Zarr group, which xarray reads too."""
 
 import json
+import math
 
 import numpy as np
 
@@ -53,6 +54,9 @@ RESULT = Store(
         ),
         "encoder_threshold": Variable(
             (), ("float64",), "above it are as many scores as pursuit takes atoms", optional=True
+        ),
+        "encoder_mean_nonzeros": Variable(
+            (), ("float64",), "atoms that pursuit takes of a sample, on average", optional=True
         ),
     },
     refusal="not a result of daskksvd",
@@ -171,7 +175,8 @@ def _encoder_of(dataset):
     if "encoder_weights" not in dataset:
         return None
     weights, bias, gains = (dataset[f"encoder_{name}"].values for name in OneShot._fields[:3])
-    return OneShot(weights, bias, gains, float(dataset["encoder_threshold"]))
+    mean = float(dataset["encoder_mean_nonzeros"]) if "encoder_mean_nonzeros" in dataset else math.nan
+    return OneShot(weights, bias, gains, float(dataset["encoder_threshold"]), mean)
 
 
 def _features_of(feature, dtype):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from ..coding import OneShot, SparseCoder
+    from ..coding import OneShot, SparseCoder, SparsityTarget
 
 Rows: TypeAlias = Literal["raw", "transformed"]
 
@@ -75,9 +76,17 @@ def linear_parts(coder: SparseCoder, encoder: OneShot, rows: Rows) -> Autoencode
         _single(offset),
         _single(sides(weights, coder).T),
         _single(sides(encoder.bias.astype(np.float64), coder)),
-        coder.target.n_nonzero_coefs,
+        latents(coder.target, encoder),
         encoder.threshold,
     )
+
+
+def latents(target: SparsityTarget, encoder: OneShot | None) -> int:
+    """Latents of a row, on average: fewer than most where the code of a row may end sooner."""
+    early = target.rtol > 0 or target.threshold > 0
+    if not early or encoder is None or math.isnan(encoder.mean_nonzeros):
+        return target.n_nonzero_coefs
+    return max(1, round(encoder.mean_nonzeros))
 
 
 def pursuit_parts(coder: SparseCoder, rows: Rows, package: str, otherwise: str) -> Autoencoder:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from ..arguments import choice
 from ..machine.files import absolute, exists, replaced, written_whole
 from .layouts import overcomplete, saelens, saev, visaebench
-from .parts import Autoencoder, Rows, linear_parts, map_parts, pursuit_parts
+from .parts import Autoencoder, Rows, latents, linear_parts, map_parts, pursuit_parts
 
 if TYPE_CHECKING:
     from ..coding import OneShot, SparseCoder
@@ -20,7 +20,7 @@ Architecture: TypeAlias = Literal["pursuit", "matching_pursuit", "topk", "jumpre
 
 ARCHITECTURES: dict[str, tuple[str, ...]] = {
     "saelens": ("topk", "jumprelu", "matching_pursuit", "pursuit"),
-    "overcomplete": ("matching_pursuit",),
+    "overcomplete": ("matching_pursuit", "topk"),
     "saev": ("topk", "jumprelu"),
     "visaebench": ("topk", "jumprelu"),
 }
@@ -80,7 +80,7 @@ def export(
             "name another path"
         )
     if architecture == "pursuit":
-        _write_pursuit(place, coder, rows, metadata)
+        _write_pursuit(place, coder, encoder, rows, metadata)
         return
     parts = _parts(coder, encoder, format, architecture, rows)
     writing = written_whole if format in FOLDERS else replaced
@@ -106,13 +106,15 @@ def _parts(coder, encoder, format, architecture, rows):
     return linear_parts(coder, encoder, rows)
 
 
-def _write_pursuit(place, coder, rows, metadata):
+def _write_pursuit(place, coder, encoder, rows, metadata):
     """A folder of SAELens for the class of `daskksvd.interop.saelens`."""
     if rows != "raw":
         raise ValueError("rows='transformed' goes with formats that do not transform; 'pursuit' does")
     decoder, offset, matrix = map_parts(coder)
     m, d = decoder.shape
     extra = coder.target._asdict()
+    if encoder is not None:
+        metadata = {saelens.MEAN_COUNT: latents(coder.target, encoder), **metadata}
     tensors = {"W_dec": decoder, "b_dec": offset, "to_coding": matrix}
     with written_whole(place) as inner:
         saelens.write_folder(inner, saelens.PURSUIT, (d, m), extra, tensors, metadata)

@@ -236,6 +236,9 @@ def omp(
         least = max(nothing, not_taken(max(threshold - loose, 0.0), P))
         stopped = row < 0 or not target > 0 or strength(P[row, j], positive) <= least
         doubtful = False
+        if positive is not None and stopped and row >= 0 and target > 0 and (rounded or not exact):
+            # none of the rounded correlations is positive enough, but a true one may be
+            doubtful = threshold <= loose
         if not stopped:
             q = part(P, row)
             correlation = q[j]

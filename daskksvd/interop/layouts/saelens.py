@@ -19,7 +19,10 @@ _COUNTS = ("k", "max_iterations", "n_nonzero_coefs")
 """What architectures call the number of latents of a row."""
 
 MEAN_COUNT = "mean_nonzeros"
-"""In the metadata of an export whose architecture has no such number."""
+"""In the metadata of an export whose architecture has no such number, or only the most of a row."""
+
+_ENDS = ("rtol", "threshold")
+"""What ends a row of `PURSUIT` before it has as many."""
 
 PURSUIT = "daskksvd_pursuit"
 """Architecture that `daskksvd.interop.saelens` registers."""
@@ -97,7 +100,9 @@ def read(path: str) -> Autoencoder:
     offset = tensor(tensors, "b_dec", (d,), place) if "b_dec" in tensors else np.zeros(d, np.float32)
     metadata = config.get("metadata")
     named = config | (metadata if isinstance(metadata, dict) else {})
-    k = next(filter(None, (whole(named, name, path) for name in (*_COUNTS, MEAN_COUNT))), None)
+    ends_sooner = any(config.get(name) for name in _ENDS)
+    names = (MEAN_COUNT,) if ends_sooner else (*_COUNTS, MEAN_COUNT)
+    k = next(filter(None, (whole(named, name, path) for name in names)), None)
     about = {"format": "saelens", "architecture": str(config.get("architecture"))}
     if "W_enc" not in tensors:
         return Autoencoder(decoder, offset, k=k, about=about)
