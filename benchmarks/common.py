@@ -220,6 +220,14 @@ def make_store(path, n_samples, n_features, n_components, n_nonzero_coefs, chunk
     return planted.dictionary
 
 
+def size(text):
+    """``"m,k"`` as two numbers."""
+    numbers = tuple(int(part) for part in text.split(","))
+    if len(numbers) != 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not m,k")
+    return numbers
+
+
 def shape(text):
     """``"d,m,k"`` as three numbers."""
     numbers = tuple(int(part) for part in text.split(","))

@@ -194,19 +194,11 @@ def markdown(results):
     return "\n\n".join(parts)
 
 
-def size(text):
-    """``"m,k"`` as two numbers."""
-    numbers = tuple(int(part) for part in text.split(","))
-    if len(numbers) != 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not m,k")
-    return numbers
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("embeddings")
     parser.add_argument("captions")
-    parser.add_argument("--sizes", nargs="+", type=size, default=[(128, 5), (256, 10)])
+    parser.add_argument("--sizes", nargs="+", type=common.size, default=[(128, 5), (256, 10)])
     parser.add_argument("--updates", nargs="+", default=["online", "ksvd"])
     parser.add_argument("--whiten", type=float, default=0.25, help="power of the eigenvalues (0.25)")
     parser.add_argument("--language", default="en")

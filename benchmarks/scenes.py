@@ -86,18 +86,10 @@ def measure(m, k, rows, scenes, captions, options):
     return {"recovery": recovery, "names": names}
 
 
-def size(text):
-    """``"m,k"`` as two numbers."""
-    numbers = tuple(int(part) for part in text.split(","))
-    if len(numbers) != 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not m,k")
-    return numbers
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--samples", type=int, default=6000)
-    parser.add_argument("--sizes", nargs="+", type=size, default=[(128, 8)])
+    parser.add_argument("--sizes", nargs="+", type=common.size, default=[(128, 8)])
     parser.add_argument("--whiten", type=float, default=0.25)
     parser.add_argument("--update", default="online")
     parser.add_argument("--pooling", default="cls+mean", help="of the encoder (cls+mean)")

@@ -1,4 +1,7 @@
 from .baselines import baseline_codes as baseline_codes
+from .interventions import InterventionEffect as InterventionEffect
+from .interventions import intervention_effect as intervention_effect
+from .interventions import turned_texts as turned_texts
 from .matching import match_atoms as match_atoms
 from .recovery import concept_recovery as concept_recovery
 from .recovery import names_right as names_right
@@ -11,15 +14,18 @@ from .summary import summarise as summarise
 from .word_prediction import faithfulness as faithfulness
 
 __all__ = [
+    "InterventionEffect",
     "atom_table",
     "baseline_codes",
     "compare_fits",
     "concept_recovery",
     "faithfulness",
+    "intervention_effect",
     "match_atoms",
     "method_table",
     "names_right",
     "recovery_table",
     "score_labels",
     "summarise",
+    "turned_texts",
 ]
