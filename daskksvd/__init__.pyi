@@ -5,6 +5,7 @@ from . import joint as joint
 from . import naming as naming
 from . import view as view
 from .coding import SparseCoder as SparseCoder
+from .coding.by_image import image_codes as image_codes
 from .coding.store import open_codes as open_codes
 from .embedding import Embeddings as Embeddings
 from .embedding import Encodings as Encodings
@@ -54,6 +55,7 @@ __all__ = [
     "fit",
     "fit_joint",
     "from_sae",
+    "image_codes",
     "joint",
     "label",
     "load",

@@ -93,6 +93,14 @@ for layer in (2, -1, len(blocks)):
     by_hand = np.hstack([tokens[:, 0], tokens[:, 1:].mean(1)])
     found[f"layer {layer}"] = float(np.abs(vectors - by_hand).max())
 
+# patches of two layers side by side, in the order asked for
+spec = check_spec("open_clip:" + ARCHITECTURE, pretrained=weights, tokens="cls+patches", layer=[5, 2])
+encoder = load_encoder(spec)
+vectors = encoder.encode([encoder.prepare(image) for image in images])
+by_hand = np.concatenate([caught[4].numpy(), caught[1].numpy()], -1)
+found["tokens"], found["grid"] = float(np.abs(vectors - by_hand).max()), encoder.grid
+found["frame"] = encoder.frame
+
 # atoms turned in the second block: what it gives, and what the model makes of that
 rows = rng.standard_normal((200, 64)).astype(np.float32)
 result = daskksvd.fit(rows, n_components=96, n_nonzero_coefs=3, max_passes=1, random_state=0, n_threads=1)
@@ -155,9 +163,10 @@ def test_open_clip(tmp_path):
     assert found["slots"] < 1e-5 and found["single"] == [True, True, False]
     assert found["model"]["library"] == "open_clip" and found["model"]["name"] == "ViT-small-32"
     assert found["model"]["revision"].startswith("weights.pt (")
-    for key in ("pooled", "texts", "layer 2", "layer -1", "layer 12"):
+    for key in ("pooled", "texts", "layer 2", "layer -1", "layer 12", "tokens"):
         assert found[key] < 1e-4, key
     assert found["turned"] < 1e-4 < 1e-3 < found["moved"]
+    assert found["grid"] == [2, 2] and found["frame"] == {"size": {"shortest_edge": 64}, "crop": [64, 64]}
     assert "is unknown to open_clip" in found["architecture"]
     assert "pretrained='laion9'; for ViT-small-32 it must be a file" in found["tag"]
     assert "has 12 blocks" in found["layer"]

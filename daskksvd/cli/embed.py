@@ -12,6 +12,7 @@ Examples:
   daskksvd embed sbu_captions --model open_clip:ViT-B-32 --pretrained laion2b_s34b_b79k --out sbu
   daskksvd embed photos/ --captions photos/captions.csv --model openai/clip-vit-base-patch32 --out photos-clip
   daskksvd embed "shards/*.tar" --model facebook/dinov2-base --pooling cls+mean --layer -2 --out cc3m
+  daskksvd embed photos/ --model facebook/dinov2-small --tokens patches --layer 8 --out patches
   daskksvd embed scenes:5000 --model scenes --out scenes    # made here, nothing is downloaded
 """
 
@@ -31,8 +32,17 @@ OPTIONS = [
         "both of these side by side.",
     ),
     click.Option(
-        ["--layer"], type=int, metavar="L",
-        help="Hidden layer, 0 for what enters the first block, negative from the end; the output by default.",
+        ["--layer"], metavar="L[,L]",
+        help="Hidden layer, 0 for what enters the first block, negative from the end; the output by default. "
+        "Of several the vectors stand side by side.",
+    ),
+    click.Option(
+        ["--tokens"], type=click.Choice(["patches", "cls", "cls+patches"]),
+        help="Rows that are tokens: the patches of an image, its class token, or that and then the patches.",
+    ),
+    click.Option(
+        ["--patch-share"], type=click.FloatRange(0, 1, min_open=True), default=1.0, metavar="SHARE",
+        help="Share of an image's patches that become rows, drawn at random.",
     ),
     click.Option(
         ["--resize"], metavar="PIXELS|no",
@@ -57,7 +67,7 @@ OPTIONS = [
     click.Option(["--device"], default="auto", metavar="NAME", help="cpu, cuda, cuda:1 and so on."),
     click.Option(["--allow-private"], is_flag=True, help="Fetch from addresses that are not public, too."),
     click.Option(["--timeout"], type=float, default=10.0, metavar="SECONDS", help="To wait for a server."),
-    click.Option(["--random-state"], type=int, default=0, metavar="SEED", help="Of scenes."),
+    click.Option(["--random-state"], type=int, default=0, metavar="SEED", help="Of scenes, and of draws."),
     SCHEDULER,
     WORKER_TIMEOUT,
     click.Option(["--overwrite"], is_flag=True, help="Begin anew where DIR holds an earlier run."),
@@ -67,7 +77,7 @@ OPTIONS = [
 
 @click.command("embed", params=OPTIONS, short_help="Images to vectors, with captions.", epilog=EXAMPLES)
 def embed_command(
-    source, out, scheduler, quiet, resize, caption_columns, uncaptioned, random_state, **options
+    source, out, scheduler, quiet, resize, layer, caption_columns, uncaptioned, random_state, **options
 ):
     """Run a Vision Transformer over the captioned images of SOURCE.
 
@@ -85,6 +95,9 @@ def embed_command(
         from ..datasets import make_scenes
 
         source = make_scenes(int(match[1]), random_state=random_state)
+    if layer is not None and not re.fullmatch(r"-?\d+(,-?\d+)*", layer):
+        raise ValueError(f"layer={layer}; it must be a number, or several with commas between them")
+    layers = [] if layer is None else list(map(int, layer.split(",")))
     if resize is not None and resize != "no" and not resize.isdigit():
         raise ValueError(f"resize={resize}; it must be a number of pixels, or no")
     with connected(scheduler) as client:
@@ -94,6 +107,8 @@ def embed_command(
             resize=None if resize is None else resize != "no" and int(resize),
             caption_columns=caption_columns and caption_columns.split(","),
             captions_required=not uncaptioned,
+            layer=layers[0] if len(layers) == 1 else layers or None,
+            random_state=random_state,
             client=client,
             progress=not quiet,
             **options,
@@ -102,6 +117,7 @@ def embed_command(
     rejects = found.rejects
     lines = {
         "embeddings": f"{n:,} x {d:,} {found.array.dtype}",
+        **({} if found.layout is None else {"rows": f"{found.layout.rows_per_image} an image"}),
         **{name: counted(counts) for name, counts in found.counts.items()},
     }
     click.echo(f"{out}\n{aligned(lines, indent=2)}")

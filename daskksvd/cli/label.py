@@ -88,6 +88,12 @@ OPTIONS = [
         default="exclude",
         help="Leave samples without captions out, or count them as without words.",
     ),
+    click.Option(
+        ["--used-by"],
+        default="any",
+        metavar="SHARE",
+        help="Of patches: an image uses an atom if any of its patches does, or such a share of them.",
+    ),
     click.Option(["--rank-by"], default="g", help="Measure that ranks words."),
     click.Option(["--top"], type=click.IntRange(min=1), default=3, help="Most words an atom."),
     click.Option(["--alpha"], type=float, default=SIGNIFICANCE, help="False discovery rate."),
@@ -146,8 +152,8 @@ def told_by_options():
 )
 def label_command(
     result, captions, codes, samples, sample_ids, embeddings, out, table, graph, best, language, as_written,
-    segment, vocabulary, words, phrases, min_df, max_df, occurrence, missing, rank_by, top, alpha, min_uses,
-    min_joint, scheduler, worker_timeout, overwrite,
+    segment, vocabulary, words, phrases, min_df, max_df, occurrence, missing, used_by, rank_by, top, alpha,
+    min_uses, min_joint, scheduler, worker_timeout, overwrite,
 ):  # fmt: skip
     """Say in words what the atoms in RESULT mean, by the captions of samples.
 
@@ -217,6 +223,7 @@ def label_command(
             max_df=WORD_SHARE_MOST if max_df is None else max_df,
             occurrence=occurrence,
             missing=missing,
+            used_by=share_of(used_by),
             sample_ids=None if sample_ids is None else read_ids(sample_ids),
             rank_by=rank_by,
             top=top,
@@ -324,6 +331,14 @@ def find_codes(loaded, result, captions, codes, samples):
             f"daskksvd encode {result} SAMPLES; or name codes with --codes, or samples to code with --samples"
         )
     return loaded.encode(samples)
+
+
+def share_of(used_by):
+    """A share, or "any"."""
+    try:
+        return used_by if used_by == "any" else float(used_by)
+    except ValueError:
+        raise ValueError(f"--used-by {used_by}; it must be any, or a share such as 0.1") from None
 
 
 def read_lines(path, option):

@@ -163,7 +163,10 @@ def _write(source, path, store, coder, executor_of, device):
         raise
     finally:
         executor.close()
-    store.close(CODES, path, {"n_components": len(coder.dictionary)}, written == source.n)
+    facts = {"n_components": len(coder.dictionary)}
+    if source.rows_per_image is not None:
+        facts["rows_per_image"] = source.rows_per_image
+    store.close(CODES, path, facts, written == source.n)
 
 
 def _aligned_pieces(chunk_rows, step):

@@ -19,7 +19,7 @@ class Outcome(NamedTuple):
     reason : str or None
         Why it was skipped; None if it was not.
     vector : numpy.ndarray or None
-        (d,) in the dtype of the store.
+        (d,) in the dtype of the store, or (rows, d) where tokens are rows.
     thumbnail : bytes or None
     lost : int
         Captions besides those that are blank, or cannot be read.
@@ -52,6 +52,19 @@ def rejects_table(skipped):
     return pa.table([[getattr(outcome, name) for outcome in skipped] for name in schema.names], schema=schema)
 
 
+def count_captions(progress, kept, skipped):
+    """Captions stored and rejected, with those of some more outcomes.
+
+    Stores that were begun before rejected captions were counted do not know how many there are.
+    """
+    rejected = progress.get("captions_rejected")
+    if rejected is not None:
+        rejected += sum(len(outcome.captions) for outcome in skipped)
+        rejected += sum(outcome.lost for outcome in (*kept, *skipped))
+    stored = progress["captions"] + sum(len(outcome.captions) for outcome in kept)
+    return {"captions": stored, "captions_rejected": rejected}
+
+
 def write_batch(path, outcomes, state):
     """Write a batch of outcomes into a file of the journal, with the state of the source after it."""
     vector = next(
@@ -67,7 +80,8 @@ def write_batch(path, outcomes, state):
             ("thumbnail", pa.binary()),
             ("lost", pa.int64()),
         ],
-        metadata={"dtype": str(vector.dtype), "state": json.dumps(state)},
+        metadata={"dtype": str(vector.dtype), "state": json.dumps(state)}
+        | ({} if vector.ndim == 1 else {"rows": str(len(vector))}),
     )
     columns = [[getattr(outcome, name) for outcome in outcomes] for name in schema.names]
     columns[4] = [None if vector is None else vector.tobytes() for vector in columns[4]]
@@ -84,8 +98,9 @@ def read_batch(path):
         table = pa.ipc.open_file(file).read_all()
     metadata = table.schema.metadata
     dtype, state = metadata[b"dtype"].decode(), json.loads(metadata[b"state"])
+    shape = (int(metadata[b"rows"]), -1) if b"rows" in metadata else (-1,)
     outcomes = []
     for row in table.to_pylist():
-        vector = None if row["vector"] is None else np.frombuffer(row["vector"], dtype)
+        vector = None if row["vector"] is None else np.frombuffer(row["vector"], dtype).reshape(shape)
         outcomes.append(Outcome(**{**row, "captions": tuple(row["captions"]), "vector": vector}))
     return outcomes, state and tuple(state)

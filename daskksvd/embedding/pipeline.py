@@ -17,6 +17,7 @@ from ..execution.threads import usable_cores
 from .errors import Rejected, one_line
 from .fetch import fetch
 from .images import THUMBNAIL_BYTES, thumbnail
+from .layout import Layout
 from .loading import load
 from .models import cached_encoder
 from .models.threads import one_thread, threads_kept
@@ -51,6 +52,8 @@ class Options(NamedTuple):
         See `fetch.fetch`.
     max_pixels : int
         See `images.decode`.
+    layout : Layout or None
+        Which tokens are rows; None where an image is one.
     """
 
     dtype: str
@@ -59,6 +62,7 @@ class Options(NamedTuple):
     allow_private: bool
     timeout: float
     max_pixels: int
+    layout: Layout | None = None
 
 
 class Prepared(NamedTuple):
@@ -94,7 +98,13 @@ def prepare(item, encoder, options):
             target=encoder.image_size,
         )
         small = None if options.thumbnails is None else small_jpeg(image, options.thumbnails)
-        return Prepared(encoder.prepare(image), small, None)
+        pixels = encoder.prepare(image)
+        if encoder.shape not in (None, pixels.shape):
+            raise Rejected(
+                f"it is {pixels.shape[2]} x {pixels.shape[1]} pixels as the model sees it, which is another "
+                f"grid of patches than that of {encoder.shape[2]} x {encoder.shape[1]}"
+            )
+        return Prepared(pixels, small, None)
     except Rejected as error:
         return Prepared(None, None, str(error))
     except Exception as error:  # whatever a processor makes of an odd image must not end a long run
@@ -128,6 +138,8 @@ def outcomes_of(items, prepared, encoder, options):
             if not np.isfinite(vector).all() or np.abs(vector).max() > largest:
                 reason, vector = f"its vector has values that {options.dtype} cannot hold", None
             else:
+                if options.layout is not None:
+                    vector = options.layout.chosen(vector, item.position)
                 vector = vector.astype(options.dtype)
         found.append(
             Outcome(item.position, item.source, item.captions, reason, vector, one.thumbnail, item.lost)

@@ -13,6 +13,7 @@ import numpy as np
 from ..arguments import flag, integer, number
 from ..execution import WORKER_TIMEOUT, WorkersLost, make_executor
 from ..machine.files import absolute, telling_disk_full
+from .facts import ask_workers, check_share, facts_of
 from .images import IMAGE_PIXELS
 from .models import TEXTS_ONLY, cached_encoder, check_spec, check_text_spec, forget_encoder
 from .pipeline import Options, batches_of, run_here, run_on_cluster
@@ -24,6 +25,7 @@ from .writer import Writer
 if TYPE_CHECKING:
     from distributed import Client
 
+    from .layout import Tokens
     from .models.base import Pooling, Precision
     from .store import Embeddings
 
@@ -42,7 +44,10 @@ def embed(
     pretrained: str | None = None,
     revision: str | None = None,
     pooling: Pooling = "pooled",
-    layer: int | None = None,
+    layer: int | Sequence[int] | None = None,
+    tokens: Tokens | None = None,
+    patch_share: float = 1.0,
+    random_state: int = 0,
     resize: int | Literal[False] | None = None,
     captions: str | os.PathLike[str] | None = None,
     split: str | None = None,
@@ -95,7 +100,15 @@ def embed(
         the mean of the patches, or both side by side.
     layer : int, optional
         A hidden layer, 0 for what enters the first block, negative from the end.
-        By default the output, after the last normalisation.
+        By default the output, after the last normalisation. Of several, from one forward pass, the
+        vectors stand side by side; `Embeddings.layer` gives those of one.
+    tokens : {"patches", "cls", "cls+patches"}, optional
+        Rows that are tokens, those of an image after one another: its patches, the class token, or that
+        and then the patches. Captions, thumbnails and rejects stay those of images.
+    patch_share : float
+        Share of an image's patches that become rows, drawn at random for every image.
+    random_state : int
+        Seed of the draw.
     resize : int or False, optional
         Short side in pixels to resize to before the crop; False where images
         are prepared already. By default what the model says.
@@ -118,7 +131,7 @@ def embed(
     batch_size : int, optional
         Elements of one forward pass; by default as memory allows.
     chunk_rows : int, optional
-        Rows of a chunk of the store; about 16 MB by default.
+        Images of a chunk of the store; about 16 MB by default.
     precision : {"auto", "float32", "bfloat16", "float16"}
         Of matrix products: half on graphics cards by default. On processors with
         bfloat16 instructions ``"bfloat16"`` takes half the time.
@@ -161,6 +174,7 @@ def embed(
         resize=resize,
         precision=precision,
         device=device,
+        tokens=tokens,
     )
     if spec.library in TEXTS_ONLY:
         raise ValueError(f"model={os.fspath(model)!r} encodes sentences, not images; see embed_texts")
@@ -179,6 +193,7 @@ def embed(
         number("timeout", timeout, 0, 3600, "seconds, more than 0", open_ends=True),
         integer("max_pixels", max_pixels, 1),
     )
+    check_share(spec.tokens, patch_share, random_state)
     flag("overwrite", overwrite)
     path = absolute(out)
     if "://" in path:
@@ -201,29 +216,34 @@ def embed(
         encoder = executor = None
         if client is None:
             encoder = cached_encoder(spec)
-            model_identity, d, batch = encoder.identity(), encoder.d, encoder.default_batch()
+            facts = facts_of(encoder)
         else:
             executor = stack.enter_context(
                 contextlib.closing(make_executor(client, worker_timeout=worker_timeout))
             )
             executor.at_close(forget_encoder, spec)  # it is large, and nobody else on the cluster uses it
-            model_identity, d, batch = ask_workers(executor, source, spec)
+            facts = ask_workers(executor, source, spec)
         form = {
             "dtype": dtype,
             "thumbnails": thumbnails,
             "captions_required": captions_required,
             "max_pixels": max_pixels,
         }
-        identity = {"model": model_identity, "source": found.identity(), "form": form}
+        layout = facts.layout(spec.tokens, patch_share, random_state)
+        if layout is not None:
+            form["tokens"] = layout.attributes()
+            options = options._replace(layout=layout)
+        each = facts.d * (1 if layout is None else layout.rows_per_image)  # numbers of an image
+        identity = {"model": facts.identity, "source": found.identity(), "form": form}
         with telling_disk_full(path):
-            writer = Writer(path, identity, n_samples, overwrite)
+            writer = Writer(path, identity, n_samples, overwrite, layout)
         try:
             if not writer.complete:
-                need_space(path, found, writer, d, dtype, thumbnails)
+                need_space(path, found, writer, each, dtype, thumbnails)
                 with telling_disk_full(path):
                     chosen = writer.settle(
-                        batch_size=batch_size or batch,
-                        chunk_rows=chunk_rows or default_chunk_rows(d, dtype, found.n),
+                        batch_size=batch_size or facts.batch,
+                        chunk_rows=chunk_rows or default_chunk_rows(each, dtype, found.n),
                         thumbnails=thumbnails,
                     )
                 for name, value in (("batch_size", batch_size), ("chunk_rows", chunk_rows)):
@@ -260,26 +280,6 @@ def embed(
         why = f"; the first of {rejected} rejects: {reasons.iloc[0]}" if rejected else ": it is empty"
         raise ValueError(f"source gave no image that could be embedded{why}")
     return open_embeddings(path)
-
-
-def ask_workers(executor, source, spec):
-    """What `describe_encoder` says on a worker.
-
-    Refuses a path of this machine that workers do not see: every image would be rejected.
-    """
-    try:
-        if isinstance(source, (str, os.PathLike)) and os.path.exists(source):
-            executor.check_path(absolute(source), "source")
-        return executor.retrying(lambda: executor.gather([executor.submit(describe_encoder, spec)])[0])
-    except KeyboardInterrupt:
-        executor.cancel()
-        raise
-
-
-def describe_encoder(spec):
-    """What the driver needs to know of a model that workers have."""
-    encoder = cached_encoder(spec)
-    return encoder.identity(), encoder.d, encoder.default_batch()
 
 
 def default_chunk_rows(d, dtype, n):

@@ -19,6 +19,7 @@ from ..rows.inputs.opening import EMBEDDINGS as GROUP
 from ..stores import Store, StoredArray, Variable, read_part
 from ..stores.damage import damaged
 from ..stores.record import digest_of_file
+from .layout import Layout, read_layout
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -36,7 +37,10 @@ EMBEDDINGS = Store(
     version=1,
     variables={
         "embeddings": Variable(
-            ("sample", "feature"), ("float16", "float32"), "one vector an image", dense=True
+            ("sample", "feature"),
+            ("float16", "float32"),
+            "one vector an image, or one a token: rows of an image follow one another",
+            dense=True,
         ),
         "sample": Variable(
             ("sample",), ("int64",), "place of the image in its source, from 0; stays the same"
@@ -54,6 +58,13 @@ EMBEDDINGS = Store(
             optional=True,
             dense=True,
         ),
+        "position": Variable(
+            ("sample", "token"),
+            ("int32",),
+            "place in the grid of patches of every row of an image, row by row; -1 for the class token",
+            optional=True,
+            dense=True,
+        ),
     },
     refusal="not of embeddings (its format is not 'daskksvd.embeddings')",
     by_codec=("embeddings",),
@@ -66,12 +77,13 @@ ATTRIBUTES = {
     "model": "library, name, revision, architecture, pooling, layer, precision, preprocessing",
     "data": "the source, as it was named, with a fingerprint of its listing where it has one",
     "dtype": "of the embeddings",
-    "n_samples": "rows",
+    "n_samples": "images",
     "n_rejected": "elements of the source that were skipped",
     "n_captions": "captions in all",
     "counts": "images and captions of the source: seen, and of these stored and rejected",
     "mean": "of every feature, over all rows",
     "scale": "standard deviation of every feature",
+    "tokens": "where a row is a token: rows_per_image, grid, cls, n_patches, seed and frame, see `Layout`",
 }
 """Attributes of the group and their meaning."""
 
@@ -79,8 +91,8 @@ _READ_BYTES = 2**28
 """Captions and rejects of so many bytes are compared with their digests when a store is opened."""
 
 
-LATER = {"counts"}
-"""Attributes that stores of earlier releases do not have."""
+LATER = {"counts", "tokens"}
+"""Attributes that stores of earlier releases, or those with one row an image, do not have."""
 
 
 def count(progress):
@@ -117,10 +129,65 @@ class Embeddings:
     def __len__(self) -> int:
         return self.group["embeddings"].shape[0]
 
+    @property
+    def layout(self) -> Layout | None:
+        """Which tokens of an image are rows; None where an image is one row."""
+        return read_layout(self.attrs.get("tokens"))
+
+    @property
+    def n_images(self) -> int:
+        """Images, each of `Layout.rows_per_image` rows, or of one."""
+        return int(self.attrs["n_samples"])
+
+    def image_rows(self, image: int) -> slice:
+        """Rows of an image, counted from 0 in the order of the store."""
+        each = 1 if self.layout is None else self.layout.rows_per_image
+        return slice(image * each, (image + 1) * each)
+
+    def positions(self, image: int) -> np.ndarray:
+        """Places of an image's rows in the grid of patches, (rows,) int32, -1 for the class token.
+
+        Raises
+        ------
+        ValueError
+            If a row is a whole image.
+        """
+        if self.layout is None:
+            raise ValueError(f"path={self.path!r} has one row an image, which has no place in it")
+        return read_part(self.group["position"], image)
+
+    @property
+    def layers(self) -> list[int | None]:
+        """Layers of the model whose vectors stand side by side."""
+        layer = self.attrs["model"].get("layer")
+        return list(layer) if isinstance(layer, list) else [layer]
+
+    def layer(self, layer: int) -> da.Array:
+        """The vectors of one of several layers, n x d of it, a lazy Dask array.
+
+        Parameters
+        ----------
+        layer : int
+            As it was named to `daskksvd.embed`.
+
+        Raises
+        ------
+        ValueError
+            If the store does not have it.
+        """
+        if layer not in self.layers:
+            raise ValueError(f"layer={layer!r}; the store has {', '.join(map(str, self.layers))}")
+        d = self.group["embeddings"].shape[1] // len(self.layers)
+        place = self.layers.index(layer)
+        return self.array[:, place * d : (place + 1) * d]
+
     def __repr__(self) -> str:
         n, d = self.group["embeddings"].shape
         left = f", {self.attrs['n_rejected']:,} rejected" if self.attrs.get("n_rejected") else ""
         stopped = "" if self.attrs.get("complete") else ", not complete"
+        if self.layout is not None:
+            n = f"{self.n_images:,} images x {self.layout.rows_per_image} tokens"
+            return f"<daskksvd.Embeddings: {n} x {d} {self.group['embeddings'].dtype}{left}{stopped}>"
         return f"<daskksvd.Embeddings: {n:,} x {d} {self.group['embeddings'].dtype}{left}{stopped}>"
 
     @property
@@ -149,12 +216,12 @@ class Embeddings:
 
     @property
     def sample(self) -> np.ndarray:
-        """Stable ids of the rows, (n,) int64."""
+        """Stable ids of the images, (n,) int64."""
         return read_part(self.group["sample"], slice(None))
 
     @property
     def source(self) -> np.ndarray:
-        """Where the rows came from, (n,) of str."""
+        """Where the images came from, (n,) of str."""
         return read_part(self.group["source"], slice(None))
 
     @property
@@ -170,7 +237,7 @@ class Embeddings:
         return read_rejects(self.path)
 
     def thumbnail(self, row: int) -> PIL.Image.Image | None:
-        """The thumbnail of a row, a `PIL.Image.Image`, or None where none are kept."""
+        """The thumbnail of an image, a `PIL.Image.Image`, or None where none are kept."""
         import io
 
         from PIL import Image
@@ -216,6 +283,18 @@ def open_embeddings(path: str | os.PathLike[str]) -> Embeddings:
     return Embeddings(path, opened.group)
 
 
+def layout_in(folder: str | os.PathLike[str]) -> tuple[Layout | None, int | None]:
+    """Layout and number of images of what `daskksvd.embed` wrote into a folder, read cheaply.
+
+    Both are None where it wrote nothing there; the first where a row is an image.
+    """
+    where = os.path.join(absolute(folder), GROUP)
+    if not os.path.isdir(where):
+        return None, None
+    attributes = EMBEDDINGS.open(where).attrs
+    return layout_at(attributes, where), attributes.get("n_samples")
+
+
 def check_files(opened):
     """Compare the files of captions and rejects with the record.
 
@@ -234,13 +313,25 @@ def check_files(opened):
                 raise damaged(file, "changed, or cut off")
 
 
+def layout_at(attributes, where):
+    """The layout that attributes tell of, None where a row is an image."""
+    try:
+        return read_layout(attributes.get("tokens"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"path={where!r} has an attribute 'tokens' that makes no sense ({error!r})"
+        ) from error
+
+
 def check_group(group, where):
     """Compare a group with what `EMBEDDINGS` says."""
     attributes = dict(group.attrs)
     missing = [name for name in ATTRIBUTES if name not in attributes and name not in LATER]
     if missing:
         raise ValueError(f"path={where!r} lacks the attribute {missing[0]!r}")
-    n = attributes["n_samples"]
+    n, layout = attributes["n_samples"], layout_at(attributes, where)
+    if layout is not None and "position" not in group:
+        raise ValueError(f"path={where!r} lacks the array 'position', and its rows are tokens")
     for name, (dims, dtypes, _, optional, _) in EMBEDDINGS.variables.items():
         if name not in group:
             if optional:
@@ -250,10 +341,11 @@ def check_group(group, where):
         kind = "string" if array.dtype.kind in "TUO" else str(array.dtype)
         if kind not in dtypes:
             raise ValueError(f"path={where!r}: {name} is {kind}; it must be {' or '.join(dtypes)}")
-        if array.ndim != len(dims) or array.shape[0] != n:
+        rows = n * (layout.rows_per_image if layout is not None and name == "embeddings" else 1)
+        if array.ndim != len(dims) or array.shape[0] != rows:
             raise ValueError(
                 f"path={where!r}: {name} has shape {array.shape}; "
-                f"it must have {n} rows and {len(dims)} dimensions"
+                f"it must have {rows} rows and {len(dims)} dimensions"
             )
 
 

@@ -24,7 +24,7 @@ from ..stores import compressors, seal, unseal
 from .claim import BATCH_NAME, check_free, empty, lock
 from .identity import difference, with_known
 from .images import THUMBNAIL_BYTES
-from .outcomes import captions_table, read_batch, rejects_table, write_batch
+from .outcomes import captions_table, count_captions, read_batch, rejects_table, write_batch
 from .store import (
     ATTRIBUTES,
     CAPTIONS,
@@ -53,6 +53,8 @@ class Writer:
         Elements of the source that are wanted. With more than at first the store grows.
     overwrite : bool
         Whether what is there goes.
+    layout : Layout, optional
+        Which tokens of an image are rows. Without it an image is one row.
 
     Attributes
     ----------
@@ -62,8 +64,10 @@ class Writer:
         The latest state of the source before that.
     """
 
-    def __init__(self, path, identity, n_samples=None, overwrite=False):
+    def __init__(self, path, identity, n_samples=None, overwrite=False, layout=None):
         self.path = path
+        self.layout = layout
+        self.rows_per_image = 1 if layout is None else layout.rows_per_image
         self.n_samples = n_samples
         self.identity = json.loads(json.dumps(identity))
         check_free(path, overwrite)
@@ -199,7 +203,7 @@ class Writer:
             vectors = np.stack([outcome.vector for outcome in kept])
             self._write_rows(first, vectors, kept)
             self._write_table(CAPTIONS, name, captions_table(kept, first))
-            wide = vectors.astype(np.float64)
+            wide = vectors.reshape(-1, vectors.shape[-1]).astype(np.float64)
             for key, sums in (("sum", wide.sum(0)), ("squares", (wide**2).sum(0))):
                 progress[key] = (sums + (progress[key] or 0)).tolist()
         if skipped:
@@ -209,7 +213,7 @@ class Writer:
         progress |= {
             "rows": end,
             "rejected": progress["rejected"] + len(skipped),
-            **_count_captions(progress, kept, skipped),
+            **count_captions(progress, kept, skipped),
             "begin": begin,
             "state": state,
             "complete": last,
@@ -233,13 +237,18 @@ class Writer:
     def _write_rows(self, first, vectors, kept):
         import zarr
 
-        n, d = first + len(kept), vectors.shape[1]
+        n, d, each = first + len(kept), vectors.shape[-1], self.rows_per_image
         group = zarr.open_group(os.path.join(self.path, GROUP), mode="a", zarr_format=3)
         rows = self.progress["settings"]["chunk_rows"]
         if first % rows:
             raise RuntimeError(f"a chunk of {rows} rows cannot begin at row {first}")
         arrays = {
-            "embeddings": (vectors, (rows, d), ("sample", "feature"), compressors(False)),
+            "embeddings": (
+                vectors.reshape(-1, d),
+                (rows * each, d // self._n_layers()),
+                ("sample" if self.layout is None else "row", "feature"),
+                compressors(False),
+            ),
             "sample": (np.array([outcome.sample for outcome in kept]), (rows,), ("sample",), compressors()),
             "source": (
                 np.array([outcome.source for outcome in kept], object),
@@ -254,6 +263,9 @@ class Writer:
                 row[: len(outcome.thumbnail)] = np.frombuffer(outcome.thumbnail, np.uint8)
             chunk = THUMBNAIL_ROWS if rows % THUMBNAIL_ROWS == 0 else rows
             arrays["thumbnail"] = (shown, (chunk, THUMBNAIL_BYTES), ("sample", "byte"), compressors())
+        if self.layout is not None:
+            places = np.stack([self.layout.positions(outcome.sample) for outcome in kept]).astype(np.int32)
+            arrays["position"] = (places, (rows, each), ("sample", "token"), compressors())
         with zarr.config.set({"array.write_empty_chunks": True}):  # what is missing was lost
             for name, (values, chunks, dims, codecs) in arrays.items():
                 if name not in group:
@@ -265,9 +277,16 @@ class Writer:
                         compressors=codecs,
                         dimension_names=dims,
                     )
-                array = group[name]
-                array.resize((n, *array.shape[1:]))
-                array[first:n] = values
+                    if name == "embeddings" and self.layout is not None:
+                        group[name].attrs["rows_per_image"] = each
+                array, times = group[name], each if name == "embeddings" else 1
+                array.resize((n * times, *array.shape[1:]))
+                array[first * times : n * times] = values
+
+    def _n_layers(self):
+        """Layers of the model whose vectors stand side by side; each has chunks of its own."""
+        layer = self.identity["model"].get("layer")
+        return len(layer) if isinstance(layer, list) else 1
 
     def _sync_rows(self, first, end):
         """See to it that rows, and what describes them, are on the disk."""
@@ -276,8 +295,9 @@ class Writer:
         where = pathlib.Path(self.path, GROUP)
         paths = [where / "zarr.json", where]
         for name, array in zarr.open_group(where, mode="r").arrays():
-            rows = array.chunks[0]
-            chunks = [where / name / "c" / str(number) for number in range(first // rows, -(-end // rows))]
+            rows, times = array.chunks[0], self.rows_per_image if name == "embeddings" else 1
+            numbers = range(first * times // rows, -(-end * times // rows))
+            chunks = [where / name / "c" / str(number) for number in numbers]
             parts = [path for path in chunks if path.is_dir()]
             paths += [where / name / "zarr.json", where / name, where / name / "c", *chunks]
             paths += [part for path in parts for part in path.iterdir()]
@@ -301,8 +321,8 @@ class Writer:
 
         group = zarr.open_group(os.path.join(self.path, GROUP), mode="a")
         n = progress["rows"]
-        mean = np.array(progress["sum"]) / n
-        variance = np.maximum(np.array(progress["squares"]) / n - mean**2, 0)
+        mean = np.array(progress["sum"]) / (n * self.rows_per_image)
+        variance = np.maximum(np.array(progress["squares"]) / (n * self.rows_per_image) - mean**2, 0)
         values = {
             **EMBEDDINGS.marks,
             "complete": progress["complete"],
@@ -316,7 +336,9 @@ class Writer:
             "mean": mean.tolist(),
             "scale": np.sqrt(variance).tolist(),
         }
-        if values.keys() != ATTRIBUTES.keys():
+        if self.layout is not None:
+            values["tokens"] = self.layout.attributes()
+        if values.keys() != ATTRIBUTES.keys() - (set() if self.layout else {"tokens"}):
             raise RuntimeError("the attributes are not those of the schema")
         group.update_attributes(values)
 
@@ -354,19 +376,6 @@ class Writer:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-def _count_captions(progress, kept, skipped):
-    """Captions stored and rejected, with those of some more outcomes.
-
-    Stores that were begun before rejected captions were counted do not know how many there are.
-    """
-    rejected = progress.get("captions_rejected")
-    if rejected is not None:
-        rejected += sum(len(outcome.captions) for outcome in skipped)
-        rejected += sum(outcome.lost for outcome in (*kept, *skipped))
-    stored = progress["captions"] + sum(len(outcome.captions) for outcome in kept)
-    return {"captions": stored, "captions_rejected": rejected}
 
 
 def sync(paths):

@@ -12,6 +12,7 @@ from .. import arguments
 from ..captions.by_sample import check_ids, occurrence, open_captions
 from ..captions.words.tokens import as_tokenizer
 from ..captions.words.vocabulary import WORD_SAMPLES, WORD_SHARE_MOST, base_form, build_vocabulary
+from ..coding.by_image import codes_by_image
 from ..coding.nonzeros import as_csr
 
 CHECK_SHARE = 1 / 3
@@ -128,7 +129,8 @@ def _known(captions, n, sample_ids):
 
 
 def codes_matrix(codes, name="codes"):
-    """Codes in any form as a CSR matrix in float64 without explicit zeros."""
+    """Codes in any form, by image, as a CSR matrix in float64 without explicit zeros."""
+    codes = codes_by_image(codes)
     if isinstance(codes, (str, os.PathLike)):
         from ..coding.store import open_codes
 

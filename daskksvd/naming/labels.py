@@ -23,8 +23,10 @@ from ..captions.words.vocabulary import (
     choose_words,
     document_frequencies,
 )
+from ..coding.by_image import image_codes, least_rows, rows_per_image_of
 from ..coding.nonzeros import open_code_rows
-from ..embedding.store import open_embeddings
+from ..coding.store import open_codes
+from ..embedding.store import layout_in, open_embeddings
 from ..execution import WORKER_TIMEOUT, make_executor
 from ..execution.executor import TREE_FAN_IN
 from ..machine.files import absolute
@@ -41,8 +43,12 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from ..captions.by_sample import CaptionsLike
+    from ..coding.by_image import UsedBy
     from ..coding.inputs import CodesLike
     from ..embedding.store import Embeddings
+
+LABEL_IMAGES = 2**12
+"""Images of one task, where codes are of patches: an image of 256 uses up to some thousand atoms."""
 
 LABEL_TABLES = 24
 """Tables of words x atoms in double precision that exist while atoms are named."""
@@ -59,6 +65,7 @@ def label(
     max_df: float | None = WORD_SHARE_MOST,
     occurrence: Literal["any", "share"] = "any",
     missing: Literal["exclude", "empty"] = "exclude",
+    used_by: UsedBy = "any",
     sample_ids: npt.ArrayLike | None = None,
     rank_by: association.Ranking = "g",
     top: int = 3,
@@ -99,6 +106,9 @@ def label(
     missing : str
         ``"exclude"`` leaves samples without captions, or with blank ones,
         out; ``"empty"`` counts them as samples without words.
+    used_by : {"any"} or float
+        Of codes whose rows are patches: an image uses an atom if any of them does, or such a share
+        of them, with the coefficient of largest magnitude; see `image_codes`. Samples are images.
     sample_ids : (n,) array of int, optional
         Sample of each row of the codes, for captions by sample. Without it
         column ``row`` of the captions is used, or ``sample`` as the row.
@@ -167,9 +177,9 @@ def label(
                 f"{name} live on a Dask cluster (they were persisted there), but no client was given; pass "
                 "client=, the Client that persisted them"
             )
-    code_rows = open_code_rows(codes)
     if isinstance(embeddings, (str, os.PathLike)):
         embeddings = open_embeddings(embeddings)
+    code_rows, each = _code_rows(codes, captions, embeddings, used_by)
     opened, caption_rows = open_rows(captions, code_rows.n, sample_ids=sample_ids, embeddings=embeddings)
     progress = None
     if checkpoint is not None:
@@ -179,7 +189,8 @@ def label(
             checkpoint,
             {name: value if value is None else identity_of(value, name) for name, value in counted.items()}
             | {"tokenizer": tokenizer_identity(tokenizer), "occurrence": occurrence, "missing": missing}
-            | {"ranges of rows": code_rows.edges},
+            | {"ranges of rows": code_rows.edges}
+            | ({} if each == 1 else {"rows_per_image": each, "used_by": used_by}),
         )
     executor = make_executor(client, worker_timeout=worker_timeout)
     try:
@@ -229,10 +240,32 @@ def label(
         occurrence=occurrence,
         tokenizer=json.dumps(tokenizer.settings()),
     )
+    if each > 1:
+        labels.attrs.update(rows_per_image=each, used_by=used_by)
     if progress is not None:
         progress.save()
         labels.encoding["checkpoint"] = progress.path
     return labels
+
+
+def _code_rows(codes, captions, embeddings, used_by):
+    """Codes by image, and how many rows of those given an image has."""
+    least_rows(used_by, 1)
+    each, layout, n_images = rows_per_image_of(codes), None, None
+    if embeddings is not None:
+        layout, n_images = getattr(embeddings, "layout", None), getattr(embeddings, "n_images", None)
+    elif each is None and isinstance(captions, (str, os.PathLike)):
+        layout, n_images = layout_in(captions)
+    if layout is not None and each is None:
+        n = open_codes(codes).shape[0] if isinstance(codes, (str, os.PathLike)) else np.shape(codes)[0]
+        each = 1 if n == n_images else layout.rows_per_image
+    if each in (None, 1):
+        if used_by != "any":
+            raise ValueError(
+                f"used_by={used_by!r} is for codes of patches; neither codes nor embeddings tell of any"
+            )
+        return open_code_rows(codes), 1
+    return open_code_rows(image_codes(codes, each, used_by=used_by), size=LABEL_IMAGES), each
 
 
 def _tokenizer(tokenizer, phrases, vocabulary) -> Tokenizer:

@@ -54,6 +54,8 @@ class Source:
         Names of the dimensions, where the input brought any.
     stored : StoredRows or None
         What reads the rows, where another library does.
+    rows_per_image : int or None
+        Rows that are tokens of one image and follow one another, where the input says so.
     """
 
     array: da.Array
@@ -62,6 +64,7 @@ class Source:
     local_path: str | None = None
     dims: tuple | None = None
     stored: StoredRows | None = None
+    rows_per_image: int | None = None
 
     @property
     def n(self):
@@ -101,7 +104,7 @@ def as_source(
         exactly one two-dimensional array or one called ``embeddings``, a folder
         that `daskksvd.embed` made, or a .npy file. Frames are those of pandas,
         Polars, Arrow and Dask; a data set of h5py, or what is like one, is read
-        block by block.
+        block by block; of `Embeddings` and the like it is their ``array``.
     name : str
         What messages call it.
     missing_chunks : {"error", "fill"}
@@ -118,10 +121,13 @@ def as_source(
     """
     if missing_chunks not in get_args(MissingChunks):
         raise ValueError(f"missing_chunks={missing_chunks!r}; it must be one of 'error', 'fill'")
-    names = dims = local_path = stored = None
+    names = dims = local_path = stored = each = None
     here = False
     if isinstance(array, Source):
         return array
+    if hasattr(array, "layout") and isinstance(getattr(array, "array", None), da.Array):
+        each = None if array.layout is None else array.layout.rows_per_image
+        array = array.array
     if isinstance(array, (str, os.PathLike)):
         array = open_path(array, name)
     if _is(array, "xarray", "Dataset"):
@@ -135,6 +141,7 @@ def as_source(
     if hasattr(getattr(array, "_meta", array), "todense"):  # SciPy's, or sparse.COO, alone or in Dask
         raise TypeError(f"{name} is sparse; it must be dense (call todense(), or map_blocks with it)")
     if _is(array, "zarr", "Array"):
+        each = _rows_per_image(array)
         array, names, dims, local_path = _from_zarr(array, name, missing_chunks)
     elif isinstance(array, NpyFile):
         _check(array, name)
@@ -145,6 +152,8 @@ def as_source(
         array = frame_as_dask(array, name)
     elif isinstance(array, da.Array):
         _check(array, name)
+        below = [stored for stored in zarr_arrays(array) if stored.shape[0] == array.shape[0]]
+        each = each or (_rows_per_image(below[0]) if len(below) == 1 else None)
         array = _from_dask(array, name, missing_chunks, worker_timeout)
     elif not is_frame(array) and is_stored(array):
         array = stored = StoredRows(array)
@@ -166,7 +175,13 @@ def as_source(
     if names is not None:
         names = check_names(names, name)
         names = list(names) if names.dtype.kind in "Mm" else names.tolist()
-    return Source(array, names, here, local_path, dims, stored)
+    return Source(array, names, here, local_path, dims, stored, each)
+
+
+def _rows_per_image(array):
+    """Rows of an image that a Zarr array of tokens says it has; None for others."""
+    each = array.attrs.get("rows_per_image")
+    return each if isinstance(each, int) and each > 0 and array.shape[0] % each == 0 else None
 
 
 def in_memory(array, name="array"):

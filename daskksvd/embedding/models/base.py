@@ -44,14 +44,17 @@ class ModelSpec(NamedTuple):
         Commit, tag or branch on the hub.
     pooling : str
         One of `POOLINGS`.
-    layer : int or None
-        Hidden layer, 0 for what enters the first block; None for the output.
+    layer : int, tuple of int, or None
+        Hidden layer, 0 for what enters the first block; None for the output. Of several the vectors
+        stand side by side.
     resize : int, False or None
         Short side that images are resized to; None for what the model says.
     precision : str
         One of `PRECISIONS`.
     device : str
         ``"auto"``, or as PyTorch names it.
+    tokens : str or None
+        ``"patches"`` or ``"cls+patches"``: a vector a token; None for one an image.
     """
 
     library: str
@@ -59,10 +62,11 @@ class ModelSpec(NamedTuple):
     pretrained: str | None = None
     revision: str | None = None
     pooling: str = "pooled"
-    layer: int | None = None
+    layer: int | tuple[int, ...] | None = None
     resize: int | bool | None = None
     precision: str = "auto"
     device: str = "auto"
+    tokens: str | None = None
 
 
 class Encoder(abc.ABC):
@@ -75,7 +79,17 @@ class Encoder(abc.ABC):
         Numbers in a vector.
     image_size : int
         Short side of what enters the model, in pixels.
+    grid : (int, int) or None
+        Rows and columns of patches, where a vector is of a token.
+    frame : dict or None
+        How images are resized and cropped, see `layout.frame_of`; with the grid.
+    shape : tuple or None
+        Of a prepared image, with the grid: others have other grids.
     """
+
+    grid: tuple[int, int] | None = None
+    frame: dict | None = None
+    shape: tuple[int, ...] | None = None
 
     def __init__(self, spec):
         self.spec = spec
@@ -88,7 +102,7 @@ class Encoder(abc.ABC):
 
     @abc.abstractmethod
     def vectors(self, pixels):
-        """Vectors (rows, d) of a tensor of prepared images on the device."""
+        """Vectors (rows, d), or (rows, tokens, d), of a tensor of prepared images on the device."""
 
     @abc.abstractmethod
     def text_vectors(self, texts):
@@ -125,7 +139,8 @@ class Encoder(abc.ABC):
         Returns
         -------
         numpy.ndarray
-            (rows, d) float32. Where a batch does not fit on the device, its halves are tried.
+            (rows, d) float32, or (rows, tokens, d) where the spec asks for tokens. Where a batch does not
+            fit on the device, its halves are tried.
         """
         import torch
 
@@ -236,10 +251,36 @@ def pool(pooling, prefix, patches):
     return mean if pooling == "mean" else torch.cat([prefix[:, 0], mean], 1)
 
 
-def check_pooling(pooling, n_prefix, name):
+def vectors_of(spec, prefix, patches):
+    """What a `ModelSpec` asks for of the tokens of a layer: see `pool`, or tokens (rows, tokens, width)."""
+    import torch
+
+    if spec.tokens is None:
+        return pool(spec.pooling, prefix, patches)
+    return patches if spec.tokens == "patches" else torch.cat([prefix[:, :1], patches], 1)
+
+
+def side_by_side(parts):
+    """Vectors of several layers as one."""
+    import torch
+
+    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+
+def check_pooling(pooling, n_prefix, name, tokens=None):
     """Refuse a class token where the model has none."""
+    if tokens == "cls+patches" and not n_prefix:
+        raise ValueError(f"tokens={tokens!r}, but {name} has no class token; use 'patches'")
     if pooling in ("cls", "cls+mean") and not n_prefix:
         raise ValueError(f"pooling={pooling!r}, but {name} has no class token; use 'pooled' or 'mean'")
+
+
+def check_layers(layer, n_layers, name):
+    """Hidden layers, of one or several, each counted from the front."""
+    layers = [check_layer(one, n_layers, name) for one in (layer if isinstance(layer, tuple) else (layer,))]
+    if len(set(layers)) < len(layers):
+        raise ValueError(f"layer={list(layer)} names a layer of {name} twice; all must differ")
+    return layers
 
 
 def check_layer(layer, n_layers, name):

@@ -6,7 +6,8 @@ import os
 
 import numpy as np
 
-from .base import Encoder, check_layer, check_pooling, input_embedding, pool
+from ..layout import frame_of
+from .base import Encoder, check_layers, check_pooling, input_embedding, side_by_side, vectors_of
 from .files import cannot_load, fingerprint, short_name
 
 
@@ -81,7 +82,8 @@ class HuggingFaceEncoder(Encoder):
             raise self._unprepared(error) from error
         patch = self.config.patch_size
         patch_h, patch_w = patch if isinstance(patch, (tuple, list)) else (patch, patch)
-        n_patches = (pixels.shape[1] // patch_h) * (pixels.shape[2] // patch_w)
+        grid = pixels.shape[1] // patch_h, pixels.shape[2] // patch_w
+        n_patches = grid[0] * grid[1]
         with torch.inference_mode():
             out = self.tower(torch.from_numpy(pixels[None]).to(self.device))
         tokens = out.last_hidden_state.shape[1]
@@ -92,10 +94,18 @@ class HuggingFaceEncoder(Encoder):
             )
         self._n_tokens = tokens
         spec = self.spec
-        check_pooling(spec.pooling, self._n_prefix, f"model {spec.name!r}")
+        check_pooling(spec.pooling, self._n_prefix, f"model {spec.name!r}", spec.tokens)
         if spec.layer is not None:
-            self._layer = check_layer(spec.layer, self.config.num_hidden_layers, f"model {spec.name!r}")
-        if (
+            self._layers = check_layers(spec.layer, self.config.num_hidden_layers, f"model {spec.name!r}")
+        if spec.tokens is not None:
+            known = 2 + getattr(self.config, "num_register_tokens", 0)  # a class and a distillation token
+            if self._n_prefix > known:
+                raise ValueError(
+                    f"tokens={spec.tokens!r}, but model {spec.name!r} has no grid of patches: it makes "
+                    f"{tokens} tokens of {grid[0]} x {grid[1]} patches"
+                )
+            self.grid, self.frame, self.shape = grid, self._frame(pixels.shape[1:]), pixels.shape
+        elif (
             spec.pooling == "pooled"
             and not hasattr(self.model, "get_image_features")
             and (not self._has_pooler or getattr(out, "pooler_output", None) is None)
@@ -104,23 +114,31 @@ class HuggingFaceEncoder(Encoder):
                 f"pooling='pooled', but model {spec.name!r} has no weights of a pooling layer; "
                 "use 'cls', 'mean' or 'cls+mean'"
             )
-        self.d = self.encode(pixels[None]).shape[1]
+        self.d = self.encode(pixels[None]).shape[-1]
+
+    def _frame(self, crop):
+        """What of an image the processor keeps."""
+        size = dict(self.processor.size or {}) if getattr(self.processor, "do_resize", False) else {}
+        known = {key: int(value) for key, value in size.items() if key in _SIZES and value}
+        return frame_of(known or None, crop)
 
     def prepare(self, image):
         return np.asarray(self.processor(images=image, return_tensors="np")["pixel_values"][0], np.float32)
 
     def vectors(self, pixels):
         spec = self.spec
-        if spec.pooling == "pooled":
+        if spec.pooling == "pooled" and spec.tokens is None:
             if hasattr(self.model, "get_image_features"):
                 found = self.model.get_image_features(pixel_values=pixels)
                 return getattr(found, "pooler_output", found)
             return self.tower(pixels).pooler_output
         if spec.layer is None:
-            tokens = self.tower(pixels).last_hidden_state
+            found = [self.tower(pixels).last_hidden_state]
         else:
-            tokens = self.tower(pixels, output_hidden_states=True).hidden_states[self._layer]
-        return pool(spec.pooling, tokens[:, : self._n_prefix], tokens[:, self._n_prefix :])
+            hidden = self.tower(pixels, output_hidden_states=True).hidden_states
+            found = [hidden[layer] for layer in self._layers]
+        cut = self._n_prefix
+        return side_by_side([vectors_of(spec, tokens[:, :cut], tokens[:, cut:]) for tokens in found])
 
     def text_vectors(self, texts):
         return self.token_vectors(self.tokens(texts))
@@ -164,6 +182,7 @@ class HuggingFaceEncoder(Encoder):
             "layer": self.spec.layer,
             "precision": str(self.dtype).removeprefix("torch."),
             "preprocessing": _plain(self.processor.to_dict()),
+            **({"tokens": self.spec.tokens} if self.spec.tokens else {}),
         }
 
     def _revision(self):
@@ -174,6 +193,10 @@ class HuggingFaceEncoder(Encoder):
 
     def default_batch(self):
         return self.batch_size(self._n_tokens, self.config.hidden_size)
+
+
+_SIZES = ("shortest_edge", "longest_edge", "height", "width")
+"""What processors call the size that images are brought to."""
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import json
 import os
 import threading
 
+from ..layout import check_tokens
 from .base import POOLINGS, PRECISIONS, ModelSpec
 
 _LIBRARIES = {
@@ -34,6 +35,7 @@ def check_spec(
     resize=None,
     precision="auto",
     device="auto",
+    tokens=None,
 ):
     """A `ModelSpec` from arguments, checked as far as names go; see `daskksvd.embed`.
 
@@ -68,11 +70,14 @@ def check_spec(
         raise ValueError(
             f"pretrained={pretrained!r} goes with open_clip models; a {library} model has its own weights"
         )
-    if layer is not None and (isinstance(layer, bool) or not isinstance(layer, int)):
-        raise TypeError(f"layer is {layer!r}; it must be a whole number, or None for the output")
-    if layer is not None and pooling == "pooled":
+    layer = _check_layer(layer)
+    check_tokens(tokens, pooling)
+    if tokens == "cls":  # which is one vector an image
+        pooling, tokens = "cls", None
+    if layer is not None and pooling == "pooled" and tokens is None:
+        said = list(layer) if isinstance(layer, tuple) else layer
         raise ValueError(
-            f"layer={layer} goes with pooling 'cls', 'mean' or 'cls+mean': only the output is pooled"
+            f"layer={said} goes with pooling 'cls', 'mean' or 'cls+mean': only the output is pooled"
         )
     if (
         resize is not None
@@ -85,7 +90,19 @@ def check_spec(
         raise ImportError(
             f"{library.removesuffix('_text')} is not installed; pip install 'daskksvd[{extra}]' brings it"
         )
-    return ModelSpec(library, name, pretrained, revision, pooling, layer, resize, precision, device)
+    return ModelSpec(library, name, pretrained, revision, pooling, layer, resize, precision, device, tokens)
+
+
+def _check_layer(layer):
+    """A layer, or several, as a number or a tuple of numbers."""
+    if layer is None:
+        return None
+    layers = tuple(layer) if isinstance(layer, (list, tuple, range)) else (layer,)
+    if any(isinstance(one, bool) or not isinstance(one, int) for one in layers):
+        raise TypeError(f"layer is {layer!r}; it must be a whole number, several, or None for the output")
+    if not layers:
+        raise ValueError("layer is empty; it must name one hidden layer at least")
+    return layers if len(layers) > 1 else layers[0]
 
 
 def check_text_spec(model, **options):

@@ -5,7 +5,8 @@ import warnings
 
 import numpy as np
 
-from .base import Encoder, check_layer, check_pooling, input_embedding, pool
+from ..layout import frame_of
+from .base import Encoder, check_layers, check_pooling, input_embedding, side_by_side, vectors_of
 from .files import cannot_load
 
 
@@ -67,31 +68,58 @@ class OpenClipEncoder(Encoder):
 
         spec = self.spec
         black = np.zeros((3, self.image_size, self.image_size), np.float32)
-        if spec.pooling != "pooled":
+        self._pooled = spec.pooling == "pooled" and spec.tokens is None
+        if not self._pooled:
+            asked = f"tokens={spec.tokens!r}" if spec.tokens else f"pooling={spec.pooling!r}"
             if not hasattr(self.model.visual, "forward_intermediates"):
-                raise ValueError(f"pooling={spec.pooling!r}, but {spec.name} shows only its pooled output")
+                raise ValueError(f"{asked}, but {spec.name} shows only its pooled output")
+            pixels = torch.from_numpy(black[None]).to(self.device)
             with torch.inference_mode():
-                found = self._intermediates(torch.from_numpy(black[None]).to(self.device), None)
+                found = self._intermediates(pixels, None)
             n_layers = len(found["image_intermediates"])
             prefix = found.get("image_intermediates_prefix")
-            check_pooling(spec.pooling, prefix is not None and prefix[-1].shape[1], f"model {spec.name!r}")
+            n_prefix = prefix is not None and prefix[-1].shape[1]
+            check_pooling(spec.pooling, n_prefix, f"model {spec.name!r}", spec.tokens)
+            self._indices = [n_layers - 1]
             if spec.layer is not None:
-                layer = check_layer(spec.layer, n_layers, f"model {spec.name!r}")
-                if layer == 0:
+                layers = check_layers(spec.layer, n_layers, f"model {spec.name!r}")
+                if 0 in layers:
                     raise ValueError("layer=0; for open_clip it must be at least 1, the first block")
-                self._index = layer - 1
-            else:
-                self._index = n_layers - 1
-        self.d = self.encode(black[None]).shape[1]
+                self._indices = [layer - 1 for layer in layers]
+            if spec.tokens:
+                self._find_grid(pixels, found["image_intermediates"])
+        self.d = self.encode(black[None]).shape[-1]
 
-    def _intermediates(self, pixels, indices):
+    def _find_grid(self, pixels, tokens):
+        """Rows and columns of the patches of the layers that are asked for."""
+        import torch
+
+        with torch.inference_mode():
+            maps = self._intermediates(pixels, self._indices, "NCHW")["image_intermediates"]
+        grids = {tuple(one.shape[-2:]) for one in maps}
+        counts = {tokens[index].shape[1] for index in self._indices}
+        grid = grids.pop()
+        if grids or counts != {grid[0] * grid[1]}:
+            raise ValueError(
+                f"tokens={self.spec.tokens!r}, but model {self.spec.name!r} has no one grid of patches in "
+                "these layers; use a Vision Transformer"
+            )
+        cfg = self._open_clip.get_model_preprocess_cfg(self.model)
+        size = {"shortest": "shortest_edge", "longest": "longest_edge"}.get(
+            cfg.get("resize_mode", "shortest")
+        )
+        side = self.image_size
+        self.grid, self.shape = grid, tuple(pixels.shape[1:])
+        self.frame = frame_of({size: side} if size else {"height": side, "width": side}, self.shape[1:])
+
+    def _intermediates(self, pixels, indices, output_fmt="NLC"):
         return self.model.visual.forward_intermediates(
             pixels,
             indices=indices,
             # the output of the model is normalised, hidden layers are not
             normalize_intermediates=self.spec.layer is None,
             intermediates_only=True,
-            output_fmt="NLC",
+            output_fmt=output_fmt,
             output_extra_tokens=True,
         )
 
@@ -99,11 +127,14 @@ class OpenClipEncoder(Encoder):
         return self._transform(image).numpy()
 
     def vectors(self, pixels):
-        if self.spec.pooling == "pooled":
+        if self._pooled:
             return self.model.encode_image(pixels)
-        found = self._intermediates(pixels, [self._index])
-        prefix = found.get("image_intermediates_prefix", [None])[0]
-        return pool(self.spec.pooling, prefix, found["image_intermediates"][0])
+        found = self._intermediates(pixels, self._indices)
+        patches = found["image_intermediates"]
+        prefixes = found.get("image_intermediates_prefix") or [None] * len(patches)
+        # they come in the order of the layers, not in that asked for
+        order = [sorted(self._indices).index(index) for index in self._indices]
+        return side_by_side([vectors_of(self.spec, prefixes[place], patches[place]) for place in order])
 
     def text_vectors(self, texts):
         return self.token_vectors(self.tokens(texts))
@@ -142,6 +173,7 @@ class OpenClipEncoder(Encoder):
             "layer": self.spec.layer,
             "precision": str(self.dtype).removeprefix("torch."),
             "preprocessing": dict(self._open_clip.get_model_preprocess_cfg(self.model)),
+            **({"tokens": self.spec.tokens} if self.spec.tokens else {}),
         }
 
     def default_batch(self):

@@ -11,6 +11,7 @@ import scipy.special
 
 from ...arguments import choice, flag, integer, number
 from ...captions.partitions import compute
+from ...coding.by_image import codes_by_image
 from ...coding.nonzeros import open_code_rows
 from ...embedding.store import Embeddings, open_embeddings
 from ...embedding.texts import as_text_encoder
@@ -228,7 +229,7 @@ def _open_codes(codes, result, rows):
                 "samples use a side"
             )
         codes = result.encode(rows.array)
-    found = open_code_rows(codes)
+    found = open_code_rows(codes_by_image(codes))
     if result is not None and len(result.dictionary) != found.m:
         raise ValueError(f"codes have {found.m:,} atoms, and result has {len(result.dictionary):,}")
     return found

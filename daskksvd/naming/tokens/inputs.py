@@ -14,6 +14,7 @@ from ...captions.by_sample import open_rows
 from ...captions.partitions import compute
 from ...captions.words.tokens import as_tokenizer
 from ...captions.words.vocabulary import choose_words
+from ...coding.by_image import codes_by_image
 from ...coding.nonzeros import CodeRows, open_code_rows
 from ...embedding.encodings import Encodings, open_encodings
 from ...embedding.store import open_embeddings
@@ -61,7 +62,7 @@ def open_material(
     FileNotFoundError, TypeError, ValueError
         If one of them is none, or they are not of the same samples.
     """
-    rows = open_code_rows(codes)
+    rows = open_code_rows(codes_by_image(codes))
     found = None
     if captions is not None:
         if isinstance(embeddings, (str, os.PathLike)):

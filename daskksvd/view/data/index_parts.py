@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from ...coding.by_image import image_codes, rows_per_image_of
 from ...coding.nonzeros import open_code_rows
 from ...coding.store import CODES, open_codes
 from ...stores import StoredArray
@@ -36,8 +37,15 @@ class Part(NamedTuple):
 def read_parts(codes):
     """Codes of any kind as their shape and an iterator over `Part`, in order of rows."""
     if isinstance(codes, (str, os.PathLike)):
-        n, m = open_codes(codes).shape
-        return n, m, _parts_of_store(codes)
+        if rows_per_image_of(codes) in (None, 1):
+            n, m = open_codes(codes).shape
+            return n, m, _parts_of_store(codes)
+        of_tokens, codes = codes, image_codes(codes)
+        most = min(
+            codes.shape[1], CODES.open(of_tokens).arrays()["indices"].shape[1] * rows_per_image_of(of_tokens)
+        )
+        rows = open_code_rows(codes, size=max(1, INDEX_PART // most))
+        return rows.n, rows.m, _parts_of_rows(rows)
     rows = open_code_rows(codes)
     return rows.n, rows.m, _parts_of_rows(rows)
 

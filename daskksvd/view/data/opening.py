@@ -18,6 +18,7 @@ from ...stores import beside
 from .atom_index import ATOM_INDEX, build_atom_index, open_atom_index
 from .captions import CaptionsByRow
 from .images import open_images
+from .patches import open_patches
 from .view import View
 
 if TYPE_CHECKING:
@@ -92,7 +93,10 @@ def open_view(
         scores = beside(path, "-scores")
     scores = _scores(scores, m)
     tokens = _tokens(_beside(tokens, path, TOKENS), m)
-    index = None if codes is None else _index(codes, m)
+    index = patches = None
+    if codes is not None:
+        patches, codes = open_patches(codes, embeddings)
+        index = _index(codes, m)
     n = _rows(index, embeddings)
     sample_ids = None if embeddings is None else embeddings.sample
     if captions is None and embeddings is not None and embeddings.attrs["n_captions"]:
@@ -109,6 +113,7 @@ def open_view(
         ),
         scores=scores,
         tokens=tokens,
+        patches=patches,
         n=n,
         name=None if path is None else os.path.basename(path.rstrip("/")).removesuffix(".zarr"),
     )
@@ -190,8 +195,7 @@ def _embeddings(embeddings) -> Embeddings | None:
 
 def _rows(index, embeddings):
     """Samples, if anything tells."""
-    if index is not None and embeddings is not None and len(embeddings) != index.n:
-        raise ValueError(
-            f"embeddings has {len(embeddings):,} samples, codes have {index.n:,}; they must be of the same"
-        )
-    return index.n if index is not None else len(embeddings) if embeddings is not None else None
+    n = None if embeddings is None else getattr(embeddings, "n_images", None) or len(embeddings)
+    if index is not None and n not in (None, index.n):
+        raise ValueError(f"embeddings has {n:,} samples, codes have {index.n:,}; they must be of the same")
+    return index.n if index is not None else n

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .atom_index import AtomIndex
     from .captions import CaptionsByRow
     from .images import Images
+    from .patches import Patches
 
 
 class Neighbours(NamedTuple):
@@ -59,6 +60,9 @@ class View:
     scores : xarray.Dataset or None
     tokens : xarray.Dataset or None
         Words by a text encoder.
+    patches : Patches or None
+        Where in an image an atom is, for codes whose rows are patches. Samples are images, with the
+        coefficient of largest magnitude of their rows.
     measures : Measures
         Of words and atoms.
     m : int
@@ -79,6 +83,7 @@ class View:
         images: Images | None = None,
         scores: xr.Dataset | None = None,
         tokens: xr.Dataset | None = None,
+        patches: Patches | None = None,
         n: int | None = None,
         name: str | None = None,
     ) -> None:
@@ -89,13 +94,14 @@ class View:
         self.images = images
         self.scores = scores
         self.tokens = tokens
+        self.patches = patches
         self.m = result.dictionary.shape[0]
         self.measures = Measures(labels, self.m)
         self.n = n if n is not None or labels is None else int(labels.attrs["n"])
         self.name = name
 
     def __repr__(self) -> str:
-        parts = ["index", "labels", "captions", "images", "scores", "tokens"]
+        parts = ["index", "labels", "captions", "images", "scores", "tokens", "patches"]
         there = [part for part in parts if getattr(self, part) is not None]
         samples = "" if self.n is None else f" of {self.n:,} samples"
         return f"<daskksvd.view.View: {self.m:,} atoms{samples}, with {', '.join(there) or 'nothing else'}>"

@@ -1,0 +1,299 @@
+"""Rows of patches: the model's own tokens, by image for captions and pictures, and resumed exactly."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+import real
+import scipy.sparse as sp
+import small_models
+import sparse
+import torch
+import zarr
+from PIL import Image
+
+import daskksvd
+from daskksvd.coding.by_image import image_codes
+from daskksvd.embedding.layout import Layout, frame_of, seen_box
+from daskksvd.embedding.models import check_spec, load_encoder
+from daskksvd.view import open_view
+
+N_PREFIX = {"clip": 1, "siglip": 0, "registers": 4, "dinov2": 1}
+GRID = small_models.SIZE // small_models.PATCH
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Folder and model by kind."""
+    folders = {kind: tmp_path_factory.mktemp(kind) for kind in N_PREFIX}
+    return {kind: (folder, small_models.save_model(kind, folder)) for kind, folder in folders.items()}
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng = np.random.default_rng(0)
+    return [Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)) for _ in range(3)]
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return daskksvd.datasets.make_scenes(60, random_state=3)
+
+
+@pytest.fixture(scope="module")
+def store(scenes, tmp_path_factory):
+    where = tmp_path_factory.mktemp("patches") / "store"
+    return daskksvd.embed(
+        scenes, where, model="scenes", tokens="patches", layer=3, thumbnails=64, chunk_rows=32
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted(store, tmp_path_factory):
+    """A result, saved, with codes of patches beside it."""
+    path = tmp_path_factory.mktemp("fitted") / "words.zarr"
+    result = daskksvd.fit(store.path, n_components=48, n_nonzero_coefs=3, max_passes=2, random_state=0)
+    result.save(path)
+    result.write_codes(store.path, path.parent / "words-codes.zarr")
+    return path
+
+
+@pytest.mark.parametrize("tokens", ["patches", "cls+patches"])
+@pytest.mark.parametrize("kind", N_PREFIX)
+def test_tokens_are_those_of_the_model(kind, tokens, saved, images):
+    """Patches in the order of the grid; registers left out; several layers side by side."""
+    folder, model = saved[kind]
+    pixels = small_models.pixels_of(images)
+    with torch.inference_mode():
+        hidden = getattr(model, "vision_model", model)(pixels, output_hidden_states=True).hidden_states
+    if tokens == "cls+patches" and not N_PREFIX[kind]:
+        with pytest.raises(ValueError, match="has no class token; use 'patches'"):
+            load_encoder(check_spec(folder, tokens=tokens))
+        return
+    encoder = load_encoder(check_spec(folder, tokens=tokens, layer=[2, -3]))
+    found = encoder.encode([encoder.prepare(image) for image in images])
+    kept = list(range(N_PREFIX[kind], N_PREFIX[kind] + GRID**2))
+    kept = [0, *kept] if tokens == "cls+patches" else kept
+    expected = np.concatenate([hidden[2][:, kept].numpy(), hidden[1][:, kept].numpy()], axis=-1)
+    assert found.shape == expected.shape and encoder.grid == (GRID, GRID) and encoder.d == found.shape[-1]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_position_is_where_the_patch_is(saved):
+    """What is changed in one patch of an image changes that row most, before any attention."""
+    encoder = load_encoder(check_spec(saved["dinov2"][0], tokens="patches", layer=0))
+    pixels = np.zeros((3, small_models.SIZE, small_models.SIZE), np.float32)
+    changed = pixels.copy()
+    changed[
+        :, 2 * small_models.PATCH : 3 * small_models.PATCH, small_models.PATCH : 2 * small_models.PATCH
+    ] = 1
+    before, after = encoder.encode([pixels, changed])
+    rows = np.flatnonzero(np.abs(after - before).max(1) > 1e-6)
+    assert rows.tolist() == [2 * GRID + 1]
+
+
+def test_arguments(saved, images, tmp_path):
+    vit = saved["clip"][0]
+    for words, settings in (
+        ("tokens='patch'; it must be one of", {"tokens": "patch"}),
+        ("with tokens='patches' leave it out", {"tokens": "patches", "pooling": "mean"}),
+        ("patch_share=0.5 goes with", {"patch_share": 0.5}),
+        ("patch_share=0; it must be", {"tokens": "patches", "patch_share": 0}),
+        ("names a layer of .* twice", {"tokens": "patches", "layer": [1, -3]}),
+        ("layer is empty", {"tokens": "patches", "layer": []}),
+    ):
+        with pytest.raises(ValueError, match=words):
+            daskksvd.embed([(images[0], "a")], tmp_path / "out", model=vit, **settings)
+    with pytest.raises(TypeError, match="a whole number, several, or None"):
+        daskksvd.embed([(images[0], "a")], tmp_path / "out", model=vit, tokens="patches", layer=[1, "2"])
+
+
+def test_store_knows_images_and_positions(scenes, store, tmp_path):
+    """Rows by image; captions, sources and thumbnails an image; fewer rows where a share is drawn."""
+    each = 64
+    assert len(store) == 60 * each and store.n_images == 60 and store.layout.grid == (8, 8)
+    assert store.array.shape == (60 * each, 128) and len(store.sample) == len(store.source) == 60
+    assert store.captions.compute()["row"].max() == 59 and store.thumbnail(59).size == (64, 64)
+    assert store.positions(7).tolist() == list(range(each)) and store.image_rows(2) == slice(128, 192)
+    assert daskksvd.open_embeddings(store.path).layout == store.layout
+
+    settings = {"model": "scenes", "layer": 3, "tokens": "cls+patches", "patch_share": 0.25}
+    drawn = daskksvd.embed(scenes, tmp_path / "drawn", random_state=5, **settings)
+    again = daskksvd.embed(scenes, tmp_path / "again", random_state=5, batch_size=7, **settings)
+    other = daskksvd.embed(scenes, tmp_path / "other", random_state=6, **settings)
+    assert drawn.layout.rows_per_image == 17
+    rows, whole = drawn.array.compute().reshape(60, 17, 128), store.array.compute().reshape(60, each, 128)
+    for image in (0, 31, 59):
+        places = drawn.positions(image)
+        assert places[0] == -1 and (np.diff(places) > 0).all() and len(places) == 17
+        assert places.tolist() == again.positions(image).tolist() != other.positions(image).tolist()
+        np.testing.assert_allclose(rows[image, 1:], whole[image, places[1:]], atol=2e-3)
+    assert drawn.positions(0).tolist() != drawn.positions(1).tolist()
+
+
+def test_layers_of_one_pass(scenes, store, tmp_path):
+    both = daskksvd.embed(scenes[:20], tmp_path / "both", model="scenes", tokens="patches", layer=[1, 3])
+    assert both.layers == [1, 3] and both.array.shape == (20 * 64, 256)
+    np.testing.assert_array_equal(both.layer(3).compute(), store.array[: 20 * 64].compute())
+    with pytest.raises(ValueError, match="layer=2; the store has 1, 3"):
+        both.layer(2)
+    result = daskksvd.fit(both.layer(1), n_components=16, n_nonzero_coefs=2, max_passes=1, random_state=0)
+    result.write_codes(both.layer(1), tmp_path / "codes.zarr")
+    assert image_codes(tmp_path / "codes.zarr").shape == (20, 16)
+
+
+def test_rejects_and_resume(scenes, tmp_path):
+    """A run that was stopped anywhere ends at the same store, with what could not be read left out."""
+
+    class Source:
+        def __init__(self, stop=None):
+            self.stop = stop
+
+        def __len__(self):
+            return 60
+
+        def __getitem__(self, i):
+            if i >= 60:
+                raise IndexError(i)
+            if i == self.stop:
+                raise KeyboardInterrupt
+            return (b"no image" if i == 9 else scenes[i].image), scenes[i].captions
+
+    settings = {
+        "model": "scenes", "tokens": "cls+patches", "layer": 2, "patch_share": 0.2, "chunk_rows": 16,
+        "batch_size": 8, "thumbnails": 24, "random_state": 1,
+    }  # fmt: skip
+    whole = daskksvd.embed(Source(), tmp_path / "whole", **settings)
+    for stop in (20, 45):
+        with pytest.raises(KeyboardInterrupt):
+            daskksvd.embed(Source(stop), tmp_path / "cut", **settings)
+    cut = daskksvd.embed(Source(), tmp_path / "cut", **settings)
+    assert cut.rejects["sample"].tolist() == [9] and cut.n_images == 59
+    one, other = (zarr.open_group(f"{each.path}/embeddings.zarr", mode="r") for each in (whole, cut))
+    for name, array in one.arrays():
+        np.testing.assert_array_equal(array[:], other[name][:])
+    assert dict(one.attrs) == dict(other.attrs)
+    with pytest.raises(ValueError, match="was begun with form tokens"):
+        daskksvd.embed(Source(), tmp_path / "cut", **{**settings, "random_state": 2})
+
+
+def test_images_of_another_grid_are_rejected(saved, tmp_path):
+    rng = np.random.default_rng(0)
+    sizes = [(32, 32), (32, 40), (32, 32)]
+    pictures = [(Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)), "a") for size in sizes]
+    found = daskksvd.embed(
+        pictures, tmp_path / "out", model=saved["dinov2"][0], tokens="patches", resize=False, batch_size=1
+    )
+    assert found.n_images == 2 and "another grid of patches" in found.rejects["reason"][0]
+
+
+@pytest.mark.parametrize("kind", [sp.csr_matrix, sparse.COO, np.asarray, "dask"])
+@pytest.mark.parametrize("used_by", ["any", 0.5, 1.0])
+def test_codes_by_image(kind, used_by):
+    """Against a loop over images; chunks need not end where an image does."""
+    rng = np.random.default_rng(0)
+    dense = np.where(rng.random((60, 7)) < 0.5, rng.integers(-3, 4, (60, 7)), 0).astype(np.float32)
+    least = {"any": 1, 0.5: 3, 1.0: 5}[used_by]
+    expected = np.zeros((12, 7), np.float32)
+    for image in range(12):
+        for atom in range(7):
+            values = dense[image * 5 : image * 5 + 5, atom]
+            if (values != 0).sum() >= least:
+                expected[image, atom] = values.max() if values.max() >= -values.min() else values.min()
+    if kind == "dask":
+        import dask.array as da
+
+        codes = da.from_array(dense, chunks=(13, 4)).map_blocks(sparse.COO)
+        found = image_codes(codes, 5, used_by=used_by).compute()
+    else:
+        found = image_codes(kind(dense), 5, used_by=used_by)
+    np.testing.assert_array_equal(found.todense(), expected)
+
+
+def test_codes_by_image_refuse():
+    codes = np.ones((12, 3), np.float32)
+    for words, settings in (
+        ("must be a multiple of rows_per_image=5", {"rows_per_image": 5}),
+        ("rows_per_image is needed", {}),
+        ("used_by='all'; it must be 'any'", {"rows_per_image": 4, "used_by": "all"}),
+        ("used_by=0; it must be", {"rows_per_image": 4, "used_by": 0}),
+        ("used_by=1.5; it must be", {"rows_per_image": 4, "used_by": 1.5}),
+    ):
+        with pytest.raises(ValueError, match=words):
+            image_codes(codes, **settings)
+
+
+def test_label_by_image(store, fitted):
+    """Codes of patches, as a store or not, are named as codes by image are."""
+    codes = fitted.parent / "words-codes.zarr"
+    by_image = image_codes(codes).compute()
+    expected = daskksvd.label(by_image, store.path, min_uses=5, min_df=5)
+    lazy = daskksvd.load(fitted).encode(store.path)
+    for given, settings in ((codes, {}), (lazy, {}), (lazy, {"embeddings": store}), (by_image, {})):
+        found = daskksvd.label(given, store.path, min_uses=5, min_df=5, **settings)
+        assert found.attrs["n"] == 60
+        for name in ("correlation", "top_word", "use_count", "q_value"):
+            np.testing.assert_array_equal(found[name].values, expected[name].values)
+    some = daskksvd.label(codes, store.path, min_uses=5, min_df=5, used_by=0.1)
+    assert (some.use_count <= expected.use_count).all() and (some.use_count < expected.use_count).any()
+    assert some.attrs["used_by"] == 0.1 and some.attrs["rows_per_image"] == 64
+    with pytest.raises(ValueError, match=r"used_by=0\.1 is for codes of patches"):
+        daskksvd.label(by_image, list(store.captions.compute()["caption"][:60]), used_by=0.1)
+
+
+def test_view_by_image(store, fitted):
+    """Samples are images; heat is the code of each patch in its place."""
+    view = open_view(fitted, embeddings=store)
+    codes = daskksvd.open_codes(fitted.parent / "words-codes.zarr").compute().todense().reshape(60, 64, -1)
+    atom = int(np.argmax((codes != 0).sum((0, 1))))
+    assert view.n == 60 and view.index.uses[atom] == (codes[..., atom] != 0).any(1).sum()
+    rows, values = view.top_rows(atom, 1, 3)
+    for image, value in zip(rows, values, strict=True):
+        heat = view.patches.heat(atom, int(image))
+        np.testing.assert_array_equal(heat, codes[image, :, atom].reshape(8, 8))
+        assert heat.max() == value
+    lazy = open_view(daskksvd.load(fitted), codes=daskksvd.load(fitted).encode(store.path), embeddings=store)
+    np.testing.assert_array_equal(lazy.patches.heat(atom, 5), view.patches.heat(atom, 5))
+    np.testing.assert_array_equal(lazy.index.uses, view.index.uses)
+
+
+def test_what_a_model_sees():
+    """The middle of an image that is resized by its short side; all of one that is squeezed."""
+    assert seen_box(frame_of({"shortest_edge": 256}, (224, 224)), 512, 256) == (
+        0.28125,
+        0.0625,
+        0.71875,
+        0.9375,
+    )
+    assert seen_box(frame_of({"height": 224, "width": 224}, (224, 224)), 500, 300) == (0, 0, 1, 1)
+    assert seen_box(frame_of({"longest_edge": 224}, (224, 224)), 448, 224) == (0, -0.5, 1, 1.5)
+    assert seen_box(frame_of(None, (100, 100)), 200, 100) == (0.25, 0, 0.75, 1)
+    assert seen_box(None, 10, 20) == (0, 0, 1, 1)
+    assert Layout((2, 3), 6, cls=True).positions(4).tolist() == [-1, 0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.skipif(not real.PHOTOGRAPHS.exists(), reason="the photographs are not here")
+def test_photographs_through_a_real_model(tmp_path):
+    """A real ViT's patches of photographs, against its own hidden states."""
+    transformers = pytest.importorskip("transformers")
+    folder = real.DATA / "vit_small_14"
+    with zipfile.ZipFile(real.PHOTOGRAPHS) as archive:
+        names = [name for name in sorted(archive.namelist()) if name.endswith(".jpg")][:3]
+        pictures = [Image.open(io.BytesIO(archive.read(name))).convert("RGB") for name in names]
+    found = daskksvd.embed(
+        [(picture, "a") for picture in pictures], tmp_path / "out", model=folder, tokens="patches",
+        layer=[8, 11], device="cpu", resize=224,
+    )  # fmt: skip
+    model = transformers.Dinov2Model.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
+    assert {picture.size for picture in pictures} == {(224, 224)}
+    pixels = processor(images=pictures, return_tensors="pt", do_resize=False)["pixel_values"]
+    with torch.inference_mode():
+        hidden = model.eval()(pixels, output_hidden_states=True).hidden_states
+    assert found.layout.grid == (16, 16) and found.layout.rows_per_image == 256
+    for layer in (8, 11):
+        rows = found.layer(layer).compute().astype(np.float32)
+        expected = hidden[layer][:, 1:].reshape(-1, 384).numpy()
+        cosine = (rows * expected).sum(1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(expected, axis=1)
+        assert cosine.min() > 0.999
