@@ -4,6 +4,8 @@ from . import evaluation as evaluation
 from . import joint as joint
 from . import naming as naming
 from . import view as view
+from .activations import Activations as Activations
+from .activations import open_activations as open_activations
 from .coding import SparseCoder as SparseCoder
 from .coding.by_image import image_codes as image_codes
 from .coding.store import open_codes as open_codes
@@ -36,6 +38,7 @@ __version__: str
 
 __all__ = [
     "KSVD",
+    "Activations",
     "Embeddings",
     "Encodings",
     "FitInterrupted",
@@ -61,6 +64,7 @@ __all__ = [
     "load",
     "load_joint",
     "naming",
+    "open_activations",
     "open_codes",
     "open_embeddings",
     "open_encodings",

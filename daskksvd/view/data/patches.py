@@ -12,7 +12,6 @@ from ...coding.codes import Codes
 from ...coding.formats import codes_to_coo
 from ...coding.nonzeros import as_csr
 from ...coding.store import CODES, open_codes
-from ...embedding.layout import CLS_POSITION
 from ...stores import StoredArray
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class Patches:
         found = self.codes_of(image)[:, [atom]].toarray()[:, 0]
         places = self._embeddings.positions(image)
         heat = np.full(self.layout.grid[0] * self.layout.grid[1], np.nan, np.float32)
-        inside = places != CLS_POSITION
+        inside = places >= 0  # the class token lies nowhere
         heat[places[inside]] = found[inside]
         return heat.reshape(self.layout.grid)
 
