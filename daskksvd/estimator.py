@@ -111,6 +111,8 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         For ``update="ksvd"``: blocks of atoms an iteration.
     replace_atoms : bool
         Replace unused atoms and near-copies by badly represented samples.
+    ramp : bool
+        Come up to ``n_nonzero_coefs`` over the first passes, see `daskksvd.fit`.
     dtype : {"float32", "float64"}, optional
         Precision of the computation, of the components and of the codes. By
         default float64 for float64 samples and float32 for all others.
@@ -217,6 +219,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         holdout: float = 0.0,
         n_blocks: int | None = None,
         replace_atoms: bool = True,
+        ramp: bool = False,
         dtype: Precision | None = None,
         device: str | None = None,
         persist: bool | None = None,
@@ -248,6 +251,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.holdout = holdout
         self.n_blocks = n_blocks
         self.replace_atoms = replace_atoms
+        self.ramp = ramp
         self.dtype = dtype
         self.device = device
         self.persist = persist

@@ -87,6 +87,8 @@ OPTIONS = [
                  help="With --update ksvd: blocks of atoms a pass."),
     click.Option(["--replace-atoms/--no-replace-atoms"], default=True,
                  help="Replace atoms that are unused, or nearly copies, by badly represented samples."),
+    click.Option(["--ramp/--no-ramp"], default=False,
+                 help="Come up to K over the first passes: less error, mostly, in the same time."),
     click.Option(["--dtype"], type=click.Choice(["float32", "float64"]), default="float32",
                  help="Precision of the computation, whatever the samples are stored in."),
     DEVICE,

@@ -43,7 +43,8 @@ def _begin(reader, settings, schedule, seed, checked):
     sample = survey.sample[rng.permutation(len(survey.sample))]
     dictionary = initial_dictionary(settings, sample, transform, reader.source.d, rng)
     first = schedule.phases.first
-    coupled = first == WAVE and statistics(first, len(dictionary), schedule.n_samples) == COUPLED
+    sizes = len(dictionary), schedule.n_samples
+    coupled = first == WAVE and statistics(first, *sizes, settings.ramp) == COUPLED
     state = State.start(dictionary, first, coupled)
     coder = SparseCoder(dictionary, transform, settings.target(reader.source.d))
     return coder, float(survey.variance.sum()), state, checksums

@@ -1,6 +1,7 @@
 """The arguments of `daskksvd.fit`, checked before any work starts."""
 
 import math
+from itertools import count
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
@@ -9,6 +10,7 @@ from ..arguments import choice, flag, integer, number, seed
 from ..coding.how import check_device
 from ..coding.target import Pursuit
 from ..rows.jobs import split_holdout
+from .schedule import FULL_SHARE, RAMP_PASSES
 from .stopping import Stopping, Threshold, check_stopping
 
 Update: TypeAlias = Literal["online", "batch", "ksvd"]
@@ -17,7 +19,7 @@ Precision: TypeAlias = Literal["float32", "float64"]
 
 UPDATES, INITS = map(get_args, (Update, Init))
 
-SINCE = {"nonnegative": False, "threshold": None}
+SINCE = {"nonnegative": False, "threshold": None, "ramp": False}
 """Settings that results and checkpoints of earlier versions have not, and what they meant."""
 
 
@@ -44,6 +46,7 @@ class Settings(NamedTuple):
     device: str | None = None
     nonnegative: bool = False
     threshold: float | Threshold | None = None
+    ramp: bool = False
 
     def identity(self):
         """What must agree between a checkpoint and a call, as plain values."""
@@ -129,7 +132,27 @@ def check_settings(n_components, **arguments):
         check_device(a.get("device")),
         stopping.nonnegative,
         stopping.threshold,
+        _ramp(flag("ramp", a.get("ramp", False)), stopping, a["update"], max_passes),
     )
+
+
+def _ramp(ramp, stopping, update, max_passes):
+    """``ramp``, with which some other arguments do not go."""
+    if not ramp:
+        return ramp
+    if update != "online":
+        raise ValueError(f"ramp=True was given with update={update!r}; it goes with update='online'")
+    if stopping.n_nonzero_coefs is None:
+        raise ValueError(
+            "ramp=True was given without n_nonzero_coefs; give the number of nonzeros to come up to"
+        )
+    if max_passes is not None and max_passes - int(FULL_SHARE * max_passes) < RAMP_PASSES:
+        least = next(n for n in count(RAMP_PASSES) if n - int(FULL_SHARE * n) >= RAMP_PASSES)
+        raise ValueError(
+            f"ramp=True was given with max_passes={max_passes}; it takes {RAMP_PASSES} passes in waves, so "
+            f"that max_passes must be at least {least}"
+        )
+    return ramp
 
 
 def check_shape(settings, chunk_rows, d):

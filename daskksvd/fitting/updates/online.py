@@ -8,7 +8,7 @@ from ...kernels import update as kernel
 from ...kernels.jit import read_only
 from ..replacement import checks_per_pass, find_redundant, most_replaced, replace
 from ..resuming import has_settled
-from ..schedule import WAVE
+from ..schedule import WAVE, ramped
 from ..statistics import relative_norm
 from .descent import power_of, sweep
 from .passes import Passes
@@ -64,9 +64,13 @@ class Waves(Passes):
 
         With ``rtol`` alone a poor dictionary would code every row with a
         great many atoms, from which it learns little: the first passes are
-        content with more, and come down to it by equal factors.
+        content with more, and come down to it by equal factors. With ``ramp``
+        they have few nonzeros, and come up to ``n_nonzero_coefs``.
         """
         coder = super().coder(state)
+        if self.problem.settings.ramp:
+            n_nonzero_coefs = ramped(coder.target.n_nonzero_coefs, state.pass_index)
+            return dataclasses.replace(coder, target=coder.target._replace(n_nonzero_coefs=n_nonzero_coefs))
         if not self.approaches(state.pass_index):
             return coder
         share = (state.pass_index + 1) / self.rtol_passes
@@ -81,8 +85,10 @@ class Waves(Passes):
         return min(RTOL_PASSES, self.problem.schedule.phases.first_limit)
 
     def approaches(self, index):
-        """Whether pass ``index`` is still on its way down to ``rtol``."""
-        return index + 1 < self.rtol_passes
+        """Whether pass ``index`` is still on its way down to ``rtol``, or up to ``n_nonzero_coefs``."""
+        width = self.problem.coder.target.n_nonzero_coefs
+        rising = self.problem.settings.ramp and ramped(width, index) < width
+        return rising or index + 1 < self.rtol_passes
 
     def may_replace(self, state, progress, jobs):
         settings, schedule = self.problem.settings, self.problem.schedule
