@@ -392,3 +392,48 @@ def test_targets_smoke(module):
         for row in targets.measure_world(0.1, argparse.Namespace(seed=0, threads=1, **world))
     }
     assert found["true atoms, noise"]["f1"] > 0.98 > 0.9 > found["true atoms, 2"]["f1"]
+
+
+def sae_options(**more):
+    """Options of ``benchmarks/sae.py`` for a few rows."""
+    options = {"atoms": 24, "nonzeros": [3, 6], "longer": 6, "times": [], "rivals": [], "captions": None}
+    return argparse.Namespace(**options, batch=64, **more)
+
+
+def test_sae_smoke(module, monkeypatch, tmp_path):
+    """Errors are those of `Result.evaluate`, for atoms of others, too, and there is a table and a plot."""
+    sae = module("sae")
+    monkeypatch.setattr(sae, "OWN", {"daskksvd": {"max_passes": 2}, "daskksvd, ramp": {"max_passes": 3}})
+    rows = daskksvd.datasets.make_planted(600, 12, 24, 3, noise=0.2, random_state=0).array.compute() + 3
+    data = sae.Data(rows, 5, 0.2)
+    assert abs(data.learn.mean(axis=0)).max() < 1e-5
+    assert (data.learn**2).sum(axis=1).mean() == pytest.approx(12, rel=1e-5)
+    told = []
+    records = sae.measure(data, sae_options(), told.append)
+    assert told == records and [record["nonzeros"] for record in records] == [6, 6, 3, 3]
+    assert records[0]["stability"] > 0.3 and "stability" not in records[2]
+    own = sae.Own(data.learn, 24, 6, 0, {"max_passes": 2})
+    assert records[0]["fvu"] == pytest.approx(own.result.evaluate(data.score)["fvu"], rel=1e-5)
+    assert sae.by_omp(3 * own.atoms, None, data.score, 6) == pytest.approx(records[0]["fvu"], rel=1e-4)
+    table = sae.markdown({"software": "x", "about": "y", "records": records})
+    assert table.index("|   3 |".replace("   ", " ")) < table.index("| 6 |")
+    assert "plot" in sae.plot(records, tmp_path / "sae.png")
+
+
+@pytest.mark.skipif(
+    not importlib.util.find_spec("sae_lens"), reason="sae_lens is not installed; ci/interop.sh"
+)
+@pytest.mark.parametrize("method", ["TopK", "BatchTopK", "Matryoshka", "MP-SAE", "MpSAE"])
+def test_sae_rivals_learn(module, monkeypatch, method):
+    """A little training leaves less than the start does, with as many nonzeros as were asked for."""
+    sae = module("sae")
+    rows = daskksvd.datasets.make_planted(600, 12, 24, 3, noise=0.2, random_state=0).array.compute()
+    data = sae.Data(rows, 1, 0.2)
+    left = []
+    for probed in (2, 60):
+        monkeypatch.setattr(sae, "PROBED", probed)
+        rival = sae.Rival(method, data.learn, 24, 3, 0, 0.0, 3e-3, 64)
+        assert rival.steps == probed
+        left.append(sae.described(method, rival, 3, 1.0, data, None))
+    assert left[1]["fvu"] < left[0]["fvu"] and left[1]["fvu_omp"] < left[1]["fvu"]
+    assert 2 < left[1]["mean_nonzeros"] <= 3

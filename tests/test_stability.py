@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import daskksvd
 from daskksvd.evaluation import matching
 from daskksvd.evaluation.matching import match_atoms
-from daskksvd.evaluation.stability import compare_fits
+from daskksvd.evaluation.stability import compare_fits, recurrence
 
 
 def units(m, d, seed=0):
@@ -117,3 +117,47 @@ def test_bad_names_are_named():
         compare_fits(atoms, atoms, first_names=["a", "b", "c"])
     with pytest.raises(ValueError, match="second_names has names for 2 atoms"):
         compare_fits(atoms, atoms, first_names=["a", "b", "c"], second_names=["a", "b"])
+
+
+def test_recurrence_is_that_of_the_best_of_all_matchings():
+    first, others = units(5, 3), [units(5, 3, 1), units(6, 3, 2), units(4, 3, 3)]
+    found = recurrence(first, others, least=0.7)
+    likeness = np.zeros((3, 5))
+    for fit, other in enumerate(others):
+        cosines = np.abs(first @ other.T)
+        if len(other) >= 5:
+            orders = itertools.permutations(range(len(other)), 5)
+            best = max(orders, key=lambda order: cosines[np.arange(5), order].sum())
+            atoms, partners = np.arange(5), np.array(best)
+        else:
+            orders = itertools.permutations(range(5), len(other))
+            best = max(orders, key=lambda order: cosines[order, np.arange(len(other))].sum())
+            atoms, partners = np.array(best), np.arange(len(other))
+        likeness[fit, atoms] = cosines[atoms, partners]
+        assert_array_equal(found.partner[fit, atoms], partners)
+        assert_allclose(found.cosine[fit, atoms], (first[atoms] * other[partners]).sum(axis=1))
+    assert (found.partner[2] == -1).sum() == 1 == np.isnan(found.cosine[2]).sum()
+    assert_allclose(found.likeness, likeness.mean(axis=0))
+    assert_allclose(found.share, (likeness >= 0.7).mean(axis=0))
+    assert found.attrs == {"mean_likeness": pytest.approx(likeness.mean()), "n_fits": 3, "least": 0.7}
+
+
+def test_what_recurs_in_some_fits_recurs_in_another(tmp_path):
+    """Half of the atoms are shared by all dictionaries; and what was found can be stored."""
+    shared = units(20, 30)
+    fits = [np.concatenate([shared, units(20, 30, seed)]) for seed in range(1, 6)]
+    found = recurrence(fits[0], fits[1:4])
+    assert_array_equal(found.share, np.repeat([1.0, 0.0], 20))
+    assert_array_equal(np.sort(np.argsort(-found.likeness.values)[:20]), np.arange(20))
+    new = recurrence(fits[0], fits[4:]).likeness
+    assert np.corrcoef(found.likeness, new)[0, 1] > 0.9
+    found.to_zarr(tmp_path / "recurrence.zarr", consolidated=False)
+    xr.testing.assert_identical(
+        xr.open_zarr(tmp_path / "recurrence.zarr", consolidated=False).compute(), found
+    )
+    with pytest.raises(ValueError, match="others is empty"):
+        recurrence(fits[0], [])
+    with pytest.raises(ValueError, match="least=2; it must be a likeness from 0 to 1"):
+        recurrence(fits[0], fits[1:], least=2)
+    with pytest.raises(ValueError, match="first has 30 features, second has 3"):
+        recurrence(fits[0], [units(4, 3)])

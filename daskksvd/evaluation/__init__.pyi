@@ -8,6 +8,7 @@ from .recovery import names_right as names_right
 from .recovery import recovery_table as recovery_table
 from .scores import score_labels as score_labels
 from .stability import compare_fits as compare_fits
+from .stability import recurrence as recurrence
 from .summary import atom_table as atom_table
 from .summary import method_table as method_table
 from .summary import summarise as summarise
@@ -25,6 +26,7 @@ __all__ = [
     "method_table",
     "names_right",
     "recovery_table",
+    "recurrence",
     "score_labels",
     "summarise",
     "turned_texts",

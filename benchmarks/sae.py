@@ -1,0 +1,424 @@
+"""K-SVD beside sparse autoencoders of sae-lens and overcomplete, on the same rows.
+
+    python benchmarks/sae.py EMBEDDINGS --name vit --atoms 512 --captions CAPTIONS
+
+EMBEDDINGS is a .npy file or a Zarr array, n x d. Rows are held out at random, ``--group 5`` at a time that
+belong together, as captions of an image do. Every method gets the other rows, centred and scaled by one
+number, and the same number of nonzeros. Autoencoders are trained for the CPU seconds that
+`daskksvd.fit` took, and for ``--times`` as many with the nonzeros ``--longer``; steps before are not counted
+that choose their learning rate on rows of their own and tell how many steps go into that time. They start
+from rows, as the dictionary does. All figures are of the rows held out. `ci/interop.sh` makes an environment
+with both packages; what is not installed is left out. Leaves ``sae-NAME.json``, ``.md`` and ``.png``.
+"""
+
+import argparse
+import functools
+import importlib
+import importlib.util
+import pathlib
+import time
+import warnings
+
+import common
+import numpy as np
+from oneshot import split
+
+import daskksvd
+from daskksvd.coding import SparseCoder, SparsityTarget
+from daskksvd.evaluation.matching import match_atoms
+from daskksvd.evaluation.scores import score_labels
+from daskksvd.rows import Transform, as_source
+
+OWN = {"daskksvd": {}, "daskksvd, ramp": {"ramp": True}}
+RIVALS = {
+    "TopK": "sae_lens",
+    "BatchTopK": "sae_lens",
+    "Matryoshka": "sae_lens",
+    "MP-SAE": "sae_lens",
+    "MpSAE": "overcomplete",
+}
+NESTED = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
+"""Widths of Matryoshka, in parts of the whole."""
+
+RATES = (1e-3, 3e-3)
+"""Learning rates of Adam that are tried, each for half the seconds."""
+
+DECAY = 0.2
+"""Share of the steps at the end over which the rate falls to zero."""
+
+PROBED = 20
+"""Steps that tell how long one takes."""
+
+DEAD_ROWS = 4000
+"""Rows learned from that tell which latents are ever used."""
+
+TABLE = common.Table(
+    ("nonzeros", "k", ">3", "d"),
+    ("method", "method", "<16", ""),
+    ("times", "times", ">5", ".1f"),
+    ("seconds", "CPU s", ">6", ".1f"),
+    ("fvu", "fvu", ">6", ".4f"),
+    ("fvu_omp", "its atoms by OMP", ">6", ".4f"),
+    ("mean_nonzeros", "nonzeros", ">6", ".2f"),
+    ("dead", "dead", ">5", ".1%"),
+    ("stability", "two seeds", ">6", ".3f"),
+    ("significant", "named", ">6", ".1%"),
+)
+
+ABOUT = (
+    "fvu: fraction of the variance of held-out rows unexplained by the method's own codes; its atoms by OMP: "
+    "by orthogonal matching pursuit with signs, as many nonzeros. CPU s of one thread, measured; times: over "
+    "those of daskksvd. Dead: latents that none of {dead:,} rows learned from uses. Two seeds: mean |cos| of "
+    "atoms matched one to one. Named: atoms whose name, chosen on rows learned from, is significant on "
+    "held-out ones. Autoencoders (MpSAE of overcomplete, others of sae-lens): Adam, batches of {batch}, the "
+    "better of rates {rates}, start from rows; codes of BatchTopK and Matryoshka have k nonzeros on average."
+)
+
+
+def coded(made, rows, codes, k):
+    """FVU of rows made from codes, nonzeros a row."""
+    left = ((rows - made).astype(np.float64) ** 2).sum()
+    variance = ((rows - rows.mean(axis=0, dtype=np.float64)) ** 2).sum()
+    return {"fvu": float(left / variance), "mean_nonzeros": float((codes != 0).sum() / len(rows))}
+
+
+def by_omp(atoms, offset, rows, k):
+    """FVU of rows coded with some atoms by orthogonal matching pursuit."""
+    norms = np.linalg.norm(atoms, axis=1, keepdims=True)
+    atoms = (atoms / np.where(norms > 0, norms, 1))[norms[:, 0] > 0]
+    coder = SparseCoder.of_atoms(atoms.astype(np.float32), Transform(offset), SparsityTarget(k))
+    codes = coder.encode(rows)
+    return coded(np.asarray(coder.decode(codes)), rows, codes.todense(), k)["fvu"]
+
+
+class Own:
+    """A dictionary of this package."""
+
+    def __init__(self, rows, m, k, seed, options):
+        began = time.process_time()
+        self.result = daskksvd.fit(
+            rows, n_components=m, n_nonzero_coefs=k, random_state=seed, n_threads=1, **options
+        )
+        self.seconds = time.process_time() - began
+        self.atoms, self.offset = self.result.dictionary.values, None
+
+    def codes(self, rows):
+        """Codes (n, m) and the rows made of them."""
+        codes = self.result.encode(rows).compute(scheduler="synchronous")
+        return codes.todense(), np.asarray(self.result.decode(codes))
+
+
+class Rival:
+    """An autoencoder of another package, trained for about so many CPU seconds."""
+
+    def __init__(self, method, rows, m, k, seed, seconds, rate, batch):
+        import torch
+
+        torch.manual_seed(seed)
+        self.method, self.k, self.batch = method, k, batch
+        self.rows = torch.from_numpy(np.ascontiguousarray(rows))
+        self.start = unit_rows(rows, m, seed)
+        self.draw = torch.Generator().manual_seed(seed)
+        train = _train_overcomplete if RIVALS[method] == "overcomplete" else _train_saelens
+        probe = time.process_time()
+        train(self, PROBED, rate)
+        step = (time.process_time() - probe) / PROBED
+        self.steps = max(int(seconds / step), PROBED)
+        began = time.process_time()
+        self.model = train(self, self.steps, rate)
+        self.seconds = time.process_time() - began
+        self.atoms, self.offset = _decoder_of(self.model)
+
+    def batches(self):
+        """Batches of random rows for ever."""
+        import torch
+
+        n = len(self.rows)
+        while True:
+            order = torch.randperm(n, generator=self.draw)
+            for start in range(0, n - self.batch + 1, self.batch):
+                yield self.rows[order[start : start + self.batch]]
+
+    def codes(self, rows):
+        """Codes (n, m) and the rows made of them, of all rows at once, as BatchTopK takes them."""
+        import torch
+
+        with torch.no_grad():
+            rows = torch.from_numpy(np.ascontiguousarray(rows))
+            found = self.model.encode(rows)
+            codes = found[1] if isinstance(found, tuple) else found
+            return codes.numpy(), self.model.decode(codes).numpy()
+
+
+def unit_rows(rows, m, seed):
+    """Some of the rows, of unit norm, (m, d)."""
+    chosen = rows[np.random.default_rng(seed).choice(len(rows), m, replace=False)]
+    return chosen / np.linalg.norm(chosen, axis=1, keepdims=True)
+
+
+def _train_saelens(rival, steps, rate):
+    import sae_lens
+    import torch
+
+    saes = importlib.import_module("sae_lens.saes")
+    m, d = rival.start.shape
+    sizes = {"d_in": d, "d_sae": m, "device": "cpu"}
+    kinds = {
+        "TopK": ("TopKTrainingSAE", {"k": rival.k}),
+        "BatchTopK": ("BatchTopKTrainingSAE", {"k": float(rival.k)}),
+        "Matryoshka": (
+            "MatryoshkaBatchTopKTrainingSAE",
+            {"k": float(rival.k), "matryoshka_widths": [max(1, int(m * part)) for part in NESTED]},
+        ),
+        "MP-SAE": (
+            "MatchingPursuitTrainingSAE",
+            {"max_iterations": rival.k, "residual_threshold": 0.0, "decoder_init_norm": 1.0},
+        ),
+    }
+    name, options = kinds[rival.method]
+    sae = getattr(saes, name)(getattr(saes, f"{name}Config")(**sizes, **options))
+    with torch.no_grad():
+        norm = sae.W_dec.norm(dim=1).mean()
+        sae.W_dec.copy_(torch.from_numpy(rival.start).to(sae.W_dec) * norm)
+        if rival.method != "MP-SAE":
+            sae.W_enc.copy_(sae.W_dec.T)
+    trainer = importlib.import_module("sae_lens.training.sae_trainer").SAETrainer
+    config = sae_lens.config.SAETrainerConfig(
+        total_training_samples=steps * rival.batch,
+        train_batch_size_samples=rival.batch,
+        lr=rate,
+        lr_end=rate / 1000,
+        lr_decay_steps=int(DECAY * steps),
+    )
+    trained = trainer(config, sae, rival.batches()).fit()
+    trained.eval()
+    return trained
+
+
+def _train_overcomplete(rival, steps, rate):
+    import torch
+    from overcomplete.sae import MpSAE, train_sae
+
+    m, d = rival.start.shape
+    sae = MpSAE(d, m, k=rival.k, dictionary_params={"initializer": rival.start.astype(np.float32)})
+    optimizer = torch.optim.Adam(sae.parameters(), lr=rate)
+    falling = functools.partial(_falling, steps=steps)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, falling)
+    drawn = rival.batches()
+    loader = [next(drawn) for _ in range(steps)] if steps <= PROBED else _Some(drawn, steps)
+    train_sae(sae, loader, _squares, optimizer, scheduler, nb_epochs=1, monitoring=0)
+    sae.eval()
+    return sae
+
+
+class _Some:
+    """The first of endless batches."""
+
+    def __init__(self, batches, number):
+        self.batches, self.number = batches, number
+
+    def __iter__(self):
+        return (next(self.batches) for _ in range(self.number))
+
+
+def _falling(step, steps):
+    """A rate that falls to zero over the last steps."""
+    return min(1.0, max(steps - step, 1) / max(DECAY * steps, 1))
+
+
+def _squares(x, x_hat, pre_codes, codes, dictionary):
+    return (x - x_hat).square().sum(dim=1).mean()
+
+
+def _decoder_of(model):
+    """Atoms and offset as arrays."""
+    if hasattr(model, "get_dictionary"):
+        return model.get_dictionary().detach().numpy(), None
+    return model.W_dec.detach().numpy(), model.b_dec.detach().numpy().astype(np.float64)
+
+
+def best_rate(method, rows, m, k, seconds, batch):
+    """The learning rate that leaves least of rows kept back, after half the seconds."""
+    kept = len(rows) // 10
+    left = []
+    for rate in RATES:
+        trained = Rival(method, rows[kept:], m, k, 0, seconds / 2, rate, batch)
+        left.append(coded(trained.codes(rows[:kept])[1], rows[:kept], np.zeros(1), k)["fvu"])
+    return RATES[int(np.argmin(left))]
+
+
+def described(method, learned, k, times, data, captions):
+    """A record of what was learned, of `Own` or `Rival`."""
+    codes, made = learned.codes(data.score)
+    record = {"nonzeros": k, "method": method, "times": times, "seconds": learned.seconds}
+    record |= coded(made, data.score, codes, k)
+    record["fvu_omp"] = record["fvu"]
+    if isinstance(learned, Rival):
+        record["fvu_omp"] = by_omp(learned.atoms, learned.offset, data.score, k)
+        record["steps"] = learned.steps
+    used = (learned.codes(data.learn[:DEAD_ROWS])[0] != 0).any(axis=0)
+    record["dead"] = float(1 - used.mean())
+    if captions is not None:
+        every, _ = learned.codes(data.rows)
+        record["significant"] = named(every, captions, ~data.held)
+    return record
+
+
+def named(codes, captions, train):
+    """Share of the atoms with a name that is significant on rows that did not choose it."""
+    found = score_labels(codes, captions, train=train, n_permutations=0, n_resamples=0, random_state=0)
+    return float(found["share_significant"].values[0])
+
+
+class Data:
+    """Rows to learn from and rows held out, centred by the former and scaled by one number.
+
+    Attributes
+    ----------
+    rows : (n, d) float32 array
+    held : (n,) bool array
+    learn, score : arrays
+    """
+
+    def __init__(self, rows, group, share, seed=0):
+        self.held = split(len(rows), group, share, seed)
+        rows = rows - rows[~self.held].mean(axis=0, dtype=np.float64)
+        scale = np.sqrt(rows.shape[1] / (rows[~self.held] ** 2).sum(axis=1).mean())
+        self.rows = (rows * scale).astype(np.float32)
+        self.learn, self.score = self.rows[~self.held], self.rows[self.held]
+
+
+def measure(data, options, told=print):
+    """Records of all methods.
+
+    Parameters
+    ----------
+    data : Data
+    options : argparse.Namespace
+    told : callable
+        Given each record.
+
+    Returns
+    -------
+    list of dict
+    """
+    m, records = options.atoms, []
+    rivals = [name for name in options.rivals if importlib.util.find_spec(RIVALS[name])]
+    rates = {}
+    for how in OWN.values():  # compiles
+        Own(data.learn[: 2 * m], m, 6, 0, {"max_passes": 10, **how}).codes(data.score[:10])
+
+    def tell(record):
+        records.append(record)
+        told(record)
+
+    for k in sorted(options.nonzeros, key=lambda k: k != options.longer):
+        both = k == options.longer
+        captions = options.captions if both else None
+        budget = None
+        for name, how in OWN.items():
+            fits = [Own(data.learn, m, k, seed, how) for seed in range(1 + both)]
+            budget = budget or fits[0].seconds
+            tell(_with_stability(described(name, fits[0], k, fits[0].seconds / budget, data, captions), fits))
+        for name in rivals:
+            if name not in rates:
+                rates[name] = best_rate(name, data.learn, m, k, budget, options.batch)
+            for times in [1, *(options.times if both else [])]:
+                seeds = range(1 + (both and times == 1))
+                fits = [
+                    Rival(name, data.learn, m, k, seed, times * budget, rates[name], options.batch)
+                    for seed in seeds
+                ]
+                times = fits[0].seconds / budget
+                record = described(name, fits[0], k, times, data, captions) | {"rate": rates[name]}
+                tell(_with_stability(record, fits))
+    return records
+
+
+def _with_stability(record, fits):
+    if len(fits) > 1:
+        record["stability"] = float(np.abs(match_atoms(fits[0].atoms, fits[1].atoms).cosines).mean())
+    return record
+
+
+def markdown(results):
+    """The table as Markdown."""
+    records = sorted(results["records"], key=lambda record: record["nonzeros"])
+    return "\n\n".join(
+        ["# K-SVD and sparse autoencoders", results["software"], results["about"], TABLE.markdown(records)]
+    )
+
+
+def plot(records, path):
+    """Error over seconds of every method; what was done, as a sentence."""
+    try:
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+        import matplotlib.pyplot as plt
+    except ImportError:
+        return "no plot: matplotlib is not installed (pip install matplotlib)"
+    sizes = sorted({record["nonzeros"] for record in records})
+    figure, axes = plt.subplots(1, len(sizes), figsize=(4.2 * len(sizes), 3.8), squeeze=False)
+    for axis, k in zip(axes[0], sizes, strict=True):
+        for number, name in enumerate(dict.fromkeys(record["method"] for record in records)):
+            points = [r for r in records if r["method"] == name and r["nonzeros"] == k]
+            own = name in OWN
+            style = {"color": f"C{number}", "marker": "*" if own else "o", "ms": 11 if own else 5}
+            axis.plot([r["seconds"] for r in points], [r["fvu"] for r in points], label=name, **style)
+            if not own:
+                style |= {"marker": "x", "ls": ":"}
+                axis.plot([r["seconds"] for r in points], [r["fvu_omp"] for r in points], **style)
+        axis.set(title=f"{k} nonzeros", xlabel="CPU seconds of one thread", xscale="log")
+    axes[0][0].set_ylabel("variance unexplained, held out\n(x: its atoms by OMP)")
+    axes[0][-1].legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return f"plot: {path}"
+
+
+def parse(arguments=None):
+    """The options of the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("embeddings")
+    parser.add_argument("--name", default="rows")
+    parser.add_argument("--captions", help="file of captions by row, for names")
+    parser.add_argument("--atoms", type=int, default=512)
+    parser.add_argument("--nonzeros", type=int, nargs="+", default=[5, 10, 20])
+    parser.add_argument("--longer", type=int, default=10, help="nonzeros with two seeds and --times")
+    parser.add_argument("--times", type=float, nargs="*", default=[5, 20])
+    parser.add_argument("--rivals", nargs="*", choices=list(RIVALS), default=list(RIVALS))
+    parser.add_argument("--rows", type=int, help="rows to use at most")
+    parser.add_argument("--group", type=int, default=1, help="rows that stay together")
+    parser.add_argument("--share", type=float, default=0.13, help="held out")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("benchmarks/results"))
+    return parser.parse_args(arguments)
+
+
+def main():
+    options = parse()
+    common.restart_pinned(1)
+    warnings.filterwarnings("ignore", module="sae_lens")
+    facts = common.machine_facts()
+    print("\n".join(common.describe(facts)), flush=True)
+    rows = as_source(options.embeddings, "embeddings").array[: options.rows].compute().astype(np.float32)
+    data = Data(rows, options.group, options.share)
+    print(TABLE.header(), flush=True)
+    records = measure(data, options, lambda record: print(TABLE.line(record), flush=True))
+    packages = {name: common.version(name) for name in ("sae-lens", "overcomplete", "torch")}
+    results = {
+        "software": common.describe(facts)[-1]
+        + "".join(f", {name} {number}" for name, number in packages.items() if number),
+        "about": f"{options.name}: {len(rows):,} x {rows.shape[1]}, {int(data.held.sum()):,} held out; "
+        f"{options.atoms} atoms. " + ABOUT.format(dead=DEAD_ROWS, batch=options.batch, rates=RATES),
+        "records": records,
+    }
+    name = f"sae-{options.name}"
+    common.save(options.out, name, results, markdown(results))
+    print(f"\ntables: {options.out / name}.md, .json; {plot(records, options.out / f'{name}.png')}")
+
+
+if __name__ == "__main__":
+    main()
