@@ -3,6 +3,8 @@ from .interventions import InterventionEffect as InterventionEffect
 from .interventions import intervention_effect as intervention_effect
 from .interventions import turned_texts as turned_texts
 from .matching import match_atoms as match_atoms
+from .probes import Probes as Probes
+from .probes import sparse_probes as sparse_probes
 from .recovery import concept_recovery as concept_recovery
 from .recovery import names_right as names_right
 from .recovery import recovery_table as recovery_table
@@ -16,6 +18,7 @@ from .word_prediction import faithfulness as faithfulness
 
 __all__ = [
     "InterventionEffect",
+    "Probes",
     "atom_table",
     "baseline_codes",
     "compare_fits",
@@ -28,6 +31,7 @@ __all__ = [
     "recovery_table",
     "recurrence",
     "score_labels",
+    "sparse_probes",
     "summarise",
     "turned_texts",
 ]
