@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .coding.target import Pursuit
     from .fitting.settings import Init, Precision, Update
     from .fitting.stopping import Threshold
+    from .fitting.structure import Groups
     from .rows.source import ArrayLike, MissingChunks
     from .tracking.events import Callback
 
@@ -113,6 +114,16 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Replace unused atoms and near-copies by badly represented samples.
     ramp : bool
         Come up to ``n_nonzero_coefs`` over the first passes, see `daskksvd.fit`.
+    groups : "nested" or sequence of int, optional
+        Numbers of first atoms that are to be dictionaries of their own.
+    prefix_sums : float
+        Share of the waves in which the sum of the errors of those prefixes is lowered.
+    twins : float, optional
+        |cos| above which the rarer of two atoms is replaced by what is left of samples.
+    growth : int, optional
+        Atoms to begin with; they double up to ``n_components``.
+    incoherence : float
+        Step by which atoms are moved apart after updates.
     dtype : {"float32", "float64"}, optional
         Precision of the computation, of the components and of the codes. By
         default float64 for float64 samples and float32 for all others.
@@ -220,6 +231,11 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_blocks: int | None = None,
         replace_atoms: bool = True,
         ramp: bool = False,
+        groups: Groups | None = None,
+        prefix_sums: float = 0.0,
+        twins: float | None = None,
+        growth: int | None = None,
+        incoherence: float = 0.0,
         dtype: Precision | None = None,
         device: str | None = None,
         persist: bool | None = None,
@@ -252,6 +268,11 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_blocks = n_blocks
         self.replace_atoms = replace_atoms
         self.ramp = ramp
+        self.groups = groups
+        self.prefix_sums = prefix_sums
+        self.twins = twins
+        self.growth = growth
+        self.incoherence = incoherence
         self.dtype = dtype
         self.device = device
         self.persist = persist
@@ -509,6 +530,12 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"threshold={settings.threshold!r} is found by fit, from all samples; with partial_fit give "
                 "a number, or call fit first"
             )
+        for name in ("prefix_sums", "twins", "growth", "incoherence"):
+            if getattr(settings, name):
+                raise ValueError(
+                    f"{name}={getattr(settings, name)!r} goes with fit only; with partial_fit leave it out, "
+                    "or call fit first"
+                )
         check_shape(settings, rows.chunk_rows, rows.d)
         if not isinstance(settings.init, str):
             settings = settings._replace(init=check_init(settings.init, settings.n_components, rows.d))

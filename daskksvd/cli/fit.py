@@ -43,6 +43,18 @@ class Threshold(click.ParamType):
             return value  # `fit` knows the rules
 
 
+class Groups(click.ParamType):
+    """Numbers of first atoms, or ``nested``."""
+
+    name = "groups"
+
+    def convert(self, value, param, ctx):
+        try:
+            return [int(part) for part in value.split(",")]
+        except ValueError:
+            return value  # `fit` knows the word
+
+
 # fmt: off
 OPTIONS = [
     click.Argument(["store"]),
@@ -89,6 +101,18 @@ OPTIONS = [
                  help="Replace atoms that are unused, or nearly copies, by badly represented samples."),
     click.Option(["--ramp/--no-ramp"], default=False,
                  help="Come up to K over the first passes: less error, mostly, in the same time."),
+    click.Option(["--groups"], type=Groups(), metavar="SIZES",
+                 help="Learn so that the first atoms are a dictionary of their own: numbers of first atoms, "
+                 "as 16,64,256, or 'nested' for those."),
+    click.Option(["--prefix-sums"], default=0.0, metavar="SHARE",
+                 help="With --groups: share of the waves in which the sum of the errors of all prefixes is "
+                 "lowered."),
+    click.Option(["--twins"], type=float, metavar="COS", show_default="off",
+                 help="Replace the rarer of two atoms whose |cos| is above COS by what is left of samples."),
+    click.Option(["--growth"], type=int, metavar="M0", show_default="off",
+                 help="Begin with M0 atoms and double them up to M in the first quarter of the waves."),
+    click.Option(["--incoherence"], default=0.0, metavar="STEP",
+                 help="Move atoms apart by a step of this size after updates, up to 0.1."),
     click.Option(["--dtype"], type=click.Choice(["float32", "float64"]), default="float32",
                  help="Precision of the computation, whatever the samples are stored in."),
     DEVICE,

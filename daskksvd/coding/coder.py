@@ -60,6 +60,9 @@ class SparseCoder:
     how : How or None
         How products of rows and atoms are made, and on what device; None lets every
         process choose what is fastest there.
+    prefixes : tuple of int
+        Orthogonal matching pursuit takes atoms from the first so many as long as one correlates by the
+        threshold, or, without one, for its share of the nonzeros; then from the next, and then from all.
 
     Notes
     -----
@@ -72,6 +75,7 @@ class SparseCoder:
     target: SparsityTarget
     encoder: OneShot | None = None
     how: How | None = None
+    prefixes: tuple[int, ...] = ()
 
     @classmethod
     def of_atoms(cls, atoms: np.ndarray, transform: Transform, target: SparsityTarget) -> SparseCoder:

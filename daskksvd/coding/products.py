@@ -80,6 +80,8 @@ class Products(NamedTuple):
         how wrong its rounded correlations may be.
     encoder : OneShot or None
         With which rows are coded in place of pursuit.
+    prefixes : tuple of int
+        See `SparseCoder`.
     """
 
     dictionary: np.ndarray
@@ -92,6 +94,7 @@ class Products(NamedTuple):
     packed: Packed | None = None
     doubt: np.ndarray | None = None
     encoder: OneShot | None = None
+    prefixes: tuple[int, ...] = ()
 
 
 def make_products(coder, n_threads=1):
@@ -129,7 +132,7 @@ def make_products(coder, n_threads=1):
     _fill_gram(padded, inner, gram, n_threads)
     transform = coder.transform.cast(dictionary.dtype)
     products = Products(padded, gram, unit, inner, m, transform, target, *rounded)
-    return freeze(products._replace(encoder=encoder))
+    return freeze(products._replace(encoder=encoder, prefixes=coder.prefixes))
 
 
 def _fill_gram(atoms, inner, gram, n_threads):
@@ -234,14 +237,17 @@ def code_block(rows, products, space=None):
         atoms = (products.gram, dtype.type(products.scale), products.inner, products.dictionary, rows, doubts)
     else:
         pursuit, extra, atoms = mp, width * MP_STEPS_PER_COEF, (products.gram,)
+    stages = target.stages(products.prefixes, products.n_components, p)
     pursuit(
-        correlations, *atoms, energy, *stops, PIVOT_MIN, extra, target.positive, *codes, hard, explained
+        correlations, *atoms, energy, *stops, PIVOT_MIN, extra, target.positive, *(stages if is_omp else ()),
+        *codes, hard, explained,
     )  # fmt: skip
     if hard.any():
         precise = pursue_nonnegative if target.nonnegative else pursue
         precise(
             rows, products.dictionary, products.n_components, energy, *stops,
-            max((DISTANCE * eps) ** 2, 4 * float(np.finfo(float).eps)), hard, is_omp, *codes, explained,
+            max((DISTANCE * eps) ** 2, 4 * float(np.finfo(float).eps)), hard, is_omp, *stages, *codes,
+            explained,
         )  # fmt: skip
     correct_explained(rows, products.dictionary, *codes, energy, NEARLY_ALL * eps, explained)
     return codes, energy, explained

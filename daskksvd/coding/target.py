@@ -1,6 +1,14 @@
 """How sparse codes are to be."""
 
-from typing import Literal, NamedTuple, TypeAlias
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 Pursuit: TypeAlias = Literal["omp", "mp"]
 
@@ -35,3 +43,28 @@ class SparsityTarget(NamedTuple):
     def positive(self) -> Literal[True] | None:
         """``nonnegative`` as kernels take it: True or None, which are two types."""
         return True if self.nonnegative else None
+
+    def stages(
+        self, prefixes: tuple[int, ...], n_components: int, end: int
+    ) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64] | None]:
+        """Prefixes of a dictionary as kernels take them, see `kernels.nested`.
+
+        Parameters
+        ----------
+        prefixes : tuple of int
+            Those of all ``n_components`` atoms and more are left out.
+        n_components, end : int
+            Number of atoms; end of the last prefix, all of them.
+
+        Returns
+        -------
+        ends, rooms : (s,) int64 arrays, or None without prefixes
+            Ends, and most nonzeros up to each: with a threshold that alone decides, without it each prefix
+            has its share.
+        """
+        ends = [prefix for prefix in prefixes if prefix < n_components]
+        if not ends:
+            return None, None
+        k, n = self.n_nonzero_coefs, len(ends) + 1
+        rooms = [k if self.threshold else math.ceil(k * (stage + 1) / n) for stage in range(n)]
+        return np.array([*ends, end]), np.array(rooms)

@@ -45,7 +45,7 @@ def _begin(reader, settings, schedule, seed, checked):
     first = schedule.phases.first
     sizes = len(dictionary), schedule.n_samples
     coupled = first == WAVE and statistics(first, *sizes, settings.ramp) == COUPLED
-    state = State.start(dictionary, first, coupled)
+    state = State.start(dictionary, first, coupled, settings.growth or 0)
     coder = SparseCoder(dictionary, transform, settings.target(reader.source.d))
     return coder, float(survey.variance.sum()), state, checksums
 

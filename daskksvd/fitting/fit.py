@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ..tracking.events import Callback
     from .settings import Init, Precision, Update
     from .stopping import Threshold
+    from .structure import Groups
 
 
 class FitInterrupted(KeyboardInterrupt):
@@ -74,6 +76,11 @@ def fit(
     n_blocks: int | None = None,
     replace_atoms: bool = True,
     ramp: bool = False,
+    groups: Groups | None = None,
+    prefix_sums: float = 0.0,
+    twins: float | None = None,
+    growth: int | None = None,
+    incoherence: float = 0.0,
     dtype: Precision = "float32",
     device: str | None = None,
     persist: bool | None = None,
@@ -177,6 +184,29 @@ def fit(
         each other's change. Of 14,000 encodings of captions 1.4 % less is left, held out, with 10
         nonzeros and 4.2 % with 20, of ViT features .4 and 1.2 %, in as much time or less; of
         26,000 encodings .5 %, of 5,300 means of encodings as much as without.
+    groups : "nested" or sequence of int, optional
+        Learn so that the first atoms are a dictionary of their own: these numbers of first
+        atoms, such as ``[16, 64, 256]``; ``"nested"`` stands for those, as far as they are
+        below ``n_components``. While learning, pursuit takes atoms from the first prefix
+        until none correlates with what is left by the threshold, or, without one, for its
+        share of ``n_nonzero_coefs``; then from the next, which holds the first, and so on
+        (prefixes as in Matryoshka autoencoders: Bussmann, Nabeshima, Karvonen, Nanda 2025).
+        Codes of the result choose from all atoms. `Result.first` gives a prefix.
+    prefix_sums : float
+        With ``groups``: for this share of the waves lower the sum of the errors that the
+        prefixes leave, each with its own atoms alone, and not the error of all atoms.
+    twins : float, optional
+        Of two atoms whose |cos| (with ``nonnegative``: cos) is above this replace the rarer
+        one, and atoms of next to no use, by a direction that what is left of rows agrees on,
+        during 85 % of the waves; there it takes the place of ``replace_atoms``.
+    growth : int, optional
+        Begin with so many atoms and double them, by directions of what is left of rows, up
+        to ``n_components`` after a quarter of the waves. A fit that is stopped before has
+        fewer atoms.
+    incoherence : float
+        After every update in waves, but for those of ``prefix_sums``, move atoms apart by a
+        step of this size, at most .1, down the squares of their inner products above .15
+        (the idea of INK-SVD: Mailhe, Barchiesi, Plumbley 2012).
     dtype : {"float32", "float64"}
         Precision of the computation, whatever the dtype of the array. In
         float32 a processor with fast bfloat16 instructions chooses atoms by
@@ -325,7 +355,8 @@ def _fit(
         try:
             stop_reason, found = engine.run(), None
             if isinstance(settings.threshold, str):
-                found = find_target(settings.threshold, reader, engine.coder, schedule.kept)
+                finished = dataclasses.replace(engine.coder, prefixes=())
+                found = find_target(settings.threshold, reader, finished, schedule.kept)
             return make_result(stop_reason, found)
         except (KeyboardInterrupt, WorkersLost) as stop:
             raise _stopped(stop, executor, engine, make_result, checkpoint) from None

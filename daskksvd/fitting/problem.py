@@ -36,4 +36,5 @@ class Problem(NamedTuple):
     def coder_of(self, state: State) -> SparseCoder:
         """The coder with the dictionary of the moment, as rows are learned from."""
         target = while_learning(self.settings, self.coder.target, state)
-        return dataclasses.replace(self.coder, dictionary=state.dictionary, target=target)
+        prefixes = self.settings.groups or ()
+        return dataclasses.replace(self.coder, dictionary=state.atoms, target=target, prefixes=prefixes)

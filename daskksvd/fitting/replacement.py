@@ -224,14 +224,19 @@ def replace(dictionary, XX, XY, atoms, moments):
     replaced = list(new)
     if not replaced:
         return dictionary, XX, XY, replaced
-    old = dictionary
+    if XX is not None:
+        XX, XY = cleared(XX, XY, dictionary, replaced)
     dictionary = dictionary.copy()
     dictionary[replaced] = np.stack(list(new.values()))
-    if XX is not None:
-        XX, XY = XX.copy(), XY.copy()
-        if XX.ndim == 2:
-            XY -= XX[:, replaced] @ old[replaced].astype(np.float64)
-            XX[:, replaced] = 0
-        XX[replaced] = 0
-        XY[replaced] = 0
     return dictionary, XX, XY, replaced
+
+
+def cleared(XX, XY, dictionary, atoms):
+    """Statistics without those of some atoms, whose share of ``X'Y`` is taken out for the others."""
+    XX, XY = XX.copy(), XY.copy()
+    if XX.ndim == 2:
+        XY -= XX[:, atoms] @ dictionary[atoms].astype(np.float64)
+        XX[:, atoms] = 0
+    XX[atoms] = 0
+    XY[atoms] = 0
+    return XX, XY

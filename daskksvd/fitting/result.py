@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from ..arguments import choice
+from ..arguments import choice, integer
 from ..coding import OneShot, SparseCoder
 from ..coding.formats import decode
 from ..coding.how import check_device
@@ -190,6 +190,37 @@ class Result:
                 executor.close()
         settings = {**self.settings, **stopping._asdict(), "false_discovery_rate": found.false_discovery_rate}
         parts = (self.dictionary.values, coder.transform, found.target, self.history, self.stop_reason)
+        return Result(*parts, settings, *self._features())
+
+    def first(self, n_atoms: int) -> Result:
+        """The result of the first atoms alone, which ``groups`` learns to be a dictionary of their own.
+
+        Parameters
+        ----------
+        n_atoms : int
+            At most as many as there are.
+
+        Returns
+        -------
+        Result
+            With the history of this one, codes of at most ``n_atoms`` nonzeros and no encoder.
+
+        Examples
+        --------
+        >>> import daskksvd
+        >>> rows = daskksvd.datasets.make_planted(2_000, 16, 32, 3, random_state=0).array
+        >>> result = daskksvd.fit(rows, n_components=32, n_nonzero_coefs=3, groups=[8], random_state=1)
+        >>> result.first(8).dictionary.sizes["atom"]
+        8
+        """
+        n_atoms, m = integer("n_atoms", n_atoms, 1), len(self.dictionary)
+        if n_atoms > m:
+            raise ValueError(f"n_atoms={n_atoms} is more than the {m} atoms there are")
+        target = self.coder.target
+        target = target._replace(n_nonzero_coefs=min(target.n_nonzero_coefs, n_atoms))
+        settings = {**self.settings, "n_components": n_atoms, "n_nonzero_coefs": target.n_nonzero_coefs}
+        atoms = self.dictionary.values[:n_atoms]
+        parts = (atoms, self.coder.transform, target, self.history, self.stop_reason)
         return Result(*parts, settings, *self._features())
 
     # ------------------------------------------------------ coding and back

@@ -12,6 +12,7 @@ from ..coding.target import Pursuit
 from ..rows.jobs import split_holdout
 from .schedule import FULL_SHARE, RAMP_PASSES
 from .stopping import Stopping, Threshold, check_stopping
+from .structure import Structure, check_structure
 
 Update: TypeAlias = Literal["online", "batch", "ksvd"]
 Init: TypeAlias = Literal["rows", "random", "k-means++"]
@@ -19,7 +20,7 @@ Precision: TypeAlias = Literal["float32", "float64"]
 
 UPDATES, INITS = map(get_args, (Update, Init))
 
-SINCE = {"nonnegative": False, "threshold": None, "ramp": False}
+SINCE = {"nonnegative": False, "threshold": None, "ramp": False, **Structure()._asdict()}
 """Settings that results and checkpoints of earlier versions have not, and what they meant."""
 
 
@@ -47,6 +48,11 @@ class Settings(NamedTuple):
     nonnegative: bool = False
     threshold: float | Threshold | None = None
     ramp: bool = False
+    groups: tuple[int, ...] | None = None
+    prefix_sums: float = 0.0
+    twins: float | None = None
+    growth: int | None = None
+    incoherence: float = 0.0
 
     def identity(self):
         """What must agree between a checkpoint and a call, as plain values."""
@@ -54,6 +60,7 @@ class Settings(NamedTuple):
         del values["max_time"]
         values["init"] = self.init if isinstance(self.init, str) else "array"
         values["dtype"] = self.dtype.name
+        values["groups"] = None if self.groups is None else list(self.groups)  # as JSON has it
         return values
 
     @property
@@ -111,6 +118,9 @@ def check_settings(n_components, **arguments):
         dtype = None
     if a["dtype"] is None or dtype not in (np.float32, np.float64):
         raise ValueError(f"dtype is {a['dtype']}; it must be 'float32' or 'float64'")
+    device = check_device(a.get("device"))
+    asked = {name: a[name] for name in Structure._fields if name in a}
+    structure = check_structure(stopping, a["update"], device, **asked)
     return Settings(
         n_components,
         stopping.n_nonzero_coefs,
@@ -129,10 +139,11 @@ def check_settings(n_components, **arguments):
         n_blocks,
         flag("replace_atoms", a["replace_atoms"]),
         dtype,
-        check_device(a.get("device")),
+        device,
         stopping.nonnegative,
         stopping.threshold,
         _ramp(flag("ramp", a.get("ramp", False)), stopping, a["update"], max_passes),
+        *structure,
     )
 
 

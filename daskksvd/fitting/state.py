@@ -20,6 +20,7 @@ _PLAIN = (
     "pass_seconds",
     "seconds",
     "deviation",
+    "grown",
 )
 
 
@@ -59,6 +60,10 @@ class State:
         Time spent on this pass, and in all.
     deviation : float
         Of the numbers of what the last round left of its rows; 0 before the first.
+    grown : int
+        Atoms that rows are coded with, while the dictionary grows; 0 for all.
+    recent : (m,) float64 array or None
+        Faded uses of atoms, where twins are replaced.
     """
 
     dictionary: np.ndarray
@@ -78,15 +83,23 @@ class State:
     pass_seconds: float = 0.0
     seconds: float = 0.0
     deviation: float = 0.0
+    grown: int = 0
+    recent: np.ndarray | None = None
 
     @classmethod
-    def start(cls, dictionary, kind, coupled):
+    def start(cls, dictionary, kind, coupled, grown=0):
         """The state before the first round, of a pass of some kind.
 
         ``coupled`` says whether waves bring all of ``X'X``.
         """
         m, d = dictionary.shape
-        return cls(dictionary, np.zeros((m, m) if coupled else m), np.zeros((m, d)), np.zeros(m), kind)
+        XX = np.zeros((m, m) if coupled else m)
+        return cls(dictionary, XX, np.zeros((m, d)), np.zeros(m), kind, grown=grown)
+
+    @property
+    def atoms(self):
+        """The atoms that rows are coded with."""
+        return self.dictionary[: self.grown] if self.grown else self.dictionary
 
     @property
     def wave_statistics(self):
@@ -97,6 +110,8 @@ class State:
         """As plain values and arrays, for a checkpoint."""
         header = {name: getattr(self, name) for name in _PLAIN}
         arrays = {name: getattr(self, name) for name in _ARRAYS}
+        if self.recent is not None:
+            arrays["recent"] = self.recent
         header["totals"] = None
         if self.totals is not None:
             header["totals"] = {}
@@ -116,7 +131,8 @@ class State:
             totals = Moments(**{**values, **header["totals"]})
         return cls(
             **{name: arrays[name] for name in _ARRAYS},
-            # checkpoints of earlier versions have no deviation
+            recent=arrays.get("recent"),
+            # checkpoints of earlier versions have no deviation, nor do they grow
             **{name: header[name] for name in _PLAIN if name in header},
             totals=totals,
         )

@@ -7,7 +7,13 @@ import numpy as np
 from ..coding import Products, code_blocks, join_codes
 from ..execution import Blueprint
 from ..kernels.jit import read_only
-from ..kernels.moments import accumulate, add_moments, add_residual_moments, subtract_reconstruction
+from ..kernels.moments import (
+    accumulate,
+    add_moments,
+    add_prefix_moments,
+    add_residual_moments,
+    subtract_reconstruction,
+)
 from ..kernels.precise import weighted_left_energy
 from ..machine.buffers import aligned
 
@@ -83,10 +89,13 @@ class Wanted(NamedTuple):
         ``X'X`` and ``X'Y``, or their reduced form without the m x m matrix.
     n_worst : int
         Worst-represented rows.
+    prefixes : bool
+        Whether separate statistics are sums over what each prefix of the dictionary leaves.
     """
 
     statistics: str | None
     n_worst: int
+    prefixes: bool = False
 
 
 def job_moments(job, inputs, products, wanted, codes=None):
@@ -117,6 +126,7 @@ def job_moments(job, inputs, products, wanted, codes=None):
         XX.fill(0)
         XY.fill(0)
     total = Totals(wanted.n_worst, products)
+    stages, _ = products.target.stages(products.prefixes, m, m) if wanted.prefixes else (None, None)
     for _, raw in job.read(inputs):
         parts = []
         for block in code_blocks(raw, products):
@@ -130,13 +140,22 @@ def job_moments(job, inputs, products, wanted, codes=None):
                 uses += np.bincount(indices[indices >= 0], minlength=m)
             if wanted.statistics == SEPARATE:
                 subtract_reconstruction(block.rows, products.dictionary, indices, values)
-                add_residual_moments(block.rows, indices, values, XX, XY, uses)
+                if stages is None:
+                    add_residual_moments(block.rows, indices, values, XX, XY, uses)
+                else:
+                    add_prefix_moments(block.rows, products.dictionary, indices, values, stages, XX, XY, uses)
         total.end_piece(raw)
         if codes is not None:
             codes.append(join_codes(parts))
     if wanted.statistics == SEPARATE:
-        XY += XX[:, None] * products.dictionary[:m]
+        own = XX if stages is None else XX * memberships(stages, m).astype(dtype)
+        XY += own[:, None] * products.dictionary[:m]
     return total.moments(uses, XX, XY)
+
+
+def memberships(stages, m):
+    """Prefixes that each of m atoms belongs to, (m,) int; ``stages`` are their ends."""
+    return len(stages) - np.searchsorted(stages, np.arange(m), side="right")
 
 
 def _device_moments(job, inputs, products, wanted, codes):

@@ -58,7 +58,8 @@ class Stream(NamedTuple):
     def after(cls, result):
         """A stream that starts from what a fit found."""
         settings = Settings(**{name: result.settings.get(name, SINCE.get(name)) for name in Settings._fields})
-        settings = settings._replace(dtype=result.dictionary.dtype, holdout=0.0)
+        groups = None if settings.groups is None else tuple(settings.groups)
+        settings = settings._replace(dtype=result.dictionary.dtype, holdout=0.0, groups=groups)
         dictionary = result.coder.dictionary
         state = State.start(dictionary, WAVE, statistics(WAVE, len(dictionary)) == COUPLED)
         return cls(settings, result.coder, np.nan, state, HistoryRecorder(), True)
@@ -67,6 +68,11 @@ class Stream(NamedTuple):
     def coder(self):
         """The coder with the dictionary of the moment."""
         return self.first.with_dictionary(self.state.dictionary)
+
+    @property
+    def learning_coder(self):
+        """The same, as batches are learned from: from prefixes, where the dictionary is to have some."""
+        return dataclasses.replace(self.coder, prefixes=self.settings.groups or ())
 
     def learn(self, reader, began):
         """The stream after one more batch, which ``reader`` reads.
@@ -78,7 +84,7 @@ class Stream(NamedTuple):
         schedule = plan_schedule(settings, reader.source.chunk_rows, reader.source.d)
         jobs = [reader.job(pieces) for pieces in cut_jobs(schedule.pieces, schedule.task_rows)]
         wanted = given(Wanted(state.wave_statistics, n_worst=max(WORST_ROWS, most_replaced(m))))
-        coder = settled_on(self.coder, reader.executor, settings.device)
+        coder = settled_on(self.learning_coder, reader.executor, settings.device)
         moments = reader.reduce(MOMENTS, jobs, coder.shared(), wanted)
         if not all(np.isfinite(part).all() for part in (moments.energy, moments.XX, moments.XY)):
             raise ValueError(

@@ -76,7 +76,7 @@ def while_learning(settings, target, state):
     """
     if settings.threshold != "noise":
         return target
-    return target._replace(threshold=_universal(state.deviation, len(state.dictionary)))
+    return target._replace(threshold=_universal(state.deviation, len(state.atoms)))
 
 
 def _universal(deviation, m):

@@ -38,11 +38,11 @@ def _by_atom(indices, m):
 
 
 @kernel
-def _add_rows(rows, values, ends, places, XY, uses):
-    """Add ``X'Y`` and the use counts, atom by atom, two samples of each at a time."""
+def _add_rows(rows, values, ends, places, first, last, XY, uses):
+    """Add ``X'Y`` and the use counts, atom by atom from ``first`` on, two samples of each at a time."""
     k, d = values.shape[1], rows.shape[1]
-    place = 0
-    for i in range(len(XY)):
+    place = ends[first - 1] if first else 0
+    for i in range(first, last):
         to = part(XY, i)
         uses[i] += ends[i] - place
         if (ends[i] - place) % 2:
@@ -92,7 +92,7 @@ def add_moments(rows, indices, values, XX, XY, uses):
     uses : (m,) int64 array
     """
     ends, places = _by_atom(indices, len(XY))
-    _add_rows(rows, values, ends, places, XY, uses)
+    _add_rows(rows, values, ends, places, 0, len(XY), XY, uses)
     _add_gram(indices, values, ends, places, XX)
 
 
@@ -111,13 +111,55 @@ def add_residual_moments(residuals, indices, values, power, XR, uses):
     uses : (m,) int64 array
     """
     ends, places = _by_atom(indices, len(XR))
-    _add_rows(residuals, values, ends, places, XR, uses)
+    _add_rows(residuals, values, ends, places, 0, len(XR), XR, uses)
+    _add_power(indices, values, power)
+
+
+@kernel
+def _add_power(indices, values, power):
     for row in range(len(indices)):
         for a in range(indices.shape[1]):
             i = indices[row, a]
             if i < 0:
                 break
             power[i] += values[row, a] * values[row, a]
+
+
+@kernel
+def add_prefix_moments(residuals, dictionary, indices, values, stages, power, XR, uses):
+    """`add_residual_moments` with the residuals of all prefixes that an atom belongs to, summed.
+
+    Parameters
+    ----------
+    residuals : (n, d) float array
+        ``R = Y - X D``; overwritten.
+    dictionary : (m, d) float array
+    stages : (s,) int64 array
+        Ends of prefixes, the last one m. What a prefix leaves of a row is the row less its atoms, with the
+        coefficients of the whole code.
+    """
+    ends, places = _by_atom(indices, len(XR))
+    _add_power(indices, values, power)
+    n, k = indices.shape
+    d = residuals.shape[1]
+    total = residuals.copy()
+    for stage in range(len(stages) - 1, -1, -1):
+        first, last = stages[stage - 1] if stage else 0, stages[stage]
+        _add_rows(total, values, ends, places, first, last, XR, uses)
+        if not stage:
+            break
+        for row in range(n):
+            left, line = part(residuals, row), part(total, row)
+            for a in range(k):
+                i = indices[row, a]
+                if i < 0:
+                    break
+                if i >= first and i < last:
+                    x, atom = values[row, a], part(dictionary, i)
+                    for f in range(d):
+                        left[f] += x * atom[f]
+            for f in range(d):
+                line[f] += left[f]
 
 
 @kernel

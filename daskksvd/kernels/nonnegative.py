@@ -13,7 +13,7 @@ coefficients alone is non-negative least squares.
 import numpy as np
 
 from .jit import kernel, part
-from .precise import add_atom, dot, left_energy, refit, solve, support_size
+from .precise import add_atom, atoms_at, dot, is_last, left_energy, refit, solve, support_size
 from .support import store
 
 STEPS_PER_COEF = 4
@@ -68,8 +68,8 @@ def drop(values, place, size):
 
 @kernel
 def pursue_nonnegative(
-    rows, dictionary, n_atoms, energy, floor, threshold, rounding, least, hard, more, indices, values,
-    explained,
+    rows, dictionary, n_atoms, energy, floor, threshold, rounding, least, hard, more, ends, rooms, indices,
+    values, explained,
 ):  # fmt: skip
     """Non-negative matching pursuit of rows that single steps cannot tell, from the beginning.
 
@@ -90,12 +90,12 @@ def pursue_nonnegative(
         n_given = support_size(part(indices, row))
         for a in range(n_given):
             given[a] = indices[row, a]
-        size = 0
+        size = stage = 0
         for _ in range(STEPS_PER_COEF * k):
             if size == k or (more and not dot(left, left) > floor * energy[row]):
                 break
             best, atom = rounding * np.sqrt(energy[row]), -1
-            for c in range(n_atoms if more else n_given):
+            for c in range(atoms_at(ends, rooms, stage, size, n_atoms) if more else n_given):
                 i = c if more else given[c]
                 product = dot(left, part(dictionary, i))
                 if product > best and (product >= threshold or not more):
@@ -105,7 +105,10 @@ def pursue_nonnegative(
                     if not known:
                         best, atom = product, i
             if atom < 0 or not add_atom(dictionary, atom, size, basis, triangle, z, left, least):
-                break
+                stage += 1
+                if not more or is_last(ends, stage - 1):
+                    break
+                continue
             support[size], x[size] = atom, 0
             size += 1
             solve(triangle, z, size, wanted)

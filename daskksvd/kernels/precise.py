@@ -147,9 +147,27 @@ def solve(triangle, z, size, x):
 
 
 @kernel
+def atoms_at(ends, rooms, stage, size, n_atoms):
+    """Atoms to choose from: of ``n_atoms``, or of a prefix as long as it has room for one."""
+    if ends is None:
+        return n_atoms
+    if stage + 1 == len(ends):
+        return n_atoms
+    return ends[stage] if size < rooms[stage] else 0
+
+
+@kernel
+def is_last(ends, stage):
+    """Whether there is no prefix after this one."""
+    if ends is None:
+        return True
+    return stage + 1 == len(ends)
+
+
+@kernel
 def pursue(
-    rows, dictionary, n_atoms, energy, floor, threshold, rounding, least, hard, more, indices, values,
-    explained,
+    rows, dictionary, n_atoms, energy, floor, threshold, rounding, least, hard, more, ends, rooms, indices,
+    values, explained,
 ):  # fmt: skip
     """Orthogonal matching pursuit that goes on where atoms are nearly alike.
 
@@ -171,6 +189,8 @@ def pursue(
         Rows to look at.
     more : bool
         Whether atoms are added to the supports that are there, or only coefficients found for those.
+    ends, rooms
+        As for `omp`.
     indices, values : (n, k) integer and float arrays
         Fixed-width codes; coefficients are not looked at, but filled.
     explained : (n,) float64 array
@@ -187,9 +207,10 @@ def pursue(
         for a in range(given):
             support[a] = indices[row, a]
         size = refit(y, dictionary, support, given, basis, triangle, z, left, least)
+        stage = 0
         while more and size < k and dot(left, left) > floor * energy[row]:
             best, atom = rounding * np.sqrt(energy[row]), -1
-            for i in range(n_atoms):
+            for i in range(atoms_at(ends, rooms, stage, size, n_atoms)):
                 product = abs(dot(left, part(dictionary, i)))
                 if product > best and product >= threshold:
                     known = False
@@ -198,7 +219,10 @@ def pursue(
                     if not known:
                         best, atom = product, i
             if atom < 0 or not add_atom(dictionary, atom, size, basis, triangle, z, left, least):
-                break
+                stage += 1
+                if is_last(ends, stage - 1):
+                    break
+                continue
             support[size] = atom
             size += 1
         solve(triangle, z, size, x)

@@ -8,9 +8,10 @@ of one float type.
 import numpy as np
 
 from .jit import kernel, magnitude, part, prefetch, reordering_kernel, strength, uncounted, zero_magnitude
+from .nested import leading, stage_of
 from .nonnegative import STEPS_PER_COEF, drop, leaving
 from .precise import left_energy
-from .residual import largest, next_close, subtract_direction
+from .residual import next_close, subtract_direction
 from .support import back_substitute, extend, not_taken, nothing_under, store
 
 _NEAR_BYTES = 2**19
@@ -47,9 +48,9 @@ def _left_of_near(product, atom, inner_products, support, x, size):
 @kernel
 def _find_true(
     q, first, second, doubt, y, dictionary, inner_products, support, factor, z, x, basis, scale, size,
-    positive,
+    positive, end,
 ):  # fmt: skip
-    """The atom of the largest correlation where ``q`` is rounded.
+    """The atom of the largest correlation, of the first ``end``, where ``q`` is rounded.
 
     Atoms whose strength is at most ``doubt`` under that of ``first``, the
     largest, are looked at once more in full precision; of a row of which 1 %
@@ -71,7 +72,7 @@ def _find_true(
             back_substitute(factor, z, size, x)
         most = zero_magnitude(q[0])
         i = next_close(q, 0, bound, positive)
-        while i < q.shape[0]:
+        while i < end:
             candidate = _product(y, part(dictionary, i))
             if near:
                 true = strength(_left_of_near(candidate, i, inner_products, support, x, size), positive)
@@ -124,7 +125,7 @@ def _without(
 @kernel
 def omp(
     P, gram, scale, inner_products, dictionary, rows, doubts, energy, floor, threshold, rounding, pivot_min,
-    bases, positive, indices, values, hard, explained,
+    bases, positive, ends, rooms, indices, values, hard, explained,
 ):  # fmt: skip
     """Orthogonal matching pursuit with orthogonalised rows of the Gram matrix.
 
@@ -181,6 +182,9 @@ def omp(
         directions of two rows' supports.
     positive : None or True
         Whether coefficients must be positive; see `jit.strength`.
+    ends, rooms : None or (s,) int64 arrays
+        Prefixes of the dictionary to choose atoms from, one after the other, and most atoms up to the end of
+        each; see `nested`.
     indices, values : (n, k) integer and float arrays
         Filled with supports (-1 where unused) and coefficients.
     hard : (n,) bool array
@@ -209,6 +213,7 @@ def omp(
     firsts = np.full(2, -1)
     seconds = np.full(2, zero_magnitude(one))
     captured = np.zeros(2)
+    stages = np.zeros(2, np.int64)
     following = 0
     turn = 0
     while following < n or current[0] >= 0 or current[1] >= 0:
@@ -234,6 +239,10 @@ def omp(
             if not exact:
                 loose += scale * size * np.sqrt(energy[row])
         least = max(nothing, not_taken(max(threshold - loose, 0.0), P))
+        if ends is not None and row >= 0:
+            stages[turn], j, seconds[turn] = stage_of(
+                part(P, row), ends, rooms, stages[turn], size, least, j, seconds[turn], positive
+            )
         stopped = row < 0 or not target > 0 or strength(P[row, j], positive) <= least
         doubtful = False
         if positive is not None and stopped and row >= 0 and target > 0 and (rounded or not exact):
@@ -246,6 +255,7 @@ def omp(
                 j, correlation = _find_true(
                     q, j, seconds[turn], doubts[row], part(rows, row), dictionary, inner_products, support,
                     factor, z, x, basis, scale, size, positive,
+                    q.shape[0] if ends is None else ends[stages[turn]],
                 )  # fmt: skip
             elif not exact:
                 correlation = _product(part(rows, row), part(dictionary, j))
@@ -260,12 +270,17 @@ def omp(
                     correlation -= z[s] * factor[size, s]
             # the true one; of a threshold near what rounding may do, atoms were not all compared
             stopped = threshold > 2 * loose and strength(correlation, positive) <= not_taken(threshold, P)
-            if not stopped:
+            under = False  # nothing more of this prefix, but maybe of the next
+            if ends is not None and stopped and stages[turn] + 1 < len(ends):
+                stages[turn] += 1
+                firsts[turn], seconds[turn] = leading(q, ends, stages[turn], positive)
+                stopped, under = False, True
+            if not stopped and not under:
                 stopped = doubtful = (
                     strength(correlation, positive) <= max(nothing, not_taken(threshold, P))
                     or pivot < pivot_min
                 )
-            if not stopped:
+            if not stopped and not under:
                 factor[size, size] = one / np.sqrt(pivot)
                 z[size] = correlation * factor[size, size]
                 support[size] = j
@@ -297,7 +312,7 @@ def omp(
                         captured[turn] = 0
                         for s in range(size):
                             captured[turn] += np.float64(z[s]) * np.float64(z[s])
-                        firsts[turn], seconds[turn] = largest(q, positive)
+                        firsts[turn], seconds[turn] = leading(q, ends, stages[turn], positive)
                         taken_out = True
                     stopped = steps[turn] == STEPS_PER_COEF * k
                 stopped |= size == k
@@ -313,6 +328,8 @@ def omp(
                         q, gram, j, factor[size - 1, size - 1], basis, weights, size - 1,
                         scale * z[size - 1], dictionary, next_atom, next_row, positive,
                     )  # fmt: skip
+                    if ends is not None and stages[turn] + 1 < len(ends):
+                        firsts[turn], seconds[turn] = leading(q, ends, stages[turn], positive)
         if stopped:
             if row >= 0:
                 if positive is None:
@@ -329,8 +346,9 @@ def omp(
             row, size = -1, 0
             captured[turn] = 0
             steps[turn] = 0
+            stages[turn] = 0
             if following < n:
                 row = following
                 following += 1
-                firsts[turn], seconds[turn] = largest(part(P, row), positive)
+                firsts[turn], seconds[turn] = leading(part(P, row), ends, 0, positive)
         current[turn], sizes[turn] = row, size

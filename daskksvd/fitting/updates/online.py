@@ -9,6 +9,7 @@ from ...kernels.jit import read_only
 from ..replacement import checks_per_pass, find_redundant, most_replaced, replace
 from ..resuming import has_settled
 from ..schedule import WAVE, ramped
+from ..shaping import Shape, padded, pool_rows
 from ..statistics import relative_norm
 from .descent import power_of, sweep
 from .passes import Passes
@@ -55,6 +56,12 @@ class Waves(Passes):
 
     kind = WAVE
 
+    def __init__(self, problem):
+        super().__init__(problem)
+        self.shape = Shape(problem)
+        if self.shape.places_atoms:
+            self.n_worst = max(self.n_worst, pool_rows(problem.settings.n_components))
+
     def statistics(self, state):
         """Those of the waves before."""
         return state.wave_statistics
@@ -90,8 +97,14 @@ class Waves(Passes):
         rising = self.problem.settings.ramp and ramped(width, index) < width
         return rising or index + 1 < self.rtol_passes
 
+    def wanted(self, state, may_replace):
+        wanted = super().wanted(state, may_replace or self.shape.will_place(state))
+        return wanted._replace(prefixes=self.shape.sums_prefixes(state))
+
     def may_replace(self, state, progress, jobs):
         settings, schedule = self.problem.settings, self.problem.schedule
+        if self.shape.places_atoms:
+            return False
         if not settings.replace_atoms or state.n_updates < REPLACE_AFTER:
             return False
         if state.pass_index >= schedule.phases.limit - 1 and progress >= 0.75:
@@ -102,8 +115,11 @@ class Waves(Passes):
     def after_round(self, state, moments, may_replace):
         positive = self.problem.coder.target.positive
         n_waves = self.problem.schedule.n_waves
-        state, replaced = update_after_wave(state, moments, n_waves, may_replace, positive)
-        return state, moments.without_statistics(), replaced
+        moments = padded(moments, len(state.dictionary))
+        memberships = self.shape.memberships(state)
+        state, replaced = update_after_wave(state, moments, n_waves, may_replace, positive, memberships)
+        state, placed = self.shape.after_wave(state, moments)
+        return state, moments.without_statistics(), [*replaced, *placed]
 
     def marks(self, marks, number, totals):
         """Residual and energy after half and three quarters of the waves, too."""
@@ -118,7 +134,8 @@ class Waves(Passes):
             tol = max(tol, WAVE_TOL)
         settled = has_settled(error, state.last_error, state.promised, tol)
         settled |= tol > 0 and gain_of_last_quarter(state) <= tol / 4
-        return settled and not self.approaches(state.pass_index) and not self.finds_threshold(state)
+        waits = self.approaches(state.pass_index) or self.finds_threshold(state) or self.shape.waits(state)
+        return settled and not waits
 
 
 def gain_of_last_quarter(state):
@@ -160,7 +177,7 @@ def _looks(t, n_waves, n_components):
     return t % max(1, n_waves // checks_per_pass(n_components)) == 0
 
 
-def update_after_wave(state, moments, n_waves, may_replace, positive=None):
+def update_after_wave(state, moments, n_waves, may_replace, positive=None, memberships=None):
     """The state after a wave whose rows gave ``moments``.
 
     The statistics of earlier waves were taken with older dictionaries. They
@@ -178,6 +195,9 @@ def update_after_wave(state, moments, n_waves, may_replace, positive=None):
         Whether dead atoms and twins are replaced.
     positive : None or True
         Whether coefficients are positive only.
+    memberships : (m,) int array, optional
+        Prefixes that each atom belongs to, where the sum of their errors is to be lowered and ``moments``
+        have all of ``X'X``.
 
     Returns
     -------
@@ -200,7 +220,11 @@ def update_after_wave(state, moments, n_waves, may_replace, positive=None):
         atoms = atoms[: most_replaced(len(dictionary))]
         dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, moments)
         idle[replaced] = 0.0
-    dictionary = sweep(dictionary, XX, XY, ONLINE_SWEEPS)
+    if memberships is None or XX.ndim == 1:
+        dictionary = sweep(dictionary, XX, XY, ONLINE_SWEEPS)
+    else:  # a pair of atoms is together in the prefixes of the later one
+        shared = np.minimum.outer(memberships, memberships)
+        dictionary = sweep(dictionary, XX * shared, XY * memberships[:, None], ONLINE_SWEEPS)
     state = dataclasses.replace(
         state,
         dictionary=dictionary,

@@ -53,7 +53,7 @@ class Passes:
         """Code the rows of a round and learn from them."""
         state, jobs = engine.state, rounds[number]
         may_replace = self.may_replace(state, number / len(rounds), jobs)
-        wanted = Wanted(self.statistics(state), self.n_worst if may_replace else 0)
+        wanted = self.wanted(state, may_replace)
         moments = engine.moments(jobs, wanted, self.coder(state))
         deviation = residual_deviation(moments, state.dictionary.shape[1])
         state, moments, replaced = self.after_round(state, moments, may_replace)
@@ -65,6 +65,10 @@ class Passes:
             )
         )
         engine.announce_round(number, self.kind, moments, replaced)
+
+    def wanted(self, state, may_replace):
+        """What tasks of a round should bring back."""
+        return Wanted(self.statistics(state), self.n_worst if may_replace else 0)
 
     def statistics(self, state):
         """Statistics that a round gathers."""
