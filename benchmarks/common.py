@@ -2,7 +2,6 @@
 
 import argparse
 import concurrent.futures
-import importlib.metadata
 import json
 import multiprocessing
 import os
@@ -13,13 +12,13 @@ import time
 
 import dask
 import dask.array as da
-import llvmlite.binding
 import numpy as np
 import psutil
 import threadpoolctl
 import zarr
 
 from daskksvd.datasets import make_planted
+from daskksvd.versions import processor_facts, versions
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 CORE_TYPE = "OPENBLAS_CORETYPE"
@@ -83,42 +82,17 @@ def machine_facts():
     -------
     dict
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    blas = [
-        f"{library['internal_api']} {library.get('version')}, core type {library.get('architecture')}, "
-        f"{library['num_threads']} threads"
-        for library in threadpoolctl.threadpool_info()
-        if library["user_api"] == "blas"
-    ]
+    facts = processor_facts()
     return {
-        "processor": f"{_processor()} ({llvmlite.binding.get_host_cpu_name()})",
-        "kind": llvmlite.binding.get_host_cpu_name(),
-        "cores": cores,
+        "processor": f"{facts['processor']} ({facts['kind']})",
+        "kind": facts["kind"],
+        "cores": facts["cores"],
         "system": f"{platform.system()} {platform.machine()}",
-        "blas": list(dict.fromkeys(blas)),
+        "blas": facts["blas"],
         "sgemm_gflops_one_thread": round(product_rate() / 1e9, 1),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": versions(PACKAGES),
     }
-
-
-def _processor():
-    try:
-        with open("/proc/cpuinfo") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def version(package):
-    """Version of an installed distribution, or None."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def describe(facts):

@@ -22,6 +22,7 @@ from daskksvd.coding import SparseCoder, SparsityTarget, code_block, iterate_blo
 from daskksvd.coding.how import How, find_device
 from daskksvd.coding.space import Space
 from daskksvd.rows import Transform
+from daskksvd.versions import version
 
 SHAPES = ("768,1536,10", "768,6144,10", "384,1024,10", "128,256,5")
 BLOCKS = 8
@@ -89,7 +90,7 @@ def main():
         records.append(time_shape(*shape, device.device, options.rounds))
         print(TABLE.header(), TABLE.line(records[-1]), sep="\n", flush=True)
     if records:
-        notes = NOTES.format(rounds=options.rounds, peer=common.version("orthogonal-matching-pursuit-gpu"))
+        notes = NOTES.format(rounds=options.rounds, peer=version("orthogonal-matching-pursuit-gpu"))
         report(options.out, "gpu", "On a graphics card", facts, TABLE, records, notes)
     if options.fit_rows:
         fits = time_fits(options.fit_rows, options.fit_atoms, device.device, options.processors)

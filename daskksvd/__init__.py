@@ -5,9 +5,14 @@ encodes, decodes, scores and saves. `KSVD` is the same as a scikit-learn
 estimator.
 """
 
+import logging
+
 import lazy_loader
 
 __version__ = "0.1.0"
+
+# silent, unless whoever imports it asks for more: logging.basicConfig(level="INFO")
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _lazy, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 

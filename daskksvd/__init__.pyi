@@ -33,6 +33,7 @@ from .naming import label as label
 from .naming import open_labels as open_labels
 from .planning import plan as plan
 from .tracking import StopFit as StopFit
+from .versions import show_versions as show_versions
 
 __version__: str
 
@@ -71,5 +72,6 @@ __all__ = [
     "open_labels",
     "plan",
     "shared_atoms",
+    "show_versions",
     "view",
 ]

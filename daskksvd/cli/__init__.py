@@ -10,6 +10,7 @@ import click
 
 from .. import __version__
 from .check import check_command
+from .completion import completion_command
 from .demo import demo_command
 from .embed import embed_command
 from .encode import encode_command
@@ -19,6 +20,7 @@ from .info import info_command
 from .label import atom_command, label_command, words_command
 from .report import report_command
 from .tokens import embed_captions_command, tokens_command
+from .versions import versions_command
 from .view import view_command
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
@@ -105,7 +107,7 @@ def main(traceback):
 COMMANDS = (
     demo_command, embed_command, fit_command, encode_command, label_command, words_command, atom_command,
     embed_captions_command, tokens_command, view_command, report_command, export_command, info_command,
-    check_command,
+    check_command, versions_command, completion_command,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -306,6 +306,8 @@ def as_text(facts):
     """What `describe` found, for people."""
     from dask.utils import format_bytes
 
+    from ..coding.target import SparsityTarget
+
     lines = {name.replace("_", " "): shown(value) for name, value in facts.items() if value is not None}
     parts = []
     if "history" in facts:
@@ -316,7 +318,7 @@ def as_text(facts):
         lines["size"] = format_bytes(facts["bytes"]) + " uncompressed" * (facts["kind"] == "samples")
         del lines["bytes"]
     if "codes_stop_at" in facts:
-        lines["codes stop at"] = _target_text(**facts["codes_stop_at"])
+        lines["codes stop at"] = SparsityTarget(**facts["codes_stop_at"]).told()
     if "mean_nonzeros" in facts:
         lines["mean nonzeros"] += " a sample"
     advice = NEXT[facts["kind"]].format(path=facts["path"])
@@ -349,15 +351,6 @@ def as_text(facts):
     if facts["kind"] == "samples" and len(facts["shape"]) != 2:
         advice = "It cannot be used as samples: these have two dimensions, one row a sample."
     return "\n\n".join([aligned(lines), *parts, advice])
-
-
-def _target_text(n_nonzero_coefs, rtol, pursuit, nonnegative, threshold):
-    """A sparsity target, for people."""
-    stops = [f"{n_nonzero_coefs} atoms"]
-    stops += [f"a residual of {rtol:.3g}"] * (rtol > 0) + [f"correlations under {threshold:.4g}"] * (
-        threshold > 0
-    )
-    return f"{' or '.join(stops)} ({pursuit}{', non-negative' * nonnegative})"
 
 
 def shown(value):

@@ -68,3 +68,10 @@ class SparsityTarget(NamedTuple):
         k, n = self.n_nonzero_coefs, len(ends) + 1
         rooms = [k if self.threshold else math.ceil(k * (stage + 1) / n) for stage in range(n)]
         return np.array([*ends, end]), np.array(rooms)
+
+    def told(self) -> str:
+        """When the coding of a row stops, in words."""
+        stops = [f"{self.n_nonzero_coefs} atoms"]
+        stops += [f"a residual of {self.rtol:.3g}"] if self.rtol > 0 else []
+        stops += [f"correlations under {self.threshold:.4g}"] if self.threshold > 0 else []
+        return f"{' or '.join(stops)} ({self.pursuit}{', non-negative' if self.nonnegative else ''})"

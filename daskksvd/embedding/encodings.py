@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..cards import card, details
 from ..stores import Store, StoredArray, Variable, read_part
 
 if TYPE_CHECKING:
@@ -65,6 +66,18 @@ class Encodings:
     def __repr__(self) -> str:
         n, e = self._arrays["encodings"].shape
         return f"<daskksvd.Encodings: {n:,} x {e} float16 of {self.counts['captions']['encoded']:,} captions>"
+
+    def _repr_html_(self) -> str:
+        n, e = self._arrays["encodings"].shape
+        captions = self.counts["captions"]
+        facts = {
+            "vectors": f"{n:,} x {e:,} float16, means of captions",
+            "captions": ", ".join(f"{number:,} {name}" for name, number in captions.items()),
+            "rows with captions": f"{self.attrs['n_captioned']:,}",
+            "model": self.model.get("name"),
+            "path": self.path,
+        }
+        return card("daskksvd.Encodings", facts, details("model", self.model), fallback=repr(self))
 
     @property
     def array(self) -> da.Array:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..cards import card, details
 from ..machine.files import absolute
 from ..rows.inputs.opening import EMBEDDINGS as GROUP
 from ..stores import Store, StoredArray, Variable, read_part
@@ -189,6 +190,24 @@ class Embeddings:
             n = f"{self.n_images:,} images x {self.layout.rows_per_image} tokens"
             return f"<daskksvd.Embeddings: {n} x {d} {self.group['embeddings'].dtype}{left}{stopped}>"
         return f"<daskksvd.Embeddings: {n:,} x {d} {self.group['embeddings'].dtype}{left}{stopped}>"
+
+    def _repr_html_(self) -> str:
+        n, d = self.group["embeddings"].shape
+        attrs, images = self.attrs, self.counts["images"]
+        source = {name: value for name, value in attrs["data"].items() if value is not None}
+        facts = {
+            "vectors": f"{n:,} x {d:,} {self.group['embeddings'].dtype}",
+            "captions": f"{attrs['n_captions']:,}",
+            "images": ", ".join(
+                f"{number:,} {name}" for name, number in images.items() if number is not None
+            ),
+            "thumbnails": "none" if self._thumbnails is None else "one each",
+            "model": attrs["model"].get("name"),
+            "complete": "yes" if attrs.get("complete") else "no; the same call to embed goes on",
+            "path": self.path,
+        }
+        more = details("model", attrs["model"]), details("source", source)
+        return card("daskksvd.Embeddings", facts, *more, fallback=repr(self))
 
     @property
     def counts(self) -> dict[str, dict[str, int | None]]:

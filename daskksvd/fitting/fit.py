@@ -14,7 +14,7 @@ from ..coding.how import settled
 from ..execution import WORKER_TIMEOUT, WorkersLost, make_executor
 from ..rows import Reader, as_source
 from ..stores.checkpoint import Checkpointer, load_checkpoint
-from ..tracking import HistoryRecorder, ProgressBar, StopFit
+from ..tracking import EventLogger, HistoryRecorder, ProgressBar, StopFit
 from . import CHECKPOINT_EVERY
 from .beginning import begin
 from .initial import check_init
@@ -306,7 +306,8 @@ def _fit(
     keep = keeps(source, client, persist)
     bar = [ProgressBar()] if progress else []
     executor = make_executor(client, n_threads, worker_timeout)
-    executor.listen(_teller([*bar, *callbacks]))
+    told = [EventLogger(), *bar, *callbacks]
+    executor.listen(_teller(told))
     try:
         need_memory(executor, source, settings)
         writer = Checkpointer(checkpoint) if checkpoint is not None else None
@@ -332,7 +333,7 @@ def _fit(
             Problem(reader, settings, schedule, coder, variance, seed),
             state,
             recorder,
-            [*bar, *callbacks],
+            told,
             checkpoint=saver(writer, identity, seed, recorder, checksums) if writer else None,
             checkpoint_every=checkpoint_every,
         )

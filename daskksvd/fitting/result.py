@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from ..arguments import choice, integer
+from ..cards import card, curve, details
 from ..coding import OneShot, SparseCoder
 from ..coding.formats import decode
 from ..coding.how import check_device
@@ -113,6 +114,26 @@ class Result:
             f"<daskksvd.Result: {m} atoms of {d} features, "
             f"{passes} pass{'es' if passes != 1 else ''}{error}, stopped by {self.stop_reason}>"
         )
+
+    def _repr_html_(self) -> str:
+        m, d = self.dictionary.shape
+        passes = self.history.sizes["pass"]
+        errors = self.history.relative_error.values.tolist()
+        seconds = self.settings.get("seconds")
+        facts: dict[str, object] = {
+            "dictionary": f"{m:,} atoms of {d:,} features, {self.dictionary.dtype}",
+            "codes stop at": self.coder.target.told(),
+            "samples": self.coder.transform.told(),
+            "learned": f"{passes} pass{'es' if passes != 1 else ''}"
+            + ("" if seconds is None else f" in {seconds:,.1f} s")
+            + f", stopped by {self.stop_reason}",
+        }
+        if passes:
+            facts["relative error"] = f"{errors[-1]:.4f}"
+            facts["variance explained"] = f"{1 - float(self.history.fvu[-1]):.1%}"
+            facts["error by pass"] = curve(errors) or None
+        settings = {name: value for name, value in self.settings.items() if value is not None}
+        return card("daskksvd.Result", facts, details("settings", settings), fallback=repr(self))
 
     @property
     def mean(self) -> np.ndarray | None:

@@ -1,10 +1,12 @@
 """The prediction as an object, and in words."""
 
+import html
 from dataclasses import dataclass
 from typing import Any
 
 from dask.utils import format_bytes
 
+from ..cards import card, grid
 from .model import Round, Scaling, Seconds, Traffic
 
 TITLES = {
@@ -177,6 +179,11 @@ class Plan:
     def __str__(self) -> str:
         return "\n".join([*self._head(), "", *self._table(), "", *self._foot()])
 
+    def _repr_html_(self) -> str:
+        where, size = self._head()
+        foot = "".join(f'<div class="note">{html.escape(line)}</div>' for line in self._foot())
+        return card(where, {"for": size}, grid(self._lines()), foot, fallback=f"{where}, {size}")
+
     def _head(self):
         where = _places(self.n_workers, self.n_threads)
         return [
@@ -185,7 +192,8 @@ class Plan:
             f"at most {self.n_nonzero_coefs} nonzeros a row",
         ]
 
-    def _table(self):
+    def _lines(self):
+        """Figures of every kind of pass as lists of texts; the first has titles."""
         columns = [self.survey, *self.passes]
         lines = [["", *(TITLES[part.kind] for part in columns)]]
 
@@ -208,6 +216,10 @@ class Plan:
         line("chunks read in a pass", lambda part: f"{part.chunk_reads:,}" if part.chunk_reads else "-")
         line("  that is", lambda part: format_bytes(part.read_bytes))
         line("  and a second", lambda part: format_bytes(int(part.read_bytes / part.seconds)))
+        return lines
+
+    def _table(self):
+        lines = self._lines()
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         aligned = (
             [cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(pairs)]

@@ -46,6 +46,12 @@ class Transform(NamedTuple):
     basis: np.ndarray | None = None
     scale: np.ndarray | None = None
 
+    def told(self) -> str:
+        """What is done to samples, in words."""
+        done = [("centred", self.mean), ("whitened", self.basis)]
+        done += [("scaled", self.scale)] if self.basis is None else []
+        return ", ".join(word for word, part in done if part is not None) or "as they are"
+
     def cast(self, dtype: npt.DTypeLike) -> Transform:
         """The same map in the dtype of the computation; the mean stays in float64."""
         basis, scale = (None if part is None else part.astype(dtype) for part in (self.basis, self.scale))

@@ -14,12 +14,14 @@ from .events import (
     WorkersReturned,
 )
 from .history import HistoryRecorder
+from .logged import EventLogger
 from .progress import ProgressBar
 
 __all__ = [
     "AtomsReplaced",
     "CheckpointWritten",
     "Event",
+    "EventLogger",
     "FitFinished",
     "FitStarted",
     "HistoryRecorder",
