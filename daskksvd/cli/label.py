@@ -9,7 +9,6 @@ from shlex import quote
 import click
 
 from ..naming.thresholds import ATOM_USES, JOINT_LEAST, SIGNIFICANCE
-from ..rows.inputs.opening import EMBEDDINGS
 from .shared import OVERWRITE, SCHEDULER, WORKER_TIMEOUT, aligned, check_out, connected
 
 LABEL_EXAMPLES = """\b
@@ -258,6 +257,8 @@ def label_command(
 
 def _shown_with(captions, embeddings):
     """Options of ``view`` for the same captions."""
+    from ..rows.inputs.opening import EMBEDDINGS
+
     if embeddings is not None:
         return f"--embeddings {quote(embeddings)}"
     if os.path.isdir(os.path.join(captions, EMBEDDINGS)):
@@ -311,6 +312,7 @@ def checkpoint_path(out):
 def find_codes(loaded, result, captions, codes, samples):
     """Codes to label: those named, those beside the result, or samples coded on the way."""
     from ..coding.store import CODES, open_codes
+    from ..rows.inputs.opening import EMBEDDINGS
 
     if codes and samples:
         raise ValueError("--codes and --samples were both given; one of them is enough")
