@@ -17,7 +17,11 @@ import daskksvd
 from daskksvd.coding.by_image import image_codes
 from daskksvd.embedding.layout import Layout, frame_of, seen_box
 from daskksvd.embedding.models import check_spec, load_encoder
-from daskksvd.view import open_view
+from daskksvd.evaluation import localization, localization_summary
+from daskksvd.evaluation.localization import covered
+from daskksvd.view import gallery, open_view, plots, report
+from daskksvd.view.data import heat
+from daskksvd.view.data.listing import best_atoms
 
 N_PREFIX = {"clip": 1, "siglip": 0, "registers": 4, "dinov2": 1}
 GRID = small_models.SIZE // small_models.PATCH
@@ -297,3 +301,111 @@ def test_photographs_through_a_real_model(tmp_path):
         expected = hidden[layer][:, 1:].reshape(-1, 384).numpy()
         cosine = (rows * expected).sum(1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(expected, axis=1)
         assert cosine.min() > 0.999
+
+
+@pytest.fixture(scope="module")
+def view(store, scenes, fitted):
+    return open_view(fitted, embeddings=store, images=scenes)
+
+
+def used_most(view):
+    """An atom with both signs if there is one, and an image that uses it."""
+    atom = int(np.argmax(view.index.uses))
+    return atom, int(view.top_rows(atom, int(view.sides[atom]), 1)[0][0])
+
+
+def test_heat_is_painted_where_the_patches_are(view):
+    """Colour where a patch is used, of its sign, and none elsewhere; outside of what the model sees none."""
+    image = Image.new("RGB", (200, 100), (120, 120, 120))
+    values = np.array([[0, 0, 0, 0], [2, 0, 0, -1], [0, 0, np.nan, 0], [0, 0, 0, 0]], np.float32)
+    made = np.asarray(heat.painted(image, values, (0.25, 0, 0.75, 1), 2.0)).astype(int)
+    grey, positive, negative = made[5, 5], made[37, 62], made[37, 137]
+    assert (made[:, :50] == grey).all() and (made[:, 150:] == grey).all() and (made[88:] == grey).all()
+    assert positive[2] - positive[0] > 100 and negative[0] - negative[2] > 60
+    assert np.abs(positive - grey).sum() > np.abs(negative - grey).sum()
+    atom, row = used_most(view)
+    found = heat.heat_map(view, atom, row)
+    assert found.image.size == (224, 224) and found.box == (0, 0, 1, 1)
+    assert np.nanmax(np.abs(found.heat)) <= found.largest == np.abs(view.activations(atom)[1]).max()
+
+
+def test_heat_map_element(view):
+    """An element with a coefficient for every patch, at its place."""
+    hv = pytest.importorskip("holoviews")
+    atom, row = used_most(view)
+    element = plots.heat_map(view, atom)
+    cells = element.Rectangles.I
+    expected = view.patches.heat(atom, row)
+    np.testing.assert_array_equal(cells.dimension_values("coefficient"), expected.ravel())
+    np.testing.assert_allclose(cells.dimension_values("y1")[::8], 224 - 28 * np.arange(8))
+    tools = [tool for tool in hv.render(element).tools if type(tool).__name__ == "HoverTool"]
+    assert "coefficient" in dict(tools[0].tooltips)
+    assert len(plots.heat_maps(view, atom, 2)) == 2
+    assert "Where in the image" in plots.for_atom(view, atom)
+    with pytest.raises(ValueError, match="there are no codes of patches"):
+        plots.heat_map(open_view(view.result, codes=np.eye(48)), 0, 0)
+
+
+def test_galleries_and_report_show_heat(view, tmp_path):
+    atom, _ = used_most(view)
+    panels = {panel.key: panel for panel in gallery(view, atom, top=3)}
+    assert list(panels)[:3] == ["top", "heat", "crops"]
+    keys = [sample.key for panel in panels.values() for sample in panel.samples]
+    assert keys[3].startswith(f"heat-{atom}-") and keys[6].startswith(f"crop-{atom}-")
+    assert panels["crops"].samples[0].image.size == (112, 112)
+    path = report(view, tmp_path / "page.html", n_atoms=2)
+    with open(path) as file:
+        text = file.read()
+    assert "Where in the image" in text and f'data-row="heat-{best_atoms(view)[0]}-' in text
+
+
+def test_boxes_are_where_things_are(scenes):
+    """Without a group, what changes lies in its boxes; captions and images are as they were."""
+    boxes, description = scenes.boxes(3), scenes.describe(3)
+    image = np.asarray(scenes[3].image).astype(int)
+    for group in description.groups:
+        assert len(boxes[group.object]) == group.count and set(boxes[group.object]) <= set(
+            boxes[group.colour]
+        )
+        for left, upper, right, lower in boxes[group.object]:
+            assert 0 <= left < right <= 1 and 0 <= upper < lower <= 1
+            x, y = int(32 * (left + right)), int(32 * (upper + lower))
+            assert np.abs(image[y, x] - image[0, 0]).sum() > 0
+
+
+def test_localization():
+    """Against heat made by hand: an atom that lies in its object's boxes, and one that does not."""
+
+    class Store:
+        layout, n_images, sample = Layout((4, 4), 16, cls=True), 80, np.arange(80)
+
+        @staticmethod
+        def positions(image):
+            return Store.layout.positions(image)
+
+    rng = np.random.default_rng(0)
+    codes, regions, inside = np.zeros((80, 17, 3), np.float32), [], []
+    for image in range(80):
+        x, y = rng.integers(0, 3, 2)
+        has = image % 2 == 0
+        regions.append({"cat": [(x / 4, y / 4, (x + 2) / 4, (y + 2) / 4)]} if has else {})
+        cover = np.zeros((4, 4), bool)
+        cover[y : y + 2, x : x + 2] = has
+        codes[image, 1:, 0] = np.where(cover.ravel(), -rng.random(16), 0)
+        codes[image, 1, 1] = float(has)  # goes with the cat, in a corner
+        codes[image, 0, 2] = 1  # the class token alone
+        inside.append(cover)
+        np.testing.assert_array_equal(covered(regions[-1].get("cat", ()), (4, 4)), cover)
+    flat = sp.csr_matrix(codes.reshape(-1, 3))
+    table = localization(flat, Store, regions)
+    row = table.loc["cat"]
+    assert row.atom == 0 and row.side == -1 and row.phi == pytest.approx(1) and row.inside == row.hit == 1
+    assert row.chance == row.hit_chance == 0.25 and 10 <= row.images <= 30
+    corner = localization(flat[:, 1:], Store, regions.__getitem__, choose="images").loc["cat"]
+    assert corner.atom == 0 and corner.phi == pytest.approx(1) and corner.inside == corner.hit < 0.6
+    summary = localization_summary(table)
+    assert summary["lift"] == (4.0, 4.0, 4.0) and summary["concepts"] == 1
+    with pytest.raises(ValueError, match="choose='all'; it must be"):
+        localization(flat, Store, regions, choose="all")
+    with pytest.raises(ValueError, match="codes has 10 rows; embeddings has 80 images of 17"):
+        localization(flat[:10], Store, regions)

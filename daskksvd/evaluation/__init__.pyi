@@ -2,6 +2,8 @@ from .baselines import baseline_codes as baseline_codes
 from .interventions import InterventionEffect as InterventionEffect
 from .interventions import intervention_effect as intervention_effect
 from .interventions import turned_texts as turned_texts
+from .localization import localization as localization
+from .localization import localization_summary as localization_summary
 from .matching import match_atoms as match_atoms
 from .probes import Probes as Probes
 from .probes import sparse_probes as sparse_probes
@@ -25,6 +27,8 @@ __all__ = [
     "concept_recovery",
     "faithfulness",
     "intervention_effect",
+    "localization",
+    "localization_summary",
     "match_atoms",
     "method_table",
     "names_right",

@@ -97,7 +97,12 @@ _ONE_WAY = {"house", "tree", "leaf", "flower", "star", "heart"}
 
 
 def draw(description, size, rng):
-    """Draw a scene.
+    """Draw a scene; see `draw_placed`. Returns a `PIL.Image.Image`, RGB."""
+    return draw_placed(description, size, rng)[0]
+
+
+def draw_placed(description, size, rng):
+    """Draw a scene, and say where its objects are.
 
     Parameters
     ----------
@@ -109,21 +114,26 @@ def draw(description, size, rng):
 
     Returns
     -------
-    PIL.Image.Image
+    image : PIL.Image.Image
         RGB.
+    places : list of list of (x, y, radius)
+        Of the objects of each group: centre and half the width, as shares of the width.
     """
     factor = SCENE_OVERSAMPLING if size <= SCENE_OVERSAMPLING_SIZE else 2
     image, pen = _background(description.background, size * factor, rng)
     shape = len(description.groups)
     if shape == 3:
         shape = "across" if description.groups[0].position == "left" else "down"
+    places = []
     for group in description.groups:
         colour = _varied(_COLOURS[group.colour], 6, rng)
+        places.append([])
         for x, y, radius in _places(group, _REGIONS[shape][group.position], rng):
+            places[-1].append((x, y, radius))
             at = (x * image.width, y * image.width, radius * image.width)
             _draw_action(pen, group.action, description.background, at, rng)
             _draw_object(image, pen, group, colour, description.background, at, rng)
-    return image.reduce(factor)
+    return image.reduce(factor), places
 
 
 def _places(group, region, rng):

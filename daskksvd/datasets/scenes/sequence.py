@@ -91,15 +91,9 @@ class Scenes(Sequence):
     def __getitem__(self, index):
         if isinstance(index, slice):
             return Scenes(self._numbers[index], self.size, self.captions_per_image, self._entropy)
-        try:
-            from .drawing import draw
-        except ImportError as error:
-            raise ImportError(
-                "scenes are drawn with Pillow; pip install 'daskksvd[embed]' brings it"
-            ) from error
         number = self._number(index)
         description = self._describe(number)
-        image = draw(description, self.size, self._rng(number, _DRAWING))
+        image, _ = self._draw(number, description)
         return Scene(image, self._write(number, description), description.concepts)
 
     def __repr__(self) -> str:
@@ -134,6 +128,30 @@ class Scenes(Sequence):
         number = self._number(index)
         return self._write(number, self._describe(number))
 
+    def boxes(self, index: int) -> dict[str, list[tuple[float, float, float, float]]]:
+        """Where in a scene its concepts are, which takes as long as drawing it.
+
+        Parameters
+        ----------
+        index : int
+
+        Returns
+        -------
+        dict
+            Object, colour, size, texture and action to boxes, one an object that shows it: left, upper,
+            right and lower edge as shares of the image's sides.
+        """
+        number = self._number(index)
+        description = self._describe(number)
+        _, places = self._draw(number, description)
+        found: dict[str, list[tuple[float, float, float, float]]] = {}
+        for group, at in zip(description.groups, places, strict=True):
+            boxes = [(max(0.0, x - r), max(0.0, y - r), min(1.0, x + r), min(1.0, y + r)) for x, y, r in at]
+            for concept in (group.object, group.colour, group.size, group.texture, group.action):
+                if concept is not None:
+                    found.setdefault(concept, []).extend(boxes)
+        return found
+
     def truth(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Which concepts are in which scenes, without drawing them.
 
@@ -162,6 +180,16 @@ class Scenes(Sequence):
 
     def _rng(self, number, stream):
         return np.random.default_rng(np.random.SeedSequence(self._entropy, spawn_key=(number, stream)))
+
+    def _draw(self, number, description):
+        """A scene as an image, and the places of its objects by group."""
+        try:
+            from .drawing import draw_placed
+        except ImportError as error:
+            raise ImportError(
+                "scenes are drawn with Pillow; pip install 'daskksvd[embed]' brings it"
+            ) from error
+        return draw_placed(description, self.size, self._rng(number, _DRAWING))
 
     def _describe(self, number):
         return describe(self._rng(number, _DESCRIPTION))

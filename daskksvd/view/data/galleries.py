@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .heat import crop, heat_map
+
 if TYPE_CHECKING:
     import PIL.Image
 
@@ -39,6 +41,8 @@ class Sample(NamedTuple):
     image : PIL.Image.Image
     found : bool
         Whether there is an image; if not, ``image`` is a grey one.
+    kind : str
+        Empty for the image of the row itself; else what was made of it, for an atom.
     """
 
     row: int
@@ -46,6 +50,12 @@ class Sample(NamedTuple):
     captions: list[Caption]
     image: PIL.Image.Image
     found: bool
+    kind: str = ""
+
+    @property
+    def key(self) -> str:
+        """Names its image among all others."""
+        return f"{self.kind}{self.row}"
 
 
 class Panel(NamedTuple):
@@ -54,7 +64,8 @@ class Panel(NamedTuple):
     Attributes
     ----------
     key : str
-        ``"top"``, ``"opposite"``, ``"band-1"`` and on, ``"controls"``.
+        ``"top"``, ``"heat"`` and ``"crops"`` where codes are of patches, ``"opposite"``, ``"band-1"``
+        and on, ``"controls"``.
     title : str
     note : str
         How to read it, one sentence.
@@ -132,7 +143,33 @@ def panels(
     words = view.names[atom]
     for key, title, note, (rows, values) in found:
         if len(rows):
-            yield Panel(key, title, note, _samples(view, rows, values, words))
+            samples = _samples(view, rows, values, words)
+            yield Panel(key, title, note, samples)
+            if key == "top" and view.patches is not None:
+                yield from _where(view, atom, samples)
+
+
+def _where(view: View, atom: int, samples: list[Sample]) -> Iterator[Panel]:
+    """Where in its strongest images an atom is: heat maps, and its strongest patches."""
+    shown = []
+    for sample in samples:
+        if sample.found:
+            image = heat_map(view, atom, sample.row, max(sample.image.size)).image
+            shown.append(sample._replace(image=image, captions=[], kind=f"heat-{atom}-"))
+    if shown:
+        note = (
+            "The same images: blue where patches use the atom with positive coefficients, orange with "
+            "negative ones; the full colour is its largest coefficient in any image."
+        )
+        yield Panel("heat", "Where in the image", note, shown)
+    shown = []
+    for row in (sample.row for sample in samples):
+        image, value, found = crop(view, atom, row)
+        if found:
+            shown.append(Sample(row, value, [], image, True, f"crop-{atom}-"))
+    if shown:
+        note = "Of each image the patch, framed, with the largest coefficient, and what is around it."
+        yield Panel("crops", "Strongest patches", note, shown)
 
 
 def _samples(view: View, rows: np.ndarray, values: np.ndarray, words: list[str]) -> list[Sample]:

@@ -59,8 +59,8 @@ class Images:
         """Where every row came from, (n,) of str, or None."""
         return self._names if self._embeddings is None else self._embeddings.source
 
-    def get(self, row):
-        """The image of a row, RGB, at most `VIEW_IMAGE_SIDE` pixels a side.
+    def get(self, row, side=VIEW_IMAGE_SIDE):
+        """The image of a row, RGB, at most ``side`` pixels a side.
 
         Returns
         -------
@@ -71,17 +71,17 @@ class Images:
         from ...embedding.errors import Rejected
 
         try:
-            image = self._read(int(row))
+            image = self._read(int(row), side)
         except (Rejected, OSError):  # a picture that is broken is a picture that is missing
             image = None
         if image is None:
             return placeholder(), False
-        if max(image.size) > VIEW_IMAGE_SIDE:
+        if max(image.size) > side:
             image = image.copy()
-            image.thumbnail((VIEW_IMAGE_SIDE, VIEW_IMAGE_SIDE))
+            image.thumbnail((side, side))
         return image.convert("RGB"), True
 
-    def _read(self, row):
+    def _read(self, row, side):
         from ...embedding.images import decode
 
         if self._sequence is not None:
@@ -91,35 +91,35 @@ class Images:
             image = self._sequence[place]
             image = getattr(image, "image", image)  # a captioned scene
             if isinstance(image, str) and "://" in image:
-                return self._fetched(image)
+                return self._fetched(image, side)
             return decode(image, min_side=1)
         if self._folder is not None:
-            return self._from_folder(str(self.sources[row]))
+            return self._from_folder(str(self.sources[row]), side)
         image = self._embeddings.thumbnail(row)
         if image is not None:
             return image
-        return self._fetched(str(self.sources[row])) if self._fetch else None
+        return self._fetched(str(self.sources[row]), side) if self._fetch else None
 
-    def _from_folder(self, name):
+    def _from_folder(self, name, side):
         """A file of the folder, and no other: names come from data."""
         from ...embedding.images import decode
         from ...embedding.sources.listing import is_inside
 
         if "://" in name:
-            return self._fetched(name)
+            return self._fetched(name, side)
         root = os.path.realpath(self._folder)
         path = os.path.normpath(os.path.join(root, name))
         if "\0" in name or not is_inside(path, root) or not os.path.isfile(path):
             return None
-        return decode(path, min_side=1, target=VIEW_IMAGE_SIDE)
+        return decode(path, min_side=1, target=side)
 
-    def _fetched(self, url):
+    def _fetched(self, url, side):
         from ...embedding.fetch import fetch
         from ...embedding.images import decode
 
         if not self._fetch or not url.startswith(("http://", "https://")):
             return None
-        return decode(fetch(url), min_side=1, target=VIEW_IMAGE_SIDE)
+        return decode(fetch(url), min_side=1, target=side)
 
 
 def placeholder(side=64):

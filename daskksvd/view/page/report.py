@@ -197,7 +197,7 @@ def gather_images(view, atoms):
     counts = {name: kind[name] for name in ("top", "opposite", "n_quantiles", "per", "controls")}
 
     def named(sample):
-        key = str(sample.row)
+        key = sample.key
         if sample.found and key not in images["data"]:
             images["data"][key] = _small(sample.image, kind)
         return Markup('data-row="{}"').format(key if sample.found else "")
@@ -205,8 +205,10 @@ def gather_images(view, atoms):
     galleries = {}
     for atom in atoms:
         panels = gallery(view, atom, **counts)
+        cut = 2 if len(panels) > 1 and panels[1].key == "heat" else 1
         galleries[atom] = [
-            gallery_html(some, style=False, source=named) if some else "" for some in (panels[:1], panels[1:])
+            gallery_html(some, style=False, source=named) if some else ""
+            for some in (panels[:cut], panels[cut:])
         ]
         first = panels[0].samples[0] if panels and panels[0].key == "top" else None
         if first is not None and first.found:
@@ -225,6 +227,8 @@ def _affordable(view, n_atoms):
     for kind in REPORT_IMAGES:
         each = kind["top"] + kind["opposite"] + kind["n_quantiles"] * kind["per"] + kind["controls"]
         number = min(view.n, n_atoms * each)
+        if view.patches is not None:  # heat maps and crops are of one atom each
+            number += 2 * n_atoms * kind["top"]
         size = np.mean([len(_small(image, kind)) for image in found]) if found else 0
         if size * number <= REPORT_MEGABYTES * 1e6:
             break

@@ -3,6 +3,7 @@
 from .atoms import coefficient_histogram, coherence, nonzeros_histogram, usage_by_rank
 from .gradients import gradient_curves
 from .graph import concept_graph_element
+from .heat import heat_map, heat_maps
 from .learning import atom_curves, error_curves, learning_curves, pareto
 from .maps import atom_map
 from .sets import for_atom, overview
@@ -18,6 +19,8 @@ __all__ = [
     "error_curves",
     "for_atom",
     "gradient_curves",
+    "heat_map",
+    "heat_maps",
     "learning_curves",
     "nonzeros_histogram",
     "overview",

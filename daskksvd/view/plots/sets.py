@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .atoms import coefficient_histogram, coherence, nonzeros_histogram, usage_by_rank
 from .graph import concept_graph_element
+from .heat import heat_map
 from .learning import atom_curves, error_curves
 from .maps import atom_map
 from .words import correlation_histogram, word_heatmap
@@ -117,6 +118,8 @@ def for_atom(view: View, atom: int, *, link: str | None = None, word_link: str |
     atom = view.check_atom(atom)
     links: dict[str, Any] = {"link": link, "word_link": word_link}
     made = {}
+    if view.patches is not None and len(view.top_rows(atom, int(view.sides[atom]), 1)[0]):
+        made["Where in the image"] = lambda: heat_map(view, atom)
     if view.labels is not None:
         made["Words"] = lambda: correlation_histogram(view, atom)
     if view.index is not None:

@@ -75,5 +75,6 @@ class AtomPage:
             return iter(())
         few = {"top": 8, "opposite": 0, "n_quantiles": 0, "controls": 0} if self.link is None else {}
         found = panels(self.view, atom, **few)
-        self.strongest.put(gallery_html(list(islice(found, 1)), side=160, style=False))
+        first = 1 if self.view.patches is None else 2  # with heat maps
+        self.strongest.put(gallery_html(list(islice(found, first)), side=160, style=False))
         return found
