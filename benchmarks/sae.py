@@ -12,8 +12,6 @@ with both packages; what is not installed is left out. Leaves ``sae-NAME.json``,
 """
 
 import argparse
-import functools
-import importlib
 import importlib.util
 import pathlib
 import time
@@ -22,6 +20,7 @@ import warnings
 import common
 import numpy as np
 from oneshot import split
+from sae_rivals import RIVALS, Rival
 
 import daskksvd
 from daskksvd.coding import SparseCoder, SparsityTarget
@@ -29,25 +28,9 @@ from daskksvd.evaluation.matching import match_atoms
 from daskksvd.evaluation.scores import score_labels
 from daskksvd.rows import Transform, as_source
 
-OWN = {"daskksvd": {}, "daskksvd, ramp": {"ramp": True}}
-RIVALS = {
-    "TopK": "sae_lens",
-    "BatchTopK": "sae_lens",
-    "Matryoshka": "sae_lens",
-    "MP-SAE": "sae_lens",
-    "MpSAE": "overcomplete",
-}
-NESTED = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
-"""Widths of Matryoshka, in parts of the whole."""
-
+OWN = {"daskksvd": {}, "daskksvd, ramp": {"ramp": True}, "daskksvd, whitened": {"whiten": 0.25}}
 RATES = (1e-3, 3e-3)
 """Learning rates of Adam that are tried, each for half the seconds."""
-
-DECAY = 0.2
-"""Share of the steps at the end over which the rate falls to zero."""
-
-PROBED = 20
-"""Steps that tell how long one takes."""
 
 DEAD_ROWS = 4000
 """Rows learned from that tell which latents are ever used."""
@@ -69,9 +52,10 @@ ABOUT = (
     "fvu: fraction of the variance of held-out rows unexplained by the method's own codes; its atoms by OMP: "
     "by orthogonal matching pursuit with signs, as many nonzeros. CPU s of one thread, measured; times: over "
     "those of daskksvd. Dead: latents that none of {dead:,} rows learned from uses. Two seeds: mean |cos| of "
-    "atoms matched one to one. Named: atoms whose name, chosen on rows learned from, is significant on "
-    "held-out ones. Autoencoders (MpSAE of overcomplete, others of sae-lens): Adam, batches of {batch}, the "
-    "better of rates {rates}, start from rows; codes of BatchTopK and Matryoshka have k nonzeros on average."
+    "atoms matched one to one. Named: of all atoms those whose name, chosen on rows learned from, is "
+    "significant on held-out ones. Autoencoders (MpSAE of overcomplete, others of sae-lens): Adam, batches "
+    "of {batch}, the better of rates {rates}, start from rows; codes of BatchTopK and Matryoshka have k "
+    "nonzeros on average."
 )
 
 
@@ -108,135 +92,6 @@ class Own:
         return codes.todense(), np.asarray(self.result.decode(codes))
 
 
-class Rival:
-    """An autoencoder of another package, trained for about so many CPU seconds."""
-
-    def __init__(self, method, rows, m, k, seed, seconds, rate, batch):
-        import torch
-
-        torch.manual_seed(seed)
-        self.method, self.k, self.batch = method, k, batch
-        self.rows = torch.from_numpy(np.ascontiguousarray(rows))
-        self.start = unit_rows(rows, m, seed)
-        self.draw = torch.Generator().manual_seed(seed)
-        train = _train_overcomplete if RIVALS[method] == "overcomplete" else _train_saelens
-        probe = time.process_time()
-        train(self, PROBED, rate)
-        step = (time.process_time() - probe) / PROBED
-        self.steps = max(int(seconds / step), PROBED)
-        began = time.process_time()
-        self.model = train(self, self.steps, rate)
-        self.seconds = time.process_time() - began
-        self.atoms, self.offset = _decoder_of(self.model)
-
-    def batches(self):
-        """Batches of random rows for ever."""
-        import torch
-
-        n = len(self.rows)
-        while True:
-            order = torch.randperm(n, generator=self.draw)
-            for start in range(0, n - self.batch + 1, self.batch):
-                yield self.rows[order[start : start + self.batch]]
-
-    def codes(self, rows):
-        """Codes (n, m) and the rows made of them, of all rows at once, as BatchTopK takes them."""
-        import torch
-
-        with torch.no_grad():
-            rows = torch.from_numpy(np.ascontiguousarray(rows))
-            found = self.model.encode(rows)
-            codes = found[1] if isinstance(found, tuple) else found
-            return codes.numpy(), self.model.decode(codes).numpy()
-
-
-def unit_rows(rows, m, seed):
-    """Some of the rows, of unit norm, (m, d)."""
-    chosen = rows[np.random.default_rng(seed).choice(len(rows), m, replace=False)]
-    return chosen / np.linalg.norm(chosen, axis=1, keepdims=True)
-
-
-def _train_saelens(rival, steps, rate):
-    import sae_lens
-    import torch
-
-    saes = importlib.import_module("sae_lens.saes")
-    m, d = rival.start.shape
-    sizes = {"d_in": d, "d_sae": m, "device": "cpu"}
-    kinds = {
-        "TopK": ("TopKTrainingSAE", {"k": rival.k}),
-        "BatchTopK": ("BatchTopKTrainingSAE", {"k": float(rival.k)}),
-        "Matryoshka": (
-            "MatryoshkaBatchTopKTrainingSAE",
-            {"k": float(rival.k), "matryoshka_widths": [max(1, int(m * part)) for part in NESTED]},
-        ),
-        "MP-SAE": (
-            "MatchingPursuitTrainingSAE",
-            {"max_iterations": rival.k, "residual_threshold": 0.0, "decoder_init_norm": 1.0},
-        ),
-    }
-    name, options = kinds[rival.method]
-    sae = getattr(saes, name)(getattr(saes, f"{name}Config")(**sizes, **options))
-    with torch.no_grad():
-        norm = sae.W_dec.norm(dim=1).mean()
-        sae.W_dec.copy_(torch.from_numpy(rival.start).to(sae.W_dec) * norm)
-        if rival.method != "MP-SAE":
-            sae.W_enc.copy_(sae.W_dec.T)
-    trainer = importlib.import_module("sae_lens.training.sae_trainer").SAETrainer
-    config = sae_lens.config.SAETrainerConfig(
-        total_training_samples=steps * rival.batch,
-        train_batch_size_samples=rival.batch,
-        lr=rate,
-        lr_end=rate / 1000,
-        lr_decay_steps=int(DECAY * steps),
-    )
-    trained = trainer(config, sae, rival.batches()).fit()
-    trained.eval()
-    return trained
-
-
-def _train_overcomplete(rival, steps, rate):
-    import torch
-    from overcomplete.sae import MpSAE, train_sae
-
-    m, d = rival.start.shape
-    sae = MpSAE(d, m, k=rival.k, dictionary_params={"initializer": rival.start.astype(np.float32)})
-    optimizer = torch.optim.Adam(sae.parameters(), lr=rate)
-    falling = functools.partial(_falling, steps=steps)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, falling)
-    drawn = rival.batches()
-    loader = [next(drawn) for _ in range(steps)] if steps <= PROBED else _Some(drawn, steps)
-    train_sae(sae, loader, _squares, optimizer, scheduler, nb_epochs=1, monitoring=0)
-    sae.eval()
-    return sae
-
-
-class _Some:
-    """The first of endless batches."""
-
-    def __init__(self, batches, number):
-        self.batches, self.number = batches, number
-
-    def __iter__(self):
-        return (next(self.batches) for _ in range(self.number))
-
-
-def _falling(step, steps):
-    """A rate that falls to zero over the last steps."""
-    return min(1.0, max(steps - step, 1) / max(DECAY * steps, 1))
-
-
-def _squares(x, x_hat, pre_codes, codes, dictionary):
-    return (x - x_hat).square().sum(dim=1).mean()
-
-
-def _decoder_of(model):
-    """Atoms and offset as arrays."""
-    if hasattr(model, "get_dictionary"):
-        return model.get_dictionary().detach().numpy(), None
-    return model.W_dec.detach().numpy(), model.b_dec.detach().numpy().astype(np.float64)
-
-
 def best_rate(method, rows, m, k, seconds, batch):
     """The learning rate that leaves least of rows kept back, after half the seconds."""
     kept = len(rows) // 10
@@ -265,9 +120,9 @@ def described(method, learned, k, times, data, captions):
 
 
 def named(codes, captions, train):
-    """Share of the atoms with a name that is significant on rows that did not choose it."""
+    """Share of all atoms with a name that is significant on rows that did not choose it."""
     found = score_labels(codes, captions, train=train, n_permutations=0, n_resamples=0, random_state=0)
-    return float(found["share_significant"].values[0])
+    return float(found["n_significant"].values[0] / codes.shape[1])
 
 
 class Data:

@@ -431,7 +431,7 @@ def test_sae_rivals_learn(module, monkeypatch, method):
     data = sae.Data(rows, 1, 0.2)
     left = []
     for probed in (2, 60):
-        monkeypatch.setattr(sae, "PROBED", probed)
+        monkeypatch.setattr(module("sae_rivals"), "PROBED", probed)
         rival = sae.Rival(method, data.learn, 24, 3, 0, 0.0, 3e-3, 64)
         assert rival.steps == probed
         left.append(sae.described(method, rival, 3, 1.0, data, None))
