@@ -13,6 +13,7 @@ with both packages; what is not installed is left out. Leaves ``sae-NAME.json``,
 
 import argparse
 import importlib.util
+import json
 import pathlib
 import time
 import warnings
@@ -28,7 +29,15 @@ from daskksvd.evaluation.matching import match_atoms
 from daskksvd.evaluation.scores import score_labels
 from daskksvd.rows import Transform, as_source
 
-OWN = {"daskksvd": {}, "daskksvd, ramp": {"ramp": True}, "daskksvd, whitened": {"whiten": 0.25}}
+BASE = "daskksvd"
+"""Its seconds are those of all others."""
+
+OWN = {
+    BASE: {},
+    "daskksvd, ramp": {"ramp": True},
+    "daskksvd, whitened": {"whiten": 0.25},
+    "daskksvd, whitened, positive": {"whiten": 0.25, "nonnegative": True},
+}
 RATES = (1e-3, 3e-3)
 """Learning rates of Adam that are tried, each for half the seconds."""
 
@@ -37,7 +46,7 @@ DEAD_ROWS = 4000
 
 TABLE = common.Table(
     ("nonzeros", "k", ">3", "d"),
-    ("method", "method", "<16", ""),
+    ("method", "method", "<28", ""),
     ("times", "times", ">5", ".1f"),
     ("seconds", "CPU s", ">6", ".1f"),
     ("fvu", "fvu", ">6", ".4f"),
@@ -143,7 +152,7 @@ class Data:
         self.learn, self.score = self.rows[~self.held], self.rows[self.held]
 
 
-def measure(data, options, told=print):
+def measure(data, options, told=print, kept=()):
     """Records of all methods.
 
     Parameters
@@ -152,15 +161,19 @@ def measure(data, options, told=print):
     options : argparse.Namespace
     told : callable
         Given each record.
+    kept : list of dict
+        Records of earlier, of other methods.
 
     Returns
     -------
     list of dict
     """
     m, records = options.atoms, []
-    rivals = [name for name in options.rivals if importlib.util.find_spec(RIVALS[name])]
+    rivals = [name for name in options.methods if name in RIVALS and importlib.util.find_spec(RIVALS[name])]
+    own = {name: OWN[name] for name in options.methods if name in OWN}
+    budgets = {record["nonzeros"]: record["seconds"] for record in kept if record["method"] == BASE}
     rates = {}
-    for how in OWN.values():  # compiles
+    for how in own.values():  # compiles
         Own(data.learn[: 2 * m], m, 6, 0, {"max_passes": 10, **how}).codes(data.score[:10])
 
     def tell(record):
@@ -170,8 +183,10 @@ def measure(data, options, told=print):
     for k in sorted(options.nonzeros, key=lambda k: k != options.longer):
         both = k == options.longer
         captions = options.captions if both else None
-        budget = None
-        for name, how in OWN.items():
+        budget = budgets.get(k)
+        for name, how in own.items():
+            if "whiten" in how and captions is None:  # it is for names
+                continue
             fits = [Own(data.learn, m, k, seed, how) for seed in range(1 + both)]
             budget = budget or fits[0].seconds
             tell(_with_stability(described(name, fits[0], k, fits[0].seconds / budget, data, captions), fits))
@@ -198,7 +213,8 @@ def _with_stability(record, fits):
 
 def markdown(results):
     """The table as Markdown."""
-    records = sorted(results["records"], key=lambda record: record["nonzeros"])
+    names = [*OWN, *RIVALS]
+    records = sorted(results["records"], key=lambda r: (r["nonzeros"], names.index(r["method"]), r["times"]))
     return "\n\n".join(
         ["# K-SVD and sparse autoencoders", results["software"], results["about"], TABLE.markdown(records)]
     )
@@ -243,7 +259,8 @@ def parse(arguments=None):
     parser.add_argument("--nonzeros", type=int, nargs="+", default=[5, 10, 20])
     parser.add_argument("--longer", type=int, default=10, help="nonzeros with two seeds and --times")
     parser.add_argument("--times", type=float, nargs="*", default=[5, 20])
-    parser.add_argument("--rivals", nargs="*", choices=list(RIVALS), default=list(RIVALS))
+    parser.add_argument("--methods", nargs="+", choices=[*OWN, *RIVALS], default=[*OWN, *RIVALS])
+    parser.add_argument("--keep", action="store_true", help="keep what other methods left in the tables")
     parser.add_argument("--rows", type=int, help="rows to use at most")
     parser.add_argument("--group", type=int, default=1, help="rows that stay together")
     parser.add_argument("--share", type=float, default=0.13, help="held out")
@@ -261,7 +278,15 @@ def main():
     rows = as_source(options.embeddings, "embeddings").array[: options.rows].compute().astype(np.float32)
     data = Data(rows, options.group, options.share)
     print(TABLE.header(), flush=True)
-    records = measure(data, options, lambda record: print(TABLE.line(record), flush=True))
+    name = f"sae-{options.name}"
+    earlier = options.out / f"{name}.json"
+    kept = json.loads(earlier.read_text())["records"] if options.keep and earlier.exists() else []
+    kept = [record for record in kept if record["method"] not in options.methods]
+    if BASE not in options.methods and not kept:
+        raise SystemExit(
+            f"--methods leaves {BASE} out, whose seconds the others are to take; add it, or --keep"
+        )
+    records = kept + measure(data, options, lambda record: print(TABLE.line(record), flush=True), kept)
     packages = {name: common.version(name) for name in ("sae-lens", "overcomplete", "torch")}
     results = {
         "software": common.describe(facts)[-1]
@@ -270,7 +295,6 @@ def main():
         f"{options.atoms} atoms. " + ABOUT.format(dead=DEAD_ROWS, batch=options.batch, rates=RATES),
         "records": records,
     }
-    name = f"sae-{options.name}"
     common.save(options.out, name, results, markdown(results))
     print(f"\ntables: {options.out / name}.md, .json; {plot(records, options.out / f'{name}.png')}")
 

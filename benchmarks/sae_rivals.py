@@ -19,6 +19,10 @@ NESTED = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 DECAY = 0.2
 """Share of the steps at the end over which the rate falls to zero."""
 
+DEAD_AFTER = 0.02
+"""Share of the steps after which sae-lens revives a latent that was not used: its 1,000 steps are most of a
+training as long as a fit, after which 80 % of the latents of BatchTopK were dead."""
+
 PROBED = 20
 """Steps that tell how long one takes."""
 
@@ -104,6 +108,7 @@ def _train_saelens(rival, steps, rate):
         lr=rate,
         lr_end=rate / 1000,
         lr_decay_steps=int(DECAY * steps),
+        dead_feature_window=max(1, int(DEAD_AFTER * steps)),
     )
     trained = trainer(config, sae, rival.batches()).fit()
     trained.eval()

@@ -396,8 +396,8 @@ def test_targets_smoke(module):
 
 def sae_options(**more):
     """Options of ``benchmarks/sae.py`` for a few rows."""
-    options = {"atoms": 24, "nonzeros": [3, 6], "longer": 6, "times": [], "rivals": [], "captions": None}
-    return argparse.Namespace(**options, batch=64, **more)
+    options = {"atoms": 24, "nonzeros": [3, 6], "longer": 6, "times": [], "captions": None}
+    return argparse.Namespace(**options, methods=["daskksvd", "daskksvd, ramp"], batch=64, **more)
 
 
 def test_sae_smoke(module, monkeypatch, tmp_path):
