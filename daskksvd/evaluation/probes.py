@@ -198,7 +198,7 @@ def sparse_probes(
             chosen[kind] = _choose_turned(sums, place, turn, max(ks))
         rest = [kind for kind in kinds if kind not in (ATOMS, EMBEDDINGS)]
         kinds = [ATOMS, *sorted(turns, reverse=True), EMBEDDINGS, *rest]
-    fitting = _some(training, PROBE_ROWS, rng)
+    fitting = some_rows(training, PROBE_ROWS, rng)
     columns = {kind: np.unique(chosen[kind][0]) for kind in kinds}
     *gathered, truth = material.run(
         kinds, _gather, gather_rows, [columns[kind] for kind in kinds], fitting, *how
@@ -320,7 +320,7 @@ def _largest(correlations, most):
     return order, np.take_along_axis(correlations, order, axis=1)
 
 
-def _some(mask, most, rng):
+def some_rows(mask: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
     """At most so many of the rows of a mask, as a mask."""
     rows = np.flatnonzero(mask)
     kept = np.zeros(len(mask), bool)
