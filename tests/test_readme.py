@@ -1,54 +1,26 @@
-"""The README's code blocks do what the README says."""
+"""The README's code does what the README says."""
 
-import itertools
 import pathlib
-import re
-import shlex
-import subprocess
-import sys
+
+from click.testing import CliRunner
+from pages import commands, run_python
+
+from daskksvd import cli
 
 README = pathlib.Path(__file__).parents[1] / "README.md"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def test_python_and_shell_blocks(tmp_path):
-    """All Python blocks, one after the other, then the commands on what they left."""
-    blocks = BLOCK.findall(README.read_text())
-    program = "\n".join(text for kind, text in blocks if kind == "python")
-    # as -c, so that worker processes do not run it again
-    run = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning:daskksvd", "-c", program],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr
-    shown = [
-        text
-        for (before, _), (kind, text) in itertools.pairwise(blocks)
-        if kind == "text" and before == "python"
-    ]
-    assert len(shown) == 7
-    assert run.stdout == "".join(shown)
-
-    commands = [line for kind, text in blocks if kind == "bash" for line in text.splitlines()]
-    commands = [shlex.split(line, comments=True) for line in commands if line.startswith("daskksvd ")]
-    # what fetches a model or data, or goes on until it is stopped, is not run here
-    commands = [words for words in commands if words[1] not in ("embed", "view")]
-    assert len(commands) == 9
-    for _, *arguments in commands:
-        run = subprocess.run(
-            [sys.executable, "-m", "daskksvd", *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert run.returncode == 0, run.stderr
+def test_python_blocks(tmp_path):
+    printed, shown = run_python([README], tmp_path)
+    assert printed == shown
 
 
-def test_what_the_readme_names_is_there():
-    text = README.read_text()
-    for name in re.findall(r"`((?:daskksvd|benchmarks|ci)/[\w./]*)`|bash (ci/\w+\.sh)", text):
-        assert (README.parent / (name[0] or name[1])).exists()
+def test_commands_are_those_of_a_page():
+    """Which runs them: see test_docs."""
+    page = README.parent / "ci" / "docs" / "own-vectors.md"
+    assert commands(README)[:3] == commands(page)[:3]
+
+
+def test_commands_are_known():
+    for arguments in commands(README, ()):
+        assert CliRunner().invoke(cli.main, [arguments[0], "--help"]).exit_code == 0

@@ -128,9 +128,9 @@ def plan(
     Examples
     --------
     >>> import daskksvd
-    >>> plan = daskksvd.plan((50_000, 16), n_components=32, n_nonzero_coefs=3, n_workers=4)
+    >>> plan = daskksvd.plan((1_000_000, 16), n_components=32, n_nonzero_coefs=3, n_workers=4)
     >>> plan.n_waves, plan.wave.tasks_per_round
-    (32, 4)
+    (32, 6)
     """
     settings = check_settings(
         n_components,

@@ -233,6 +233,7 @@ def make_scenes(
 
     Examples
     --------
+    >>> from daskksvd.datasets import make_scenes
     >>> scenes = make_scenes(1_000)
     >>> image, captions, concepts = scenes[0]
     >>> truth = scenes.truth()  # 1,000 x 52, bool
