@@ -39,6 +39,8 @@ def make_world(folder):
     captions = scene_captions()
     with_hostile = [[HOSTILE, *texts] for texts in captions]
     pd.DataFrame({"row": np.arange(N), "captions": with_hostile}).to_parquet(paths["captions"])
+    paths["samples"] = str(folder / "samples.npy")
+    np.save(paths["samples"], samples)
     result.save(paths["result"])
     result.write_codes(samples, paths["codes"])
     labels = daskksvd.label(paths["codes"], captions, top=3)

@@ -143,7 +143,7 @@ def panels(
     words = view.names[atom]
     for key, title, note, (rows, values) in found:
         if len(rows):
-            samples = _samples(view, rows, values, words)
+            samples = samples_of(view, rows, values, words)
             yield Panel(key, title, note, samples)
             if key == "top" and view.patches is not None:
                 yield from _where(view, atom, samples)
@@ -172,7 +172,8 @@ def _where(view: View, atom: int, samples: list[Sample]) -> Iterator[Panel]:
         yield Panel("crops", "Strongest patches", note, shown)
 
 
-def _samples(view: View, rows: np.ndarray, values: np.ndarray, words: list[str]) -> list[Sample]:
+def samples_of(view: View, rows: np.ndarray, values: np.ndarray, words: list[str]) -> list[Sample]:
+    """Samples of rows with their values; words are marked in their captions."""
     captions = view.captions_of(rows)
     images = view.images_of(rows)
     return [

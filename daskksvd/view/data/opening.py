@@ -19,12 +19,14 @@ from .atom_index import ATOM_INDEX, build_atom_index, open_atom_index
 from .captions import CaptionsByRow
 from .images import open_images
 from .patches import open_patches
+from .turning import Space
 from .view import View
 
 if TYPE_CHECKING:
     from ...captions.by_sample import CaptionsLike
     from ...coding.inputs import CodesLike
     from ...embedding.store import Embeddings
+    from ...embedding.texts import EncoderLike
     from ...fitting.result import Result
 
 
@@ -38,6 +40,7 @@ def open_view(
     images: str | os.PathLike[str] | Sequence[Any] | None = None,
     scores: xr.Dataset | str | os.PathLike[str] | None = None,
     tokens: xr.Dataset | str | os.PathLike[str] | None = None,
+    encoder: EncoderLike | None = None,
     fetch: bool = False,
 ) -> View:
     """Open a result to be looked at, with what explains it.
@@ -65,6 +68,9 @@ def open_view(
         From `evaluation.score_labels`; ``RESULT-scores.zarr`` is found.
     tokens : xarray.Dataset or path, optional
         Words by a text encoder, from `naming.map_tokens`; ``RESULT-tokens.zarr`` is found.
+    encoder : str, path, TextEncoder or callable, optional
+        The text side of the contrastive model that the embeddings are of, to say which words are near
+        when an atom is turned; see `daskksvd.embed_texts`.
     fetch : bool
         Whether images that are only known by their URL may be fetched from
         the network.
@@ -114,6 +120,7 @@ def open_view(
         scores=scores,
         tokens=tokens,
         patches=patches,
+        space=_space(embeddings, patches, result, encoder),
         n=n,
         name=None if path is None else os.path.basename(path.rstrip("/")).removesuffix(".zarr"),
     )
@@ -191,6 +198,18 @@ def _embeddings(embeddings) -> Embeddings | None:
             "that daskksvd.embed made"
         )
     return embeddings
+
+
+def _space(embeddings, patches, result, encoder) -> Space | None:
+    """Vectors in which atoms are turned: embeddings of whole samples that the dictionary is of."""
+    array = None if embeddings is None or patches is not None else getattr(embeddings, "array", None)
+    if array is None or array.shape[1] != result.dictionary.shape[1]:
+        return None
+    if encoder is None:
+        return Space(array)
+    from ...embedding.texts import as_text_encoder  # takes long, and few need it
+
+    return Space(array, as_text_encoder(encoder).encode)
 
 
 def _rows(index, embeddings):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .captions import CaptionsByRow
     from .images import Images
     from .patches import Patches
+    from .turning import Space
 
 
 class Neighbours(NamedTuple):
@@ -63,6 +64,8 @@ class View:
     patches : Patches or None
         Where in an image an atom is, for codes whose rows are patches. Samples are images, with the
         coefficient of largest magnitude of their rows.
+    space : Space or None
+        Vectors of the samples, in which atoms are turned.
     measures : Measures
         Of words and atoms.
     m : int
@@ -84,6 +87,7 @@ class View:
         scores: xr.Dataset | None = None,
         tokens: xr.Dataset | None = None,
         patches: Patches | None = None,
+        space: Space | None = None,
         n: int | None = None,
         name: str | None = None,
     ) -> None:
@@ -95,6 +99,7 @@ class View:
         self.scores = scores
         self.tokens = tokens
         self.patches = patches
+        self.space = space
         self.m = result.dictionary.shape[0]
         self.measures = Measures(labels, self.m)
         self.n = n if n is not None or labels is None else int(labels.attrs["n"])

@@ -61,7 +61,7 @@ def dashboard(
         Whether to open a browser.
     **sources
         For `open_view`: ``codes``, ``labels``, ``embeddings``, ``captions``,
-        ``images``, ``scores``, ``tokens``, ``fetch``; of ``result``, if that is no view.
+        ``images``, ``scores``, ``tokens``, ``encoder``, ``fetch``; of ``result``, if that is no view.
 
     Returns
     -------

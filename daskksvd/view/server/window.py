@@ -11,8 +11,9 @@ from .atoms import Atoms
 from .compare import Compare
 from .graph import Graph
 from .overview import Overview
+from .turn import Turn
 
-SCREENS = {"overview": "Overview", "atoms": "Atoms", "graph": "Graph", "compare": "Compare"}
+SCREENS = {"overview": "Overview", "atoms": "Atoms", "graph": "Graph", "compare": "Compare", "turn": "Turn"}
 ONE = {"atom": "atoms"}
 """Names in addresses that mean a screen with something open."""
 
@@ -96,7 +97,10 @@ class Window:
             return Graph(view, self.go)
         if name == "compare" and other is not None:
             return Compare(view, other, self.shown.pairs)
+        if name == "turn" and view.space is not None:
+            return Turn(view, self.go)
         missing = {
+            "turn": "There are no vectors of these samples; name them with --embeddings, or embeddings=.",
             "graph": "The atoms have no names yet; the command daskksvd label finds them.",
             "compare": "There is no second result; name one with --compare, or compare= in Python.",
         }
