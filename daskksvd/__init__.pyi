@@ -16,6 +16,7 @@ from .embedding import embed_captions as embed_captions
 from .embedding import embed_texts as embed_texts
 from .embedding import open_embeddings as open_embeddings
 from .embedding import open_encodings as open_encodings
+from .embedding import plan_embed as plan_embed
 from .estimator import KSVD as KSVD
 from .evaluation import faithfulness as faithfulness
 from .execution import WorkersLost as WorkersLost
@@ -71,6 +72,7 @@ __all__ = [
     "open_encodings",
     "open_labels",
     "plan",
+    "plan_embed",
     "shared_atoms",
     "show_versions",
     "view",

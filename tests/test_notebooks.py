@@ -75,6 +75,14 @@ CLAIMS = {
         assert told.mean_recall.is_monotonic_decreasing
         assert atoms_used["mean"].is_monotonic_increasing and len(atoms_used) == 3
     """,
+    "06-patches-and-interventions": """
+        assert embeddings.n_images == 800 and len(embeddings) == 800 * 64 and by_image.shape == (800, 192)
+        assert "red" in view.names[red] and int(labels.attrs["rows_per_image"]) == 64
+        for group in found:
+            told = found[group]
+            assert told["K-SVD"] > told["random directions"] > told["chance"] < told["PCA"] < told["K-SVD"]
+        assert found["colour"]["K-SVD"] > 0.7 and found["object"]["K-SVD"] > 2.5 * found["object"]["chance"]
+    """,
     "07-words-from-encoders": """
         r2 = {name: table.r2.to_series() for name, table in tables.items()}
         assert all(one["words of shuffled atoms"] < 0.05 for one in r2.values())

@@ -409,3 +409,18 @@ def test_localization():
         localization(flat, Store, regions, choose="all")
     with pytest.raises(ValueError, match="codes has 10 rows; embeddings has 80 images of 17"):
         localization(flat[:10], Store, regions)
+
+
+def test_plan_says_bytes_and_hours(store):
+    """The bytes are those of a store; a million images say so in a sentence."""
+    settings = {"model": "scenes", "layer": 3}
+    patches = daskksvd.plan_embed(60, tokens="patches", **settings)
+    assert (patches.rows, patches.n_features) == store.array.shape and patches.n_bytes == store.array.nbytes
+    assert (
+        patches.seconds == pytest.approx(60 * patches.image_seconds / patches.n_threads)
+        and patches.seconds > 0
+    )
+    many = daskksvd.plan_embed(10**6, tokens="cls+patches", patch_share=0.25, thumbnails=64, **settings)
+    assert many.rows == 17 * 10**6 and str(many).startswith("1,000,000 images: 17,000,000 rows x 128 float16")
+    with pytest.raises(ValueError, match=r"patch_share=0\.5 goes with"):
+        daskksvd.plan_embed(10, patch_share=0.5, model="scenes")

@@ -124,7 +124,7 @@ def test_truth_needs_no_drawing_and_is_that_of_the_scenes(monkeypatch):
     def draw(*_):
         raise AssertionError("it was drawn")
 
-    monkeypatch.setattr("daskksvd.datasets.scenes.drawing.draw", draw)
+    monkeypatch.setattr("daskksvd.datasets.scenes.drawing.draw_placed", draw)
     truth = scenes.truth()
     assert truth.dtype == bool
     assert_array_equal(truth, expected)

@@ -1,5 +1,6 @@
 """``daskksvd embed``: captioned images to a store of vectors."""
 
+import inspect
 import re
 import shlex
 
@@ -68,6 +69,9 @@ OPTIONS = [
     click.Option(["--allow-private"], is_flag=True, help="Fetch from addresses that are not public, too."),
     click.Option(["--timeout"], type=float, default=10.0, metavar="SECONDS", help="To wait for a server."),
     click.Option(["--random-state"], type=int, default=0, metavar="SEED", help="Of scenes, and of draws."),
+    click.Option(
+        ["--plan"], type=click.IntRange(1), metavar="N", help="Only say what N images would take."
+    ),
     SCHEDULER,
     WORKER_TIMEOUT,
     click.Option(["--overwrite"], is_flag=True, help="Begin anew where DIR holds an earlier run."),
@@ -77,7 +81,7 @@ OPTIONS = [
 
 @click.command("embed", params=OPTIONS, short_help="Images to vectors, with captions.", epilog=EXAMPLES)
 def embed_command(
-    source, out, scheduler, quiet, resize, layer, caption_columns, uncaptioned, random_state, **options
+    source, out, plan, scheduler, quiet, resize, layer, caption_columns, uncaptioned, random_state, **options
 ):
     """Run a Vision Transformer over the captioned images of SOURCE.
 
@@ -88,7 +92,7 @@ def embed_command(
 
     A run that was stopped goes on with the same command.
     """
-    from ..embedding import embed
+    from ..embedding import embed, plan_embed
 
     match = re.fullmatch(r"scenes:(\d+)", source)
     if match:
@@ -100,14 +104,21 @@ def embed_command(
     layers = [] if layer is None else list(map(int, layer.split(",")))
     if resize is not None and resize != "no" and not resize.isdigit():
         raise ValueError(f"resize={resize}; it must be a number of pixels, or no")
+    resize = None if resize is None else resize != "no" and int(resize)
+    layer = layers[0] if len(layers) == 1 else layers or None
+    if plan is not None:
+        known = inspect.signature(plan_embed).parameters
+        given = {name: value for name, value in options.items() if name in known}
+        click.echo(str(plan_embed(plan, resize=resize, layer=layer, **given)))
+        return
     with connected(scheduler) as client:
         found = embed(
             source,
             out,
-            resize=None if resize is None else resize != "no" and int(resize),
+            resize=resize,
             caption_columns=caption_columns and caption_columns.split(","),
             captions_required=not uncaptioned,
-            layer=layers[0] if len(layers) == 1 else layers or None,
+            layer=layer,
             random_state=random_state,
             client=client,
             progress=not quiet,

@@ -3,6 +3,7 @@
 try:
     from .captions import embed_captions
     from .encodings import Encodings, open_encodings
+    from .planning import EmbedPlan, plan_embed
     from .run import embed, embed_texts
     from .store import Embeddings, open_embeddings
 except ModuleNotFoundError as error:
@@ -13,6 +14,7 @@ except ModuleNotFoundError as error:
     raise
 
 __all__ = [
+    "EmbedPlan",
     "Embeddings",
     "Encodings",
     "embed",
@@ -20,4 +22,5 @@ __all__ = [
     "embed_texts",
     "open_embeddings",
     "open_encodings",
+    "plan_embed",
 ]
