@@ -11,4 +11,4 @@ if [ -n "${DASKKSVD_SAEV:-}" ]; then
     python -m pip install --quiet beartype einops jaxtyping orjson tyro
     export PYTHONPATH="$DASKKSVD_SAEV/src"
 fi
-python -m pytest -ra tests/test_interop_packages.py tests/test_interop.py "$@"
+python -m pytest -ra tests/test_interop_packages.py tests/test_interop.py tests/test_synthsae.py "$@"

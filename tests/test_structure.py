@@ -13,6 +13,7 @@ from small import assert_same_bits, fit, stop_at_once
 from worlds import nonnegative_world
 
 import daskksvd
+from daskksvd.cli.fit import Groups
 from daskksvd.coding import SparseCoder, SparsityTarget
 from daskksvd.coding.how import How
 from daskksvd.fitting import shaping
@@ -176,6 +177,18 @@ def test_atoms_are_moved_apart_and_orthogonal_ones_are_not():
     expected = atoms[:2] - 0.05 * 0.8 * atoms[1::-1]
     assert_allclose(moved[:2], expected / np.linalg.norm(expected, axis=1, keepdims=True))
     assert moved[0] @ moved[1] < 0.8
+
+
+def test_incoherent_fits_have_atoms_further_apart(Y):
+    def coherence(result):
+        return ((result.dictionary.values @ result.dictionary.values.T) ** 2).sum()
+
+    assert coherence(fit(Y, incoherence=0.1)) < 0.97 * coherence(fit(Y))
+
+
+def test_the_command_line_takes_numbers_or_a_word():
+    assert Groups().convert("16,64", None, None) == [16, 64]
+    assert Groups().convert("nested", None, None) == "nested"
 
 
 def test_placed_atoms_begin_without_statistics():

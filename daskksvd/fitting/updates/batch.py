@@ -6,6 +6,7 @@ import numpy as np
 
 from ..replacement import replace
 from ..schedule import FULL
+from ..shaping import apart
 from .descent import error_at_fixed_codes, power_of, sweep
 from .passes import Passes, surplus
 
@@ -25,6 +26,8 @@ class FullPasses(Passes):
             atoms = surplus(dictionary, totals.uses, power_of(XX), self.problem.coder.target.positive)
             dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, totals)
         dictionary = sweep(dictionary, XX, XY, BATCH_SWEEPS)
+        if self.problem.settings.incoherence:
+            dictionary = apart(dictionary, self.problem.settings.incoherence)
         state = dataclasses.replace(
             state,
             dictionary=dictionary,
