@@ -94,6 +94,12 @@ CLAIMS = {
         assert gap["free"] > 0.05 > abs(gap["softmax"])
         assert knob["images unexplained"].idxmax() == 0.95
     """,
+    "09-your-own-vectors": """
+        assert labels.attrs["captions_by"] == "order" and table.words[0] == "zero"
+        assert set(labels.word.values) == set(names)
+        assert float(scores.share_significant[0]) > 0.5 > 0.05 > float(scores.chance_share)
+        assert (digits.target[rows] == 7).mean() > 0.7 and page.endswith("digits.html")
+    """,
 }
 """What the text of a notebook says of its results, for the names it leaves."""
 
