@@ -106,7 +106,8 @@ ABOUT = (
     "F1, precision and recall: of atoms as tellers of the true features that they are nearest to. MCC: mean "
     "|cos| of the best match of atoms and features. Unique: features that some atom is nearest to, for each "
     "atom. EV: explained variance. All of rows not learned from; seeds of worlds that nothing was chosen by. "
-    "True dictionary: the most frequent features as atoms, coded by the same rule."
+    "True dictionary: the most frequent features as atoms, coded by the same rule. CPU s: of all cores "
+    "together; s: by the clock, of a machine that others may use, too."
 )
 
 
