@@ -19,8 +19,10 @@ from daskksvd.view.data.layout import (
 )
 from daskksvd.view.data.opening import open_view
 from daskksvd.view.plots import sets
+from daskksvd.view.plots.atoms import coefficient_filling
 from daskksvd.view.plots.figures import figure_data, figure_json
 from daskksvd.view.plots.graph import find_node
+from daskksvd.view.plots.words import correlation_filling
 from daskksvd.view.templates.markup import facts_html, gallery_html
 
 hv = pytest.importorskip("holoviews", reason='pictures need HoloViews: pip install "daskksvd[view]"')
@@ -254,13 +256,18 @@ def test_a_picture_is_made_when_it_is_asked_for(view, monkeypatch):
 def test_what_fills_a_picture_is_what_its_sources_hold(view):
     from bokeh.models import ColumnDataSource
 
-    for make in (elements.correlation_histogram, elements.coefficient_histogram):
+    for make, fill in (
+        (elements.correlation_histogram, correlation_filling),
+        (elements.coefficient_histogram, coefficient_filling),
+    ):
         element = make(view, 5)
         plot = hv.renderer("bokeh").get_plot(element)
         held = {source.id: source.data for source in plot.state.select({"type": ColumnDataSource})}
         _, sources = figure_json(element)
         assert len(sources) == len(list(element))
-        filling = figure_data(element)
+        filling = figure_data(fill(view, 5))
+        lengths = [len(layer) for layer in element]
+        assert [len(next(iter(columns.values()))) for columns in filling["layers"]] == lengths
         assert filling["title"] == plot.state.title.text
         drawn = [layer.handles["source"].id for layer in plot.subplots.values()]
         for source, columns in zip(drawn, filling["layers"], strict=True):

@@ -23,6 +23,8 @@ from ..stores.record import digest_of_file
 from .layout import Layout, read_layout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import dask.array as da
     import dask.dataframe as dd
     import pandas as pd
@@ -264,6 +266,21 @@ class Embeddings:
         if self._thumbnails is None:
             return None
         return Image.open(io.BytesIO(read_part(self._thumbnails, row).tobytes()))
+
+    def thumbnail_files(self, rows: Sequence[int]) -> list[bytes] | None:
+        """The JPEG files of several thumbnails; None where none are kept. No chunk is read twice."""
+        if self._thumbnails is None:
+            return None
+        wanted, stored = np.asarray(rows, np.int64), self.group["thumbnail"]
+        files: list[bytes] = [b""] * len(wanted)
+        chunks = wanted // stored.chunks[0]
+        for chunk in np.unique(chunks):
+            places = np.flatnonzero(chunks == chunk)
+            first = int(wanted[places].min())
+            part = read_part(stored, slice(first, int(wanted[places].max()) + 1))
+            for place in places:
+                files[place] = part[wanted[place] - first].tobytes()
+        return files
 
 
 def open_embeddings(path: str | os.PathLike[str]) -> Embeddings:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 INDEX_CHUNK = 2**15
 """Uses in one stored chunk of that index: 256 kB, read in a few milliseconds."""
 
+KEPT_USES = 2**20
+"""Uses of the atom that was asked for last are kept up to so many, 12 MB: a page asks for one
+atom several times."""
+
 INDEX_FINGERPRINT_CHUNKS = 8
 """Chunks of codes that are hashed to tell whether an index is theirs. Codes of another
 dictionary differ in every chunk."""
@@ -84,6 +88,7 @@ class AtomIndex:
             setattr(self, name, np.asarray(arrays[name][:]))
         self.uses = np.diff(self.start)
         self.m = len(self.uses)
+        self._last: tuple[int, np.ndarray, np.ndarray] = (-1, np.empty(0, np.int64), np.empty(0, np.float32))
 
     def activations(
         self, atom: int, start: int = 0, stop: int | None = None
@@ -94,7 +99,15 @@ class AtomIndex:
         """
         low, high = int(self.start[atom]), int(self.start[atom + 1])
         first, last, _ = slice(start, stop).indices(high - low)
-        cut = slice(low + first, low + max(first, last))
+        if high - low <= KEPT_USES:  # all of it, as it is soon asked for again
+            held, rows, values = self._last
+            if held != atom:
+                rows, values = self._read(slice(low, high))
+                self._last = atom, rows, values
+            return rows[first : max(first, last)].copy(), values[first : max(first, last)].copy()
+        return self._read(slice(low + first, low + max(first, last)))
+
+    def _read(self, cut: slice) -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(self._arrays["row"][cut]), np.asarray(self._arrays["value"][cut])
 
     def companions(self, atom: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import PIL.Image
 
     from .view import View
+
+
+ImagesOf: TypeAlias = "Callable[[np.ndarray], list[tuple[Any, bool]]]"
 
 
 class Caption(NamedTuple):
@@ -110,10 +113,21 @@ def gallery(
     list of Panel
         Without those that would be empty.
     """
-    return list(panels(view, atom, top, opposite, n_quantiles, per, controls))
+    return list(panels(view, atom, choose(view, atom, top, opposite, n_quantiles, per, controls)))
 
 
-def panels(
+class Chosen(NamedTuple):
+    """Samples of a panel that is to be made: its key, title and note, rows, and their coefficients."""
+
+    key: str
+    title: str
+    note: str
+    rows: np.ndarray
+    values: np.ndarray
+    words: list[str]
+
+
+def choose(
     view: View,
     atom: int,
     top: int = 12,
@@ -121,8 +135,8 @@ def panels(
     n_quantiles: int = 4,
     per: int = 3,
     controls: int = 6,
-) -> Iterator[Panel]:
-    """The panels of `gallery` one after the other, so that the strongest can be shown at once."""
+) -> list[Chosen]:
+    """Choose the samples of the panels of `gallery`; nothing of them is read yet."""
     side = int(view.sides[view.check_atom(atom)])
     uses = int(view.index.uses[atom]) if view.index is not None else 0
     word = "positive" if side > 0 else "negative"
@@ -141,12 +155,33 @@ def panels(
     note = "Drawn from the samples that do not use the atom."
     found.append(("controls", "Without the atom", note, (rows, np.full(len(rows), np.nan))))
     words = view.names[atom]
-    for key, title, note, (rows, values) in found:
-        if len(rows):
-            samples = samples_of(view, rows, values, words)
-            yield Panel(key, title, note, samples)
-            if key == "top" and view.patches is not None:
-                yield from _where(view, atom, samples)
+    return [
+        Chosen(key, title, note, rows, values, words)
+        for key, title, note, (rows, values) in found
+        if len(rows)
+    ]
+
+
+def panels(
+    view: View, atom: int, chosen: Iterable[Chosen], images_of: ImagesOf | None = None
+) -> Iterator[Panel]:
+    """Make panels one after the other, so that the strongest samples can be shown at once.
+
+    Parameters
+    ----------
+    view : View
+    atom : int
+    chosen : list of Chosen
+        What `choose` gave for the atom.
+    images_of : callable, optional
+        Takes rows and returns a list of images, each with whether there is one; by default
+        `View.images_of`.
+    """
+    for key, title, note, rows, values, words in chosen:
+        samples = samples_of(view, rows, values, words, images_of)
+        yield Panel(key, title, note, samples)
+        if key == "top" and view.patches is not None:
+            yield from _where(view, atom, samples)
 
 
 def _where(view: View, atom: int, samples: list[Sample]) -> Iterator[Panel]:
@@ -172,10 +207,16 @@ def _where(view: View, atom: int, samples: list[Sample]) -> Iterator[Panel]:
         yield Panel("crops", "Strongest patches", note, shown)
 
 
-def samples_of(view: View, rows: np.ndarray, values: np.ndarray, words: list[str]) -> list[Sample]:
+def samples_of(
+    view: View,
+    rows: np.ndarray,
+    values: np.ndarray,
+    words: list[str],
+    images_of: ImagesOf | None = None,
+) -> list[Sample]:
     """Samples of rows with their values; words are marked in their captions."""
+    images = (images_of or view.images_of)(rows)
     captions = view.captions_of(rows)
-    images = view.images_of(rows)
     return [
         Sample(int(row), float(value), [_marked(view, text, words) for text in texts], *image)
         for row, value, texts, image in zip(rows, values, captions, images, strict=True)

@@ -1,5 +1,7 @@
 """The image of a row: from a sequence, a folder or thumbnails; drawn grey where there is none."""
 
+import functools
+import io
 import os
 
 from .once import once
@@ -68,10 +70,25 @@ class Images:
             A grey one with a cross if there is none.
         found : bool
         """
+        return self._shown(lambda: self._read(int(row), side), side)
+
+    def of(self, rows):
+        """Images of several rows, each as `get` gives it; thumbnails that lie together are read together."""
+        rows = [int(row) for row in rows]
+        stored = self._sequence is None and self._folder is None and len(rows) > 1
+        files = getattr(self._embeddings, "thumbnail_files", None) if stored else None
+        files = files(rows) if files is not None else None
+        if files is None:
+            return [self.get(row) for row in rows]
+        return [self._shown(functools.partial(Image.open, io.BytesIO(file))) for file in files]
+
+    @staticmethod
+    def _shown(read, side=VIEW_IMAGE_SIDE):
+        """What `get` gives of an image that a function reads, which may not be there."""
         from ...embedding.errors import Rejected
 
         try:
-            image = self._read(int(row), side)
+            image = read()
         except (Rejected, OSError):  # a picture that is broken is a picture that is missing
             image = None
         if image is None:

@@ -355,7 +355,7 @@ class View:
         """Images of rows, each with whether it was found."""
         if self.images is None:
             return [(placeholder(), False) for _ in rows]
-        return [self.images.get(row) for row in rows]
+        return self.images.of(rows)
 
     # ------------------------------------------------------------ two results
 

@@ -7,20 +7,23 @@ import gzip
 import json
 import math
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 
+from ...execution.threads import spread_over, usable_cores
 from ...machine.files import absolute, replaced, telling_disk_full
 from ..data.facts import notes, result_facts
 from ..data.finding import frequent_words, search_table
-from ..data.galleries import gallery
+from ..data.galleries import choose, panels
 from ..data.listing import best_atoms
 from ..data.opening import open_view
 from ..data.view import View
 from ..plots import coefficient_histogram, correlation_histogram, overview
+from ..plots.atoms import coefficient_filling
 from ..plots.figures import figure_data, figure_json
+from ..plots.words import correlation_filling
 from ..templates import render, source
 from ..templates.markup import ATOM_STYLE, data_uri, facts_html, gallery_html, neighbours_html, words_html
 from . import REPORT_ATOMS
@@ -47,6 +50,9 @@ LISTED_WORDS = 2_000
 """Words that a browser offers to complete what is typed, the most frequent ones."""
 
 LINK = "#atom=@atom"
+READ_IMAGES = 512
+"""Images in memory at a time."""
+
 CHECKED = 64
 """Images that the size of all is estimated from."""
 
@@ -196,24 +202,55 @@ def gather_images(view, atoms):
     kind = _affordable(view, len(atoms))
     counts = {name: kind[name] for name in ("top", "opposite", "n_quantiles", "per", "controls")}
 
+    chosen = {atom: choose(view, atom, **counts) for atom in atoms}
+    shown = [panel.rows for some in chosen.values() for panel in some]
+    rows = np.unique(np.concatenate([*shown, np.empty(0, int)]))
+    small = small_images(view, rows, kind)
+    images["data"] = {str(row): url for row, (url, _) in small.items()}
+    nothing = None, Pixels((0, 0))
+
+    def there(rows):
+        return [(small.get(row, nothing)[1], row in small) for row in rows.tolist()]
+
     def named(sample):
         key = sample.key
-        if sample.found and key not in images["data"]:
+        if sample.found and key not in images["data"]:  # what was made of an image
             images["data"][key] = _small(sample.image, kind)
         return Markup('data-row="{}"').format(key if sample.found else "")
 
     galleries = {}
     for atom in atoms:
-        panels = gallery(view, atom, **counts)
-        cut = 2 if len(panels) > 1 and panels[1].key == "heat" else 1
+        made = list(panels(view, atom, chosen[atom], there))
+        cut = 2 if len(made) > 1 and made[1].key == "heat" else 1
         galleries[atom] = [
-            gallery_html(some, style=False, source=named) if some else ""
-            for some in (panels[:cut], panels[cut:])
+            gallery_html(some, style=False, source=named) if some else "" for some in (made[:cut], made[cut:])
         ]
-        first = panels[0].samples[0] if panels and panels[0].key == "top" else None
+        first = made[0].samples[0] if made and made[0].key == "top" else None
         if first is not None and first.found:
             images["top"][atom] = first.row
     return galleries, images
+
+
+class Pixels(NamedTuple):
+    """What templates ask of an image that is in the page already."""
+
+    size: tuple[int, int]
+
+
+def small_images(view, rows, kind):
+    """Those images of rows that there are, as (URL, `Pixels`) by row; some hundred are read at a time."""
+
+    def small(found):
+        image, there = found
+        return (_small(image, kind), Pixels(image.size)) if there else None
+
+    made = {}
+    with spread_over(usable_cores()) as spread:
+        for first in range(0, len(rows), READ_IMAGES):
+            some = rows[first : first + READ_IMAGES].tolist()
+            found = zip(some, spread(small, view.images_of(some)), strict=True)
+            made |= {row: image for row, image in found if image is not None}
+    return made
 
 
 def _small(image, kind):
@@ -239,17 +276,16 @@ def atom_figures(view, atoms):
     """Pictures of atoms: data of each by atom, and one drawn picture of every kind."""
     makers = []
     if view.labels is not None:
-        makers.append(("Words by correlation", correlation_histogram))
+        makers.append(("Words by correlation", correlation_histogram, correlation_filling))
     if view.index is not None:
-        makers.append(("Coefficients", coefficient_histogram))
+        makers.append(("Coefficients", coefficient_histogram, coefficient_filling))
     kinds, figures = [], {str(atom): [] for atom in atoms}
-    for name, make in makers:
+    for name, make, fill in makers:
+        if atoms:
+            item, sources = figure_json(make(view, atoms[0]))
+            kinds.append({"name": name, "item": item, "sources": sources})
         for atom in atoms:
-            element = make(view, atom)
-            if atom == atoms[0]:
-                item, sources = figure_json(element)
-                kinds.append({"name": name, "item": item, "sources": sources})
-            figures[str(atom)].append(figure_data(element))
+            figures[str(atom)].append(figure_data(fill(view, atom)))
     return figures, kinds
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import theme
-from .bars import FLOOR, bars
+from .bars import FLOOR, bar_columns, bars, rectangles
+from .figures import Filling
 
 if TYPE_CHECKING:
     import holoviews as hv
@@ -60,7 +61,19 @@ def coefficient_histogram(view: View, atom: int | None = None, *, log: bool | No
     -------
     holoviews.Overlay
     """
-    hv = theme.holoviews()
+    filling = coefficient_filling(view, atom, log=log)
+    hv, y = theme.holoviews(), "samples" if atom is not None else "coefficients"
+    looks = ("positive", theme.POSITIVE), ("negative", theme.NEGATIVE)
+    parts = [
+        rectangles(hv, columns, y, label=label, color=colour)
+        for columns, (label, colour) in zip(filling.layers, looks, strict=True)
+    ]
+    log = atom is None if log is None else log
+    return _stacked(hv, parts, filling.title, "coefficient", y, filling.y, log)
+
+
+def coefficient_filling(view: View, atom: int | None = None, *, log: bool | None = None) -> Filling:
+    """What `coefficient_histogram` shows."""
     log = atom is None if log is None else log
     if atom is None:
         index = view.coded()
@@ -74,15 +87,9 @@ def coefficient_histogram(view: View, atom: int | None = None, *, log: bool | No
         edge = width * np.arange(np.floor(min(low, 0) / width), np.ceil(max(high, 0) / width) + 1)
         count = np.histogram(values, edge)[0]
         title = f"Coefficients of atom {atom}"
-    x, y = "coefficient", "samples" if atom is not None else "coefficients"
     middle = (edge[:-1] + edge[1:]) / 2
-    parts = [
-        bars(hv, edge, np.where(side, count, 0), y, label=label, color=colour, log=log)
-        for side, label, colour in (
-            (middle > 0, "positive", theme.POSITIVE), (middle < 0, "negative", theme.NEGATIVE)
-        )
-    ]  # fmt: skip
-    return _stacked(hv, parts, title, x, y, count, log)
+    layers = [bar_columns(edge, np.where(side, count, 0), log) for side in (middle > 0, middle < 0)]
+    return Filling(layers, title, None, _height(count, log))
 
 
 def nonzeros_histogram(view: View) -> hv.Overlay:
@@ -103,7 +110,7 @@ def nonzeros_histogram(view: View) -> hv.Overlay:
     x, y = "atoms used", "samples"
     mean = float(np.arange(len(count)) @ count / max(1, count.sum()))
     title = f"Atoms a sample uses (mean {mean:.2f})"
-    made = _stacked(hv, [bars(hv, edge, count, y)], title, x, y, count, False)
+    made = _stacked(hv, [bars(hv, edge, count, y)], title, x, y, _height(count, False), False)
     return made.opts(xlim=(-0.5, len(count) + 0.5))
 
 
@@ -135,14 +142,17 @@ def coherence(view: View) -> hv.Overlay:
         bars(hv, edge, of_nearest, y, label="each atom and its nearest", color=theme.RED, log=True),
     ]
     title = f"Coherence: the closest pair has |cos| {nearest.max():.2f}"
-    made = _stacked(hv, parts, title, x, y, pairs, True)
+    made = _stacked(hv, parts, title, x, y, _height(pairs, True), True)
     return made.opts(xlim=(0, 1))
 
 
-def _stacked(hv, parts, title, x, y, count, log):
-    parts = parts or [bars(hv, [0, 1], [0], y)]
+def _height(count, log):
+    """Limits of an axis of counts."""
     most = float(max(np.max(count, initial=0), 1))
-    limits = (FLOOR, most * 2) if log else (0, most * 1.08)
+    return (FLOOR, most * 2) if log else (0, most * 1.08)
+
+
+def _stacked(hv, parts, title, x, y, limits, log):
     made = hv.Overlay(parts)
     return theme.style(
         made, title, logy=log, ylim=limits, xlabel=x, ylabel=y, show_legend=len(parts) > 1,

@@ -1,5 +1,7 @@
 """HoloViews elements as Bokeh's figures and JSON, and the data that fill one picture with another atom's."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from . import theme
@@ -32,32 +34,35 @@ def figure_json(element):
     return json_item(plot.state), [layer.handles["source"].id for layer in layers]
 
 
-def figure_data(element):
-    """What differs between pictures of one kind: columns of every layer, title and limits.
+class Filling(NamedTuple):
+    """What differs between pictures of one kind.
 
-    Dimensions of the layers bear the names of the columns in Bokeh's sources,
-    so that a page can put these data into a picture that `figure_json` made
-    of another atom.
-
-    Parameters
+    Attributes
     ----------
-    element : holoviews.Overlay
+    layers : list of dict
+        Columns of every layer, an array each, under the names that they have in Bokeh's sources.
+    title : str
+    x, y : (low, high) or None
+        Limits of the axes.
+    """
+
+    layers: list[dict[str, Any]]
+    title: str
+    x: tuple[float, float] | None
+    y: tuple[float, float] | None
+
+
+def figure_data(filling: Filling) -> dict[str, Any]:
+    """A filling as JSON holds it, for a picture that `figure_json` made of another one.
 
     Returns
     -------
     dict
         ``layers`` (a dict of lists each), ``title``, ``x`` and ``y`` (limits or None).
     """
-    hv = theme.holoviews()
-    options = hv.Store.lookup_options("bokeh", element, "plot").kwargs
-    layers = [
-        {str(dim): _plain(layer.dimension_values(dim)) for dim in layer.dimensions()} for layer in element
-    ]
-    found = {"layers": layers, "title": options["title"]}
-    for axis in "xy":
-        limits = options.get(f"{axis}lim")
-        found[axis] = None if limits is None else [float(limit) for limit in limits]
-    return found
+    layers = [{name: _plain(values) for name, values in columns.items()} for columns in filling.layers]
+    x, y = (None if some is None else [float(limit) for limit in some] for some in (filling.x, filling.y))
+    return {"layers": layers, "title": filling.title, "x": x, "y": y}
 
 
 def _plain(values):

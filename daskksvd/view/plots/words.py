@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from . import theme
-from .bars import FLOOR, bars
+from .bars import FLOOR, bar_columns, rectangles
+from .figures import Filling
 
 if TYPE_CHECKING:
     import holoviews as hv
@@ -39,29 +40,33 @@ def correlation_histogram(view: View, atom: int, *, log: bool = True, top: int =
     -------
     holoviews.Overlay
     """
-    hv = theme.holoviews()
+    hv, filling = theme.holoviews(), correlation_filling(view, atom, log=log, top=top)
+    counted, *named = filling.layers
+    # as many layers whatever the atom, so that one picture can be filled with another atom
+    parts = [rectangles(hv, counted, "words", color=theme.GREY), *_named(hv, *named)]
+    return theme.style(
+        hv.Overlay(parts), filling.title, logy=log, ylim=filling.y, xlim=filling.x, show_legend=False,
+        xlabel="correlation with the use of the atom", ylabel="words",
+    )  # fmt: skip
+
+
+def correlation_filling(view: View, atom: int, *, log: bool = True, top: int = 6) -> Filling:
+    """What `correlation_histogram` shows."""
     table = view.words_of(atom)
     table = table[np.isfinite(table.correlation)].sort_values("correlation", ascending=False, kind="stable")
     values = table.correlation.to_numpy(float)
-    x, y = "correlation with the use of the atom", "words"
     low, high = min(values.min(initial=0), -0.02), max(values.max(initial=0), 0.1)
     edge = np.linspace(low, high, BINS + 1)
     count = np.histogram(values, edge)[0]
     most = float(max(count.max(initial=0), 1))
     bottom, ceiling = (FLOOR, most**1.35 * 4) if log else (0.0, most * 1.5)
-    parts = [bars(hv, edge, count, y, color=theme.GREY, log=log)]
-    chosen = table.head(top) if len(table) else table
-    # as many layers whatever the atom, so that one picture can be filled with another atom
-    parts += _named(hv, chosen, edge, count, bottom, ceiling, log)
-    title = f"Words that go with {view.title(atom)}"
-    return theme.style(
-        hv.Overlay(parts), title, logy=log, ylim=(bottom, ceiling), xlabel=x, ylabel=y, show_legend=False,
-        xlim=(low - 0.02 * (high - low), high + 0.02 * (high - low)),
-    )  # fmt: skip
+    layers = [bar_columns(edge, count, log), *_places(table.head(top), edge, count, bottom, ceiling, log)]
+    title, margin = f"Words that go with {view.title(atom)}", 0.02 * (high - low)
+    return Filling(layers, title, (low - margin, high + margin), (bottom, ceiling))
 
 
-def _named(hv, chosen, edge, count, bottom, ceiling, log):
-    """Names of words one below the other, with a line to the place of each."""
+def _places(chosen, edge, count, bottom, ceiling, log):
+    """Columns of lines, dots and names on their left and right: words one below the other."""
     values = chosen.correlation.to_numpy(float)
     places = np.clip(np.searchsorted(edge, values, side="right") - 1, 0, len(count) - 1)
     # from the top down in even steps of the axis; the strongest word is the highest
@@ -69,22 +74,30 @@ def _named(hv, chosen, edge, count, bottom, ceiling, log):
     heights = bottom * (ceiling / bottom) ** shares if log else bottom + (ceiling - bottom) * shares
     right = values > (edge[0] + edge[-1]) / 2
     starts = np.minimum(np.maximum(count[places], bottom), heights)
-    stems = hv.Segments((values, starts, values, heights), ["x0", "y0", "x1", "y1"])
+    lines = {"x0": values, "y0": starts, "x1": values, "y1": heights}
+    words = chosen.index.to_numpy(object)
+    points = {
+        "x": values, "y": heights, "word": words, "correlation": values,
+        "q": chosen.q_value.to_numpy(float), "samples": chosen.samples.to_numpy(),
+    }  # fmt: skip
+    sides = [{"x": values[side], "y": heights[side], "word": words[side]} for side in (right, ~right)]
+    return [lines, points, *sides]
+
+
+def _named(hv, lines, points, *sides):
+    """Names of words, with a line to the place of each."""
+    stems = hv.Segments(pd.DataFrame(lines), ["x0", "y0", "x1", "y1"])
     stems = stems.opts(color=theme.LINE, line_width=1)
-    points = pd.DataFrame(
-        {"x": values, "y": heights, "word": chosen.index, "correlation": values,
-         "q": chosen.q_value.to_numpy(float), "samples": chosen.samples.to_numpy()}
-    )  # fmt: skip
     tips = [("word", "@word"), ("correlation", "@correlation{0.000}"), ("q", "@q{0.0e}"),
             ("samples with it", "@samples{0,0}")]  # fmt: skip
-    dots = hv.Points(points, ["x", "y"], ["word", "correlation", "q", "samples"])
+    dots = hv.Points(pd.DataFrame(points), ["x", "y"], ["word", "correlation", "q", "samples"])
     dots = dots.opts(color=theme.RED, size=6, tools=["hover"], hover_tooltips=tips)
     labels = [
-        hv.Labels(points[side], ["x", "y"], "word").opts(
+        hv.Labels(pd.DataFrame(columns), ["x", "y"], "word").opts(
             text_align=align, text_baseline="middle", text_font_size="10pt", text_color=theme.INK,
             hooks=[_shift(shift)],
         )
-        for side, align, shift in ((right, "right", -8), (~right, "left", 8))
+        for columns, align, shift in zip(sides, ("right", "left"), (-8, 8), strict=True)
     ]  # fmt: skip
     return [stems, dots, *labels]
 

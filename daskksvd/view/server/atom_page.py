@@ -5,7 +5,7 @@ from itertools import islice
 import panel as pn
 from markupsafe import Markup
 
-from ..data.galleries import panels
+from ..data.galleries import choose, panels
 from ..plots import for_atom
 from ..templates.markup import facts_html, gallery_html, neighbours_html, words_html
 from .parts import CARD, LINKS, SAYS, Html, grid, in_turn, picture
@@ -74,7 +74,7 @@ class AtomPage:
             self.strongest.put(SAYS.muted("There are no codes, so there are no samples to show."))
             return iter(())
         few = {"top": 8, "opposite": 0, "n_quantiles": 0, "controls": 0} if self.link is None else {}
-        found = panels(self.view, atom, **few)
+        found = panels(self.view, atom, choose(self.view, atom, **few))
         first = 1 if self.view.patches is None else 2  # with heat maps
         self.strongest.put(gallery_html(list(islice(found, first)), side=160, style=False))
         return found
