@@ -3,15 +3,25 @@
 #
 #   bash ci/versions.sh least             the least that pyproject.toml names, on Python 3.11
 #   bash ci/versions.sh newest PYTHON     the newest of all, on another Python: the path of one
+#   bash ci/versions.sh nightly PYTHON    those that will be: nightly wheels of the scientific stack, pre-releases
 #
 # More arguments go to pytest. PYTHON names another interpreter for the least versions. Environments
 # are made in .venv-lowest-direct and .venv-highest, or in the folder that DASKKSVD_VENV names, and kept.
 set -euo pipefail
+more=()
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 case "${1:-}" in
     least) resolution=lowest-direct python="${PYTHON:-python3.11}" ;;
     newest) resolution=highest python="${2:?which Python}"; shift ;;
-    *) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    nightly)
+        resolution=highest python="${2:?which Python}"
+        DASKKSVD_VENV="${DASKKSVD_VENV:-.venv-nightly}"
+        # PyPI has what the index of nightlies has not
+        more=(--prerelease allow --index-strategy unsafe-best-match
+            --extra-index-url https://pypi.anaconda.org/scientific-python-nightly-wheels/simple)
+        shift
+        ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
 venv="$(realpath -m "${DASKKSVD_VENV:-.venv-$resolution}")"
 shift
@@ -26,8 +36,8 @@ extras=(--extra test --extra sklearn --extra open-clip --extra sentences)
     grep -oE '"[A-Za-z0-9._-]+(\[[^]]*\])?>=[0-9.]+"' pyproject.toml |
     sed -E 's/"|\[.*\]//g; s/>=(.*)/==\1.*/' > "$venv/least.txt"
 uv pip compile --quiet pyproject.toml "${extras[@]}" --resolution "$resolution" --constraint "$venv/least.txt" \
-    --python "$venv/bin/python" --output-file "$venv/versions.txt" > /dev/null
-uv pip install --quiet --python "$venv/bin/python" --requirement "$venv/versions.txt"
+    "${more[@]}" --python "$venv/bin/python" --output-file "$venv/versions.txt" > /dev/null
+uv pip install --quiet "${more[@]}" --python "$venv/bin/python" --requirement "$venv/versions.txt"
 # the browser and the notebooks tell nothing of versions that the others do not, and take longest
 python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
     --ignore tests/test_notebooks.py --ignore tests/test_benchmarks.py \

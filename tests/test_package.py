@@ -1,5 +1,6 @@
 """What people expect of a package: versions, logs, completion, and objects that notebooks show."""
 
+import io
 import json
 import logging
 import re
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from small import N, fit, samples
 from small_texts import encode
 
@@ -181,6 +183,9 @@ def test_embeddings_and_encodings_are_shown(tmp_path):
     images = [(scenes[i].image, f"a <b>dog</b> & {i}") for i in range(8)]
     store = daskksvd.embed(images, tmp_path / "<i>", model="scenes", thumbnails=16)
     text = Text(store._repr_html_()).text
+    files = store.thumbnail_files([5, 0, 5])
+    for file, row in zip(files, (5, 0, 5), strict=True):
+        assert Image.open(io.BytesIO(file)).tobytes() == store.thumbnail(row).tobytes()
     assert "8 x 128 float16" in text and "8 seen, 8 stored, 0 rejected" in text and "<i>" in text
     encodings = daskksvd.embed_captions(
         pd.DataFrame({"row": range(N), "caption": "a dog"}), tmp_path / "e.zarr", model=encode, n=N
@@ -194,3 +199,26 @@ def test_what_is_shown_is_escaped():
     assert Text(html).text.split() == ["<v>", "<w>", "<x>", "&", "<y>"]
     assert cards.curve([1.0]) == cards.curve([float("nan")] * 3) == cards.curve([2.0, 2.0]) == ""
     assert cards.details("settings", {}) == ""
+
+
+# ---------------------------------------------------------------- distributions
+
+
+def test_what_distributions_must_hold():
+    import distributions
+
+    expected = distributions.files_of_package(distributions.ROOT)
+    for name in ("py.typed", "__init__.pyi", "view/templates/report.js", "datasets/scenes/model/config.json"):
+        assert f"daskksvd/{name}" in expected
+    whole = {*expected, "daskksvd-0.1.0.dist-info/METADATA", "daskksvd-0.1.0.dist-info/licenses/LICENSE"}
+    assert distributions.check_wheel(whole, expected) == []
+    wrong = whole - {"daskksvd/py.typed"} | {"tests/test_fit.py"}
+    assert distributions.check_wheel(wrong, expected) == [
+        "the wheel lacks daskksvd/py.typed",
+        "the wheel has tests/test_fit.py, which is not of the package",
+    ]
+    packed = {f"daskksvd-0.1.0/{name}" for name in (*expected, *distributions.WITH_SOURCE)}
+    assert distributions.check_source(packed, expected) == []
+    assert distributions.check_source(packed - {"daskksvd-0.1.0/LICENSE"}, expected) == [
+        "the source lacks LICENSE"
+    ]

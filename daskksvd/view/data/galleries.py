@@ -155,11 +155,11 @@ def choose(
     note = "Drawn from the samples that do not use the atom."
     found.append(("controls", "Without the atom", note, (rows, np.full(len(rows), np.nan))))
     words = view.names[atom]
-    return [
-        Chosen(key, title, note, rows, values, words)
-        for key, title, note, (rows, values) in found
-        if len(rows)
-    ]
+    chosen = []
+    for key, title, note, (rows, values) in found:
+        if len(rows):
+            chosen.append(Chosen(key, title, note, rows, values, words))
+    return chosen
 
 
 def panels(
