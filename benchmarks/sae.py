@@ -240,9 +240,10 @@ def plot(records, path):
             if not own:
                 style |= {"marker": "x", "ls": ":"}
                 axis.plot([r["seconds"] for r in points], [r["fvu_omp"] for r in points], **style)
-        axis.set(title=f"{k} nonzeros", xlabel="CPU seconds of one thread", xscale="log")
+        axis.set(title=f"{k} nonzeros", xlabel="CPU seconds of one thread")
+        axis.set_xlim(left=0)
     axes[0][0].set_ylabel("variance unexplained, held out\n(x: its atoms by OMP)")
-    axes[0][-1].legend(fontsize=7)
+    axes[0][len(sizes) // 2].legend(fontsize=6, ncols=2)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)

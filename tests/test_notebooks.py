@@ -94,6 +94,21 @@ CLAIMS = {
         assert gap["free"] > 0.05 > abs(gap["softmax"])
         assert knob["images unexplained"].idxmax() == 0.95
     """,
+    "08-against-autoencoders": """
+        for k, at_k in measured.groupby("nonzeros"):
+            own = at_k.fvu[at_k.method == "daskksvd"].item()
+            others = at_k[~at_k.method.str.startswith("daskksvd")]
+            assert own < 0.98 * others.fvu.min() and own < others.fvu_omp[others.times < 2].min()
+        assert at_10.stability.idxmax() == "MP-SAE"
+        assert (at_10.dead[["daskksvd", "daskksvd, ramp"]] == 0).all()
+        named = at_10.significant[["daskksvd", "daskksvd, whitened, positive"]]
+        assert named.iloc[1] > 2.5 * named.iloc[0]
+        assert left["oneshot"] > 1.2 * left["pursuit"]
+        assert gains.ramp.mean() < 0.98 * gains.plain.mean()
+        assert by_quarter.is_monotonic_decreasing and by_quarter.iloc[0] > by_quarter.iloc[-1] + 0.2
+        assert stopped.F1["down to noise"] > 0.95 > 0.9 > stopped.F1["six"]
+        assert stopped.fvu["down to noise"] > stopped.fvu["six"]
+    """,
     "09-your-own-vectors": """
         assert labels.attrs["captions_by"] == "order" and table.words[0] == "zero"
         assert set(labels.word.values) == set(names)

@@ -577,7 +577,9 @@ class Result:
         path : str or path
         architecture : {"topk", "jumprelu", "matching_pursuit", "pursuit"}, optional
             The encoder of `fit_encoder` with k latents a row, or on average; matching pursuit, which refits
-            nothing; of SAELens the codes of `encode`, where `daskksvd.interop.saelens` is imported.
+            nothing; of SAELens the codes of `encode`, where `daskksvd.interop.saelens` is imported. The
+            ``topk`` of overcomplete is for a ``TopKSAE`` with
+            ``dictionary_params={"normalization": "identity"}``: norms of its atoms are gains of the encoder.
         rows : {"raw", "transformed"}
             Whether preprocessing is folded in, or rows will be ``result.coder.transformed(rows)``.
         metadata : dict, optional
