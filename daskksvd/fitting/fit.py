@@ -184,6 +184,31 @@ def fit(
         each other's change. Held out, in as much time or less, 1 % more to 4 % less is left than
         without: try it on some of the rows. Of 14,000 encodings of captions 1.4 % less with 10
         nonzeros (of 14,000 others .9 % more) and 4.2 % with 20, of ViT features .4 and 1.2 %.
+    groups : "nested" or sequence of int, optional
+        Learn so that the first atoms are a dictionary of their own: these numbers of first
+        atoms, such as ``[16, 64, 256]``; ``"nested"`` stands for those, as far as they are
+        below ``n_components``. While learning, pursuit takes atoms from the first prefix
+        until none correlates with what is left by the threshold, or, without one, for its
+        share of ``n_nonzero_coefs``; then from the next, which holds the first, and so on
+        (prefixes as in Matryoshka autoencoders: Bussmann, Nabeshima, Karvonen, Nanda 2025).
+        Codes of the result choose from all atoms. `Result.first` gives a prefix.
+    prefix_sums : float
+        With ``groups``: for this share of the waves lower the sum of the errors that the
+        prefixes leave, each with its own atoms alone, and not the error of all atoms.
+    twins : float, optional
+        Of two atoms whose |cos| (with ``nonnegative``: cos) is above this replace the rarer
+        one, and atoms of next to no use, by a direction that what is left of rows agrees on,
+        during 85 % of the waves; there it takes the place of ``replace_atoms``.
+    growth : int, optional
+        Begin with so many atoms and double them, by directions of what is left of rows, up
+        to ``n_components`` after a quarter of the waves. A fit that is stopped before has
+        fewer atoms. With ``threshold="noise"``, ``groups`` and ``twins`` together begin so: in
+        two of three worlds of SynthSAEBench fits that began with all atoms ended with hardly
+        any in use, and in the third they were worse and took twice as long.
+    incoherence : float
+        After every update, but for those of ``prefix_sums``, move atoms apart by a step of
+        this size, at most .1, down the squares of their inner products above .15
+        (the idea of INK-SVD: Mailhe, Barchiesi, Plumbley 2012).
     dtype : {"float32", "float64"}
         Precision of the computation, whatever the dtype of the array. In
         float32 a processor with fast bfloat16 instructions chooses atoms by
