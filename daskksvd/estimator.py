@@ -119,7 +119,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     prefix_sums : float
         Share of the waves in which the sum of the errors of those prefixes is lowered.
     twins : float, optional
-        |cos| above which the rarer of two atoms is replaced by what is left of samples.
+        ``|cos|`` above which the rarer of two atoms is replaced by what is left of samples.
     growth : int, optional
         Atoms to begin with; they double up to ``n_components``.
     incoherence : float
@@ -161,7 +161,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Unit-norm atoms on the original features.
     mean_ : (n_features,) float64 array or None
         Mean subtracted from samples, None without ``center`` or ``whiten``.
-    error_ : (n_iter_,) or (n_steps_,) float64 array
+    error_ : (p,) float64 array
         Relative error ``||X - codes @ D|| / ||X||`` of every pass of `fit`, or
         of every batch of `partial_fit` before it was learned from.
     n_iter_ : int

@@ -196,7 +196,7 @@ def fit(
         With ``groups``: for this share of the waves lower the sum of the errors that the
         prefixes leave, each with its own atoms alone, and not the error of all atoms.
     twins : float, optional
-        Of two atoms whose |cos| (with ``nonnegative``: cos) is above this replace the rarer
+        Of two atoms whose ``|cos|`` (with ``nonnegative``: ``cos``) is above this replace the rarer
         one, and atoms of next to no use, by a direction that what is left of rows agrees on,
         during 85 % of the waves; there it takes the place of ``replace_atoms``.
     growth : int, optional
