@@ -25,6 +25,9 @@ import daskksvd
 from daskksvd.datasets import make_scenes
 from daskksvd.evaluation import baseline_codes, localization, localization_summary
 
+TOPICS = 8
+"""Of made-up images: each has atoms of its own."""
+
 
 def forward(folder, images, n, rounds):
     """Seconds of CPU an image, by turns of one vector an image and of patches."""
@@ -73,8 +76,8 @@ def made_up(path, n_images, each, d, m, rng):
     captions = []
     for start in range(0, n_images * each, step):
         rows = min(step, n_images * each - start)
-        topics = rng.integers(0, m // 8, rows // each)
-        used = 8 * np.repeat(topics, each)[:, None] + rng.integers(0, 8, (rows, 2))
+        topics = rng.integers(0, TOPICS, rows // each)
+        used = m // TOPICS * np.repeat(topics, each)[:, None] + rng.integers(0, m // TOPICS, (rows, 2))
         used = np.where(rng.random((rows, 2)) < 0.7, used, rng.integers(0, m, (rows, 2)))
         block = np.zeros((rows, d), np.float32)
         for column in used.T:
@@ -152,7 +155,7 @@ def main():
     for name, value in (("--each", 256), ("--features", 384), ("--atoms", 1_024), ("--nonzeros", 8)):
         two.add_argument(name, type=int, default=value)
     three = commands.add_parser("heat")
-    three.add_argument("n_scenes", nargs="?", type=int, default=3_000)
+    three.add_argument("n_scenes", nargs="?", type=int, default=1_500)
     for name, value in (("--atoms", 256), ("--nonzeros", 4), ("--layer", 3)):
         three.add_argument(name, type=int, default=value)
     given = parser.parse_args()

@@ -324,7 +324,9 @@ def as_text(facts):
     advice = NEXT[facts["kind"]].format(path=facts["path"])
     if facts["kind"] == "embeddings":
         model = {
-            key: facts["model"][key] for key in ("name", "architecture", "pooling", "layer", "precision")
+            key: facts["model"][key]
+            for key in ("name", "architecture", "tokens", "pooling", "layer", "precision")
+            if key in facts["model"] and not (key == "pooling" and "tokens" in facts["model"])
         }
         lines["model"] = shown({key: value for key, value in model.items() if value is not None})
         lines["source"] = shown(facts["source"])
