@@ -110,8 +110,12 @@ def test_images_stay_within_what_a_page_may_weigh(view, monkeypatch):
     assert len(galleries) == 10 and len(images["top"]) == 10
 
 
-def test_a_page_of_a_result_alone(paths, tmp_path):
-    path = report(daskksvd.load(paths["result"]), tmp_path / "r.html", title="<b>Bold</b> & plain")
+def test_a_page_of_a_result_alone(paths, tmp_path, capsys):
+    path = report(
+        daskksvd.load(paths["result"]), tmp_path / "r.html", title="<b>Bold</b> & plain", progress=True
+    )
+    shown = capsys.readouterr().err
+    assert "atoms: " in shown and f"/{M} [" in shown
     with open(path, encoding="utf-8") as file:
         text = file.read()
     assert "&lt;b&gt;Bold&lt;/b&gt; &amp; plain" in text

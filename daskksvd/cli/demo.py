@@ -5,6 +5,7 @@ import logging
 import os
 import shlex
 import signal
+import sys
 import textwrap
 import time
 
@@ -59,7 +60,7 @@ def demo_command(out, n, m, k, workers, seed, overwrite):
     if m > n:
         raise ValueError(f"--n-components={m} is above --n-samples={n}")
     check_paths(paths, overwrite)
-    world = make_scenes(n, random_state=seed)
+    world, bars = make_scenes(n, random_state=seed), sys.stderr.isatty()
     click.echo(
         f"A world of scenes with {len(world.concepts)} concepts, and captions. The task: find the concepts,\n"
         "given nothing but the vectors that a Vision Transformer makes of the images, and\n"
@@ -68,7 +69,9 @@ def demo_command(out, n, m, k, workers, seed, overwrite):
     start = time.perf_counter()
     with contextlib.ExitStack() as stack:
         with step(f"1. Draw {n:,} scenes and embed them, with their captions"):
-            store = embed(world, scenes, model="scenes", thumbnails=world.size, overwrite=overwrite)
+            store = embed(
+                world, scenes, model="scenes", thumbnails=world.size, overwrite=overwrite, progress=bars
+            )
         with step(f"2. Start a Dask cluster on this machine, worker processes: {workers}"):
             client = stack.enter_context(local_cluster(workers))
         with step(f"3. Learn {m:,} atoms of {store.array.shape[1]} numbers, in several passes"):
@@ -87,7 +90,7 @@ def demo_command(out, n, m, k, workers, seed, overwrite):
             first = [str(word) for word in labels.top_word.values[:, 0]]
             right = names_right(open_codes(codes).compute(), first, truth, world.concepts, world.words)
     with step("7. Make a page of it"):
-        report(dictionary, page, codes=codes, embeddings=scenes, overwrite=overwrite)
+        report(dictionary, page, codes=codes, embeddings=scenes, overwrite=overwrite, progress=bars)
     named = right[right["name"] != ""]
     lines = {
         "embeddings": f"{len(store):,} x {store.array.shape[1]}, {store.attrs['n_captions']:,} captions",

@@ -1,6 +1,7 @@
 """``daskksvd report``: what atoms mean, as one page to share."""
 
 import os
+import sys
 
 import click
 
@@ -61,7 +62,7 @@ def report_command(result, out, title, n_atoms, overwrite, **sources):
 
     check_report(out, n_atoms, overwrite)
     view = open_view(result, **sources)
-    path = report(view, out, title=title, n_atoms=n_atoms, overwrite=overwrite)
+    path = report(view, out, title=title, n_atoms=n_atoms, overwrite=overwrite, progress=sys.stderr.isatty())
     missing = [name for name in ("labels", "index", "captions", "images") if getattr(view, name) is None]
     named = {"index": "codes"}
     if missing:

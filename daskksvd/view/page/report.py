@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import json
 import math
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
+from tqdm.auto import tqdm
 
 from ...execution.threads import spread_over, usable_cores
 from ...machine.files import absolute, replaced, telling_disk_full
@@ -64,6 +66,7 @@ def report(
     title: str | None = None,
     n_atoms: int = REPORT_ATOMS,
     overwrite: bool = False,
+    progress: bool = False,
     **where: Any,
 ) -> str:
     """Write one page that shows what the atoms of a result mean.
@@ -82,6 +85,8 @@ def report(
         Atoms with images and pictures, the best named first. The table has all.
     overwrite : bool
         Whether a file that is there may be replaced.
+    progress : bool
+        Show bars: of images, of pictures, and of what is said of atoms.
     **where
         ``codes``, ``labels``, ``embeddings``, ``captions``, ``images``,
         ``scores``, ``tokens``, ``fetch``; see `open_view`.
@@ -106,7 +111,7 @@ def report(
         view = result
     else:
         view = open_view(result, **where)
-    text = page_html(view, title=title, n_atoms=n_atoms)
+    text = page_html(view, title=title, n_atoms=n_atoms, progress=progress)
     text = text.encode()
     with telling_disk_full(path, len(text)), replaced(path) as temporary, open(temporary, "wb") as file:
         file.write(text)
@@ -132,14 +137,15 @@ def check_report(out, n_atoms, overwrite):
     return path
 
 
-def page_html(view, *, title=None, n_atoms=REPORT_ATOMS):
+def page_html(view, *, title=None, n_atoms=REPORT_ATOMS, progress=False):
     """The page as text; see `report`."""
     from bokeh.resources import Resources
 
     atoms = best_atoms(view)
     detailed = atoms[:n_atoms]
-    galleries, images = gather_images(view, detailed)
-    figures, kinds = atom_figures(view, detailed)
+    bar = functools.partial(tqdm, disable=not progress, leave=False, dynamic_ncols=True)
+    galleries, images = gather_images(view, detailed, bar)
+    figures, kinds = atom_figures(view, detailed, bar)
     pictures = _overview(view)
     details = [
         {
@@ -151,7 +157,7 @@ def page_html(view, *, title=None, n_atoms=REPORT_ATOMS):
             "more": galleries[atom][1] if atom in galleries else "",
             "neighbours": neighbours_html(view, atom, 5),
         }
-        for atom in detailed
+        for atom in bar(detailed, desc="atoms")
     ]
     data = {
         "atoms": _table(view, atoms, images),
@@ -184,7 +190,12 @@ def page_html(view, *, title=None, n_atoms=REPORT_ATOMS):
     )
 
 
-def gather_images(view, atoms):
+def _unseen(some, **options):
+    """In place of a bar, where none is wanted."""
+    return some
+
+
+def gather_images(view, atoms, bar=_unseen):
     """Galleries of atoms as HTML whose images are named by row, and these images once each.
 
     The richest of `REPORT_IMAGES` is taken that stays below `REPORT_MEGABYTES`.
@@ -205,7 +216,7 @@ def gather_images(view, atoms):
     chosen = {atom: choose(view, atom, **counts) for atom in atoms}
     shown = [panel.rows for some in chosen.values() for panel in some]
     rows = np.unique(np.concatenate([*shown, np.empty(0, int)]))
-    small = small_images(view, rows, kind)
+    small = small_images(view, rows, kind, bar)
     images["data"] = {str(row): url for row, (url, _) in small.items()}
     nothing = None, Pixels((0, 0))
 
@@ -219,7 +230,7 @@ def gather_images(view, atoms):
         return Markup('data-row="{}"').format(key if sample.found else "")
 
     galleries = {}
-    for atom in atoms:
+    for atom in bar(atoms, desc="galleries"):
         made = list(panels(view, atom, chosen[atom], there))
         cut = 2 if len(made) > 1 and made[1].key == "heat" else 1
         galleries[atom] = [
@@ -237,7 +248,7 @@ class Pixels(NamedTuple):
     size: tuple[int, int]
 
 
-def small_images(view, rows, kind):
+def small_images(view, rows, kind, bar):
     """Those images of rows that there are, as (URL, `Pixels`) by row; some hundred are read at a time."""
 
     def small(found):
@@ -246,7 +257,7 @@ def small_images(view, rows, kind):
 
     made = {}
     with spread_over(usable_cores()) as spread:
-        for first in range(0, len(rows), READ_IMAGES):
+        for first in bar(range(0, len(rows), READ_IMAGES), desc="images", unit_scale=READ_IMAGES, unit=""):
             some = rows[first : first + READ_IMAGES].tolist()
             found = zip(some, spread(small, view.images_of(some)), strict=True)
             made |= {row: image for row, image in found if image is not None}
@@ -272,7 +283,7 @@ def _affordable(view, n_atoms):
     return kind
 
 
-def atom_figures(view, atoms):
+def atom_figures(view, atoms, bar):
     """Pictures of atoms: data of each by atom, and one drawn picture of every kind."""
     makers = []
     if view.labels is not None:
@@ -284,7 +295,7 @@ def atom_figures(view, atoms):
         if atoms:
             item, sources = figure_json(make(view, atoms[0]))
             kinds.append({"name": name, "item": item, "sources": sources})
-        for atom in atoms:
+        for atom in bar(atoms, desc="pictures"):
             figures[str(atom)].append(figure_data(fill(view, atom)))
     return figures, kinds
 
