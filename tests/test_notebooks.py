@@ -82,6 +82,14 @@ CLAIMS = {
             told = found[group]
             assert told["K-SVD"] > told["random directions"] > told["chance"] < told["PCA"] < told["K-SVD"]
         assert found["colour"]["K-SVD"] > 0.7 and found["object"]["K-SVD"] > 2.5 * found["object"]["chance"]
+        told = effect.means
+        assert told.target["its atoms"] < -0.4 and told.target_high["its atoms"] < told.target[1:].min()
+        assert told.others["its atoms"] < -0.5 * told.target["its atoms"]
+        assert turned.calls == 1 and 0 < turned.changed < turned.rows == 40 * 64
+        assert moved[shows].mean() > moved[~shows].mean()
+        told = probes.means.auroc.unstack("k")
+        assert told.loc["projections on atoms"].gt(told.loc["principal components"]).all()
+        assert told.loc["atoms"].gt(told.loc["random directions"]).all()
     """,
     "07-words-from-encoders": """
         r2 = {name: table.r2.to_series() for name, table in tables.items()}
