@@ -43,6 +43,22 @@ def words(name, value):
     return value
 
 
+def row_numbers(name, value, n):
+    """Numbers of some of n rows, rising and each once, of a boolean array or of numbers."""
+    rows = np.asarray(value)
+    if rows.shape == (n,) and rows.dtype == bool:
+        return np.flatnonzero(rows)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} has dtype {rows.dtype} and shape {rows.shape}; it must be a boolean array of "
+            f"{n:,} entries, or the numbers of rows"
+        )
+    wrong = rows[(rows < 0) | (rows >= n)]
+    if len(wrong):
+        raise ValueError(f"{name} has row {wrong[0]}; rows have the numbers 0 to {n - 1:,}")
+    return np.unique(rows)
+
+
 def callables(name, value):
     """A sequence of callables, as a list."""
     if callable(value) or not hasattr(value, "__iter__") or not all(map(callable, value)):

@@ -73,6 +73,21 @@ def test_nearest_samples(world):
     assert "30 queries, 5 of 300 samples" in repr(found)
 
 
+def test_few_rows_of_many_ranges(monkeypatch):
+    """As many are found as were asked for where every range has fewer; any samples are others, each once."""
+    monkeypatch.setattr("daskksvd.evaluation.passes.PASS_ROWS", 20)
+    codes = np.random.default_rng(0).standard_normal((200, 6))
+    rows = np.arange(0, 200, 8)  # 2 or 3 of each range
+    mask = np.isin(np.arange(200), rows)
+    found, same = (
+        retrieval(codes, codes > 0, rows=given, top=24, n_queries=9, random_state=0) for given in (rows, mask)
+    )
+    for kind, nearest in found.nearest.items():
+        assert_array_equal(same.nearest[kind], nearest)
+        for query, others in zip(found.queries, nearest, strict=True):
+            assert_array_equal(np.sort(others), rows[rows != query])
+
+
 def test_classes_by_codes(world):
     rows, result, lazy, codes = world
     classes = np.array(["many", "none", "one"])[(codes[:, 3] != 0) * 2 - (codes[:, 5] != 0) * 1]
@@ -111,6 +126,20 @@ def test_two_classes(world):
         (
             lambda rows, codes: retrieval(codes, codes > 0, rows=[1, 2]),
             "rows has 2 samples; it must",
+        ),
+        (lambda rows, codes: retrieval(codes, codes > 0, rows=[1, N]), "rows has row 400; rows have the"),
+        (lambda rows, codes: retrieval(codes, codes > 0, rows=[-1, 5]), "rows has row -1; rows have the"),
+        (
+            lambda rows, codes: retrieval(codes, codes > 0, rows=codes[1:, 0] > 0),
+            "shape .399,.; it must be a",
+        ),
+        (lambda rows, codes: monosemanticity(codes, rows, others={"embeddings": codes}), "which is taken"),
+        (lambda rows, codes: retrieval(codes, codes, others={"any samples": codes}), "which is taken"),
+        (
+            lambda rows, codes: concept_bottleneck(
+                codes, rows[:, 0] > 0, others={"most frequent class": codes}
+            ),
+            "which is taken",
         ),
         (lambda rows, codes: concept_bottleneck(codes, np.zeros(N)), "classes has one class among"),
         (lambda rows, codes: concept_bottleneck(codes, codes), "it must be one class a sample"),

@@ -82,7 +82,7 @@ def test_follows_the_definition(world, effect):
 def test_more_of_an_atom_is_more_of_its_concept(world):
     rows, _, result, texts = world
     found = intervention_effect(
-        result, rows, texts, {"cat": [3]}, value=3.0, n_controls=1, random_state=0, rows=np.arange(200)
+        result, rows, texts, {"cat": [3]}, value=3.0, n_controls=1, random_state=0, rows=np.arange(N) < 200
     )
     own, others, _ = (found.table.loc["cat", way] for way in found.means.index)
     assert own.target > 0.5 > others.target and found.attrs["n_samples"] == 200
@@ -120,6 +120,11 @@ def test_texts_before_and_after():
         ({"texts": {"red": ["red"]}}, "encoder was not given"),
         ({"truth": np.ones((N, 2), bool)}, "a column for each of the 6 concepts"),
         ({"truth": np.zeros((N, C), bool)}, "no concept with atoms is in 10 of the 400 samples"),
+        ({"truth": np.ones((N + 1, C), bool)}, "a row for each of 400 samples"),
+        ({"rows": [3, N]}, "rows has row 400; rows have the numbers 0 to 399"),
+        ({"rows": [-1, 3]}, "rows has row -1"),
+        ({"rows": np.ones(N - 1, bool)}, "it must be a boolean array of 400 entries"),
+        ({"rows": np.zeros(N, bool)}, "rows has no samples"),
         ({"n_samples": 2}, "n_samples=2; it must be at least 10"),
     ],
 )

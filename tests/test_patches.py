@@ -405,6 +405,16 @@ def test_localization():
     assert corner.atom == 0 and corner.phi == pytest.approx(1) and corner.inside == corner.hit < 0.6
     summary = localization_summary(table)
     assert summary["lift"] == (4.0, 4.0, 4.0) and summary["concepts"] == 1
+    for words, given, settings in (
+        ("train is 'a'; it must be a share between 0 and 1", flat, {"train": "a"}),
+        ("concepts has no concept", flat, {"concepts": []}),
+        ("concepts='cat' is one text", flat, {"concepts": "cat"}),
+        ("codes has shape .1360, 0.; it must be n x m", flat[:, :0], {}),
+    ):
+        with pytest.raises((TypeError, ValueError), match=words):
+            localization(given, Store, regions, **settings)
+    with pytest.raises(ValueError, match="regions has no concept"):
+        localization(flat, Store, [{}] * 80)
     with pytest.raises(ValueError, match="choose='all'; it must be"):
         localization(flat, Store, regions, choose="all")
     with pytest.raises(ValueError, match="codes has 10 rows; embeddings has 80 images of 17"):

@@ -3,6 +3,7 @@
 import dask.array as da
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
@@ -101,6 +102,30 @@ def test_any_chunks_and_lazy_labels(world, train, probes):
     assert_array_equal(again.chosen.feature, probes.chosen.feature)
 
 
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix, sp.coo_matrix])
+def test_labels_of_any_numbers(world, train, kind):
+    """What is not zero is a label, whatever its value and however often it is stored; input is left alone."""
+    _, _, codes, labels = world
+    rows, columns = np.nonzero(labels)
+    values = np.random.default_rng(0).choice([-3.0, 0.5, 7.0], len(rows))
+    weighted = sp.coo_matrix((values, (rows, columns)), shape=labels.shape)
+    if kind is sp.coo_matrix:
+        weighted = sp.coo_matrix(
+            (np.tile(values / 2, 2), (np.tile(rows, 2), np.tile(columns, 2))), labels.shape
+        )
+    given = weighted.toarray() if kind is np.asarray else kind(weighted)
+    before = given.copy()
+    one, other = (
+        sparse_probes(codes, some, names=NAMES, ks=(1,), train=train, random_state=0)
+        for some in (labels, given)
+    )
+    assert_array_equal(other.table.to_numpy(float), one.table.to_numpy(float))
+    assert_array_equal(other.chosen.feature, one.chosen.feature)
+    assert_array_equal(
+        given.data if kind is sp.csr_matrix else 0, before.data if kind is sp.csr_matrix else 0
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -108,6 +133,10 @@ def test_any_chunks_and_lazy_labels(world, train, probes):
         ({"ks": (0,)}, "ks=0; it must be at least 1"),
         ({"labels": np.ones((3, 2))}, "labels has shape .3, 2.; it must be 900 x L"),
         ({"labels": np.zeros((N, 2))}, "labels has none that 10 of the 450 samples fitted on have"),
+        ({"labels": np.where(np.eye(N, L), np.nan, 0)}, "labels has NaN or infinite values"),
+        ({"labels": da.from_array(np.where(np.eye(N, L), np.inf, 0))}, "labels has NaN or infinite values"),
+        ({"others": {"atoms": np.ones((N, 3))}}, "others has the name 'atoms', which is taken"),
+        ({"others": {1: np.ones((N, 3)), "1": np.ones((N, 3))}}, "others has the name '1', which is taken"),
         ({"names": ["a"]}, "names has 1 names; labels has 4 columns"),
         ({"embeddings": np.ones((5, D))}, "embeddings has 5 rows; codes has 900"),
     ],

@@ -204,3 +204,5 @@ def test_bad_baselines_are_named():
         baseline_codes(result, rows[:, :3])
     with pytest.raises(ValueError, match="train has 5 rows"):
         baseline_codes(result, rows, train=np.arange(5))
+    with pytest.raises(ValueError, match="train has row -1; rows have the numbers"):
+        baseline_codes(result, rows, train=np.arange(-1, len(rows) - 1))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from ..arguments import row_numbers
 from ..rows import Transform
 from .features import Dense
 
@@ -84,13 +85,7 @@ def baseline_codes(
 def _training_rows(n, train, rng):
     rows = np.arange(n)
     if train is not None:
-        train = np.asarray(train)
-        if not (train.ndim == 1 and (train.dtype.kind in "iu" or (train.dtype == bool and len(train) == n))):
-            raise ValueError(
-                f"train has dtype {train.dtype} and shape {train.shape}; it must be a boolean array with one "
-                "entry a row, or the numbers of rows"
-            )
-        rows = np.unique(rows[train])
+        rows = row_numbers("train", train, n)
     if len(rows) > BASELINE_ROWS:
         rows = np.sort(rng.choice(rows, BASELINE_ROWS, replace=False))
     return rows

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from ..arguments import seed
 from ..execution import WORKER_TIMEOUT
 from ..naming.inputs import split_samples
-from .passes import ATOMS, gather_rows, open_material
+from .passes import ATOMS, FREQUENT_CLASS, gather_rows, open_material
 from .probes import PROBE_ROWS, some_rows
 from .scores import wilson
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ..coding.inputs import CodesLike
     from ..fitting.result import Result
     from ..rows.source import ArrayLike
-
-MAJORITY = "most frequent class"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,7 +134,7 @@ def concept_bottleneck(
     table = {kind: _measures(counts) for kind, counts in zip(kinds, confusion, strict=True)}
     most = np.zeros_like(confusion[0])
     most[:, np.bincount(y).argmax()] = confusion[0].sum(axis=1)
-    table[MAJORITY] = _measures(most)
+    table[FREQUENT_CLASS] = _measures(most)
     weights, intercept = models[kinds.index(ATOMS)]
     reasons = _reasons(gathered[kinds.index(ATOMS)], y, weights, list(map(str, names)), words, top)
     attrs = {"n_train": int(training.sum()), "n_fitted": len(y), "n_test": int((~training).sum())}

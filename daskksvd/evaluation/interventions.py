@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from ..arguments import integer
+from ..arguments import integer, row_numbers
 from ..coding.nonzeros import as_csr
 from ..embedding.texts import as_text_encoder
 from ..naming.choosing import auroc
@@ -131,7 +131,7 @@ def intervention_effect(
         Concept -> what it is a kind of: red and blue are colours, and where the one goes the other may come.
     value, mode : optional
         See `Result.intervene`; by default atoms are turned off.
-    rows : array of int, optional
+    rows : array of int or boolean array, optional
         Samples that may be used; all by default.
     n_samples : int
         So many of them are, at most, at random: memory does not grow with n.
@@ -159,8 +159,10 @@ def intervention_effect(
     names, vectors = _directions(texts, encoder, result.dictionary.shape[1])
     wanted = _atoms(atoms, names)
     n_controls, n_resamples = integer("n_controls", n_controls, 1), integer("n_resamples", n_resamples, 0)
-    chosen, x = _read(embeddings, rows, integer("n_samples", n_samples, LEAST_SAMPLES), rng)
-    true = None if truth is None else _truth(truth, chosen, len(names))
+    dense = Dense(embeddings)
+    true = None if truth is None else _truth(truth, dense.shape[0], len(names))
+    chosen, x = _read(dense, rows, integer("n_samples", n_samples, LEAST_SAMPLES), rng)
+    true = None if true is None else true[chosen]
     family = np.array([(groups or {}).get(name, name) for name in names], object)
     codes = as_csr(result.coder.encode(x))
     scale = Scores(vectors).fit(x)
@@ -361,21 +363,23 @@ def _atoms(atoms, names):
     return found
 
 
-def _truth(truth, chosen, n_concepts):
-    """Which of the chosen samples show which concepts."""
+def _truth(truth, n, n_concepts):
+    """Which samples show which concepts."""
     truth = np.asarray(truth)
-    if truth.ndim != 2 or truth.shape[1] != n_concepts or truth.shape[0] <= chosen[-1]:
+    if truth.shape != (n, n_concepts):
         raise ValueError(
-            f"truth has shape {truth.shape}; it must have a row a sample, and a column for each of the "
-            f"{n_concepts} concepts of texts"
+            f"truth has shape {truth.shape}; it must have a row for each of {n:,} samples, and a column for "
+            f"each of the {n_concepts} concepts of texts"
         )
-    return truth[chosen].astype(bool)
+    return truth.astype(bool)
 
 
-def _read(embeddings, rows, n_samples, rng):
+def _read(dense, rows, n_samples, rng):
     """Numbers of some samples in rising order, and the samples."""
-    dense = Dense(embeddings)
-    rows = np.arange(dense.shape[0]) if rows is None else np.unique(np.asarray(rows))
+    n = dense.shape[0]
+    rows = np.arange(n) if rows is None else row_numbers("rows", rows, n)
+    if not len(rows):
+        raise ValueError(f"rows has no samples; it must have {LEAST_SAMPLES} at least")
     if len(rows) > n_samples:
         rows = np.sort(rng.choice(rows, n_samples, replace=False))
     return rows, np.concatenate([block for _, block in dense.take(rows).blocks()])

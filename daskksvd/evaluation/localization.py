@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from ..arguments import number, words
 from ..coding.inputs import plain_codes
 from ..coding.nonzeros import as_csr
 from ..coding.store import open_codes
@@ -108,15 +109,20 @@ def localization(
         raise TypeError("embeddings has one row an image; localization is of rows that are patches")
     rows: Any = plain_codes(open_codes(codes) if isinstance(codes, (str, os.PathLike)) else codes)
     n, each = embeddings.n_images, layout.rows_per_image
-    if np.shape(rows)[0] != n * each:
-        raise ValueError(f"codes has {rows.shape[0]:,} rows; embeddings has {n:,} images of {each} rows")
-    if not 0 < train < 1:
-        raise ValueError(f"train={train}; it must be a share between 0 and 1")
+    shape = np.shape(rows)
+    if len(shape) != 2 or not shape[1]:
+        raise ValueError(f"codes has shape {shape}; it must be n x m, one column an atom")
+    if shape[0] != n * each:
+        raise ValueError(f"codes has {shape[0]:,} rows; embeddings has {n:,} images of {each} rows")
+    train = number("train", train, 0, 1, "a share between 0 and 1", open_ends=True)
     if choose not in ("patches", "images"):
         raise ValueError(f"choose={choose!r}; it must be 'patches' or 'images'")
     read = regions if callable(regions) else regions.__getitem__
     boxes = [read(int(sample)) for sample in embeddings.sample]
-    names = list(concepts) if concepts is not None else sorted({name for one in boxes for name in one})
+    given = concepts is not None
+    names = words("concepts", concepts) if given else sorted({name for one in boxes for name in one})
+    if not names:
+        raise ValueError(f"{'concepts' if given else 'regions'} has no concept; there must be one at least")
     training = np.random.default_rng(random_state).permutation(n) < round(train * n)
     chosen = _choose(_blocks(rows, embeddings, boxes, names, training), names, choose == "images")
     sums = _heat_sums(_blocks(rows, embeddings, boxes, names, ~training), names, chosen)

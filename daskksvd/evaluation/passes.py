@@ -32,6 +32,11 @@ COMPONENTS = "principal components"
 PROJECTIONS = "projections on atoms"
 RANDOM = "random directions"
 ATOMS = "atoms"
+ANY_SAMPLES = "any samples"
+FREQUENT_CLASS = "most frequent class"
+TAKEN = (ATOMS, EMBEDDINGS, COMPONENTS, PROJECTIONS, ANY_SAMPLES, FREQUENT_CLASS)
+"""Names of features, and of what they are compared with, that no other codes may have. Those of random
+directions are taken only where they are made."""
 
 
 class Features(NamedTuple):
@@ -133,7 +138,7 @@ class Material(NamedTuple):
 def _read_range(chunk, hows, parts, labels, mask, bounds, shared):
     low, high = bounds
     if isinstance(labels, list):
-        labels = np.concatenate([np.asarray(block) != 0 for block in labels])
+        labels = np.concatenate([_shown(np.asarray(block)) for block in labels])
     labels = None if labels is None else sp.csr_matrix(labels, dtype=np.float64)
     found = [how.read(part, low, high) for how, part in zip(hows, parts, strict=True)]
     numbers = np.arange(low, high)
@@ -173,7 +178,11 @@ def open_material(
             edges = cut_edges([0, *np.cumsum(array.chunks[0]).tolist()], PASS_ROWS)
         if result is not None:
             features[RANDOM] = of_codes(open_code_rows(random_codes(result, array, seed), size=PASS_ROWS))
+    if others is not None and not isinstance(others, Mapping):
+        raise TypeError(f"others is a {type(others).__name__}; it must be a dict from names to codes")
     for name, value in (others or {}).items():
+        if str(name) in features or str(name) in TAKEN:
+            raise ValueError(f"others has the name {str(name)!r}, which is taken; give these codes another")
         found = open_code_rows(value, size=PASS_ROWS)
         _same(f"others[{name!r}]", found.n, rows.n)
         features[str(name)] = of_codes(found)
@@ -200,7 +209,7 @@ def random_codes(result: Result, array: da.Array, seed: int) -> da.Array:
 
 
 def check_labels(labels: Any, n: int) -> Any:
-    """Labels (n, L) as a CSR matrix, or as they are if lazy."""
+    """Labels (n, L) as a CSR matrix of ones, or as they are if lazy."""
     shape = getattr(labels, "shape", np.shape(labels))
     if len(shape) != 2 or shape[0] != n or not shape[1]:
         raise ValueError(
@@ -208,9 +217,18 @@ def check_labels(labels: Any, n: int) -> Any:
         )
     if hasattr(labels, "dask"):
         return labels
-    labels = sp.csr_matrix(labels, dtype=np.float64)
+    labels = sp.csr_matrix(labels, dtype=np.float64, copy=True)
+    labels.sum_duplicates()
     labels.eliminate_zeros()
+    labels.data = _shown(labels.data).astype(np.float64)
     return labels
+
+
+def _shown(labels):
+    """Where labels are not zero; an error where they are no numbers."""
+    if labels.dtype.kind in "fc" and not np.isfinite(labels).all():
+        raise ValueError("labels has NaN or infinite values; it must be zero where a sample has no label")
+    return labels != 0
 
 
 def gather_rows(parts: list[list]) -> list:

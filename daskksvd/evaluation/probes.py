@@ -139,7 +139,7 @@ def sparse_probes(
         What coded them: with embeddings, also codes by random directions are probed, and how the rows
         correlate with atoms, which are all not zero.
     others : dict of str to codes, optional
-        Further codes of the same samples.
+        Further codes of the same samples, under names that no other features here have.
     ks : sequence of int
     train : float, boolean array or array of int, optional
         Samples to choose and fit on: a share, a mask, or rows. A random half by default.

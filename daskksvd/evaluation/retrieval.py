@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,9 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from ..arguments import integer
+from ..arguments import integer, row_numbers
 from ..execution import WORKER_TIMEOUT
-from .passes import ATOMS, EMBEDDINGS, gather_rows, open_material
+from .passes import ANY_SAMPLES, ATOMS, EMBEDDINGS, gather_rows, open_material
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from ..coding.inputs import CodesLike
     from ..fitting.result import Result
     from ..rows.source import ArrayLike
-
-CHANCE = "any samples"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,7 +107,7 @@ def retrieval(
     among = np.ones(material.n, bool)
     if rows is not None:
         among[:] = False
-        among[np.asarray(rows)] = True
+        among[row_numbers("rows", rows, material.n)] = True
     if among.sum() <= top:
         raise ValueError(f"rows has {among.sum()} samples; it must have more than top={top}")
     how = (client, worker_timeout)
@@ -121,9 +120,10 @@ def retrieval(
     asked = np.zeros(material.n, bool)
     asked[queries] = True
     *given, truth = material.run(kinds, _gather, gather_rows, None, asked, *how)
-    found = material.run(kinds, _nearest, _merge, ([_unit(one) for one in given], queries, top), among, *how)
+    merge = functools.partial(_merge, top=top)
+    found = material.run(kinds, _nearest, merge, ([_unit(one) for one in given], queries, top), among, *how)
     nearest = {kind: one[1] for kind, one in zip(kinds, found, strict=True)}
-    nearest[CHANCE] = rng.choice(np.flatnonzero(among), (len(queries), top))
+    nearest[ANY_SAMPLES] = _any_others(np.flatnonzero(among), queries, top, rng)
     table = {}
     for kind, one in nearest.items():
         wanted = np.unique(one)
@@ -159,13 +159,19 @@ def _nearest(features, labels, numbers, shared):
     return found
 
 
-def _merge(parts):
-    top = max(one[0][0].shape[1] for one in parts)
+def _merge(parts, top):
     merged = []
     for several in zip(*parts, strict=True):
         near, numbers = (np.concatenate(one, axis=1) for one in zip(*several, strict=True))
         merged.append(_best(near, numbers, top))
     return merged
+
+
+def _any_others(rows, queries, top, rng):
+    """Different rows at random for every query, (q, top), itself not among them."""
+    own = np.searchsorted(rows, queries)[:, None]
+    drawn = np.stack([rng.choice(len(rows) - 1, top, replace=False) for _ in queries])
+    return rows[drawn + (drawn >= own)]
 
 
 def _best(near, numbers, top):
