@@ -530,7 +530,7 @@ class KSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"threshold={settings.threshold!r} is found by fit, from all samples; with partial_fit give "
                 "a number, or call fit first"
             )
-        for name in ("prefix_sums", "twins", "growth", "incoherence"):
+        for name in ("ramp", "prefix_sums", "twins", "growth", "incoherence"):
             if getattr(settings, name):
                 raise ValueError(
                     f"{name}={getattr(settings, name)!r} goes with fit only; with partial_fit leave it out, "

@@ -314,3 +314,16 @@ def test_evaluate_and_score(learned):
     assert ours.keys() == theirs.keys()
     assert_allclose(list(ours.values()), list(theirs.values()), rtol=1e-4)
     assert_allclose(result.score(rows, device=DEVICE), result.score(rows), rtol=1e-4)
+
+
+@pytest.mark.parametrize("more", [{"nonnegative": True}, {"pursuit": "mp"}])
+def test_rows_of_which_many_are_gone_on_with_by_the_processor(more):
+    """As many nonzeros as features: near the end nothing can be told from rounding."""
+    rows = np.asarray(daskksvd.datasets.make_planted(600, 24, 48, 4, noise=0.05, random_state=3).array, "f4")
+    atoms = reference.unit_atoms(np.random.default_rng(2), 48, 24).astype("f4")
+    ours, theirs = (
+        code_rows(rows, products_of(atoms, 24, how=way, **{"pursuit": "omp", **more}))
+        for way in (ON_DEVICE, How())
+    )
+    left = [np.linalg.norm(rows - reference.dense(codes, 48) @ atoms, axis=1) for codes in (ours, theirs)]
+    assert_allclose(*left, atol=2e-3 * np.linalg.norm(rows, axis=1).max())

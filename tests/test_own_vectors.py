@@ -186,3 +186,56 @@ def test_commands_tell_that_kernels_are_compiled(capsys):
         with telling_compilation():
             assert one(1) == 2 and two(1) == 3 and one(2) == 3
     assert capsys.readouterr().err.count("Compiling") == 1
+
+
+def two_columns(name, numbers):
+    return pd.DataFrame({name: numbers, "caption": [f"a {word}" for word in ("dog", "cat", "boat")]})
+
+
+@pytest.mark.parametrize("name", ["id", "index", "image_id"])
+def test_numbers_in_another_order_are_no_order_of_rows(tmp_path, name):
+    """Who numbers lines means rows, or images, by these; taking the lines in their order would be silent."""
+    table = two_columns(name, [2, 1, 0])
+    for captions in (table, tmp_path / "t.csv", tmp_path / "t.parquet"):
+        if captions is not table:
+            write(table, captions)
+        with pytest.raises(ValueError, match="in another order than theirs; call it row"):
+            open_captions(captions, n=3)
+    assert open_captions(two_columns(name, [0, 1, 2]), n=3).by == "order"
+    assert open_captions(two_columns(name, [5, 9, 7]), n=3).by == "order"  # of something else
+    with pytest.raises(ValueError, match="an index of whole numbers that are not in order"):
+        open_captions(two_columns("other", list("abc")).set_axis([1, 0, 2]), n=3)
+
+
+def test_names_that_are_not_sorted_are_told_of(tmp_path):
+    captions = ["a dog", "a cat", "a boat"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_captions(pd.DataFrame({"file": ["2.jpg", "9.jpg", "10.jpg"], "caption": captions}), n=3)
+    with pytest.warns(UserWarning, match="in an order of its own, and no rows"):
+        open_captions(pd.DataFrame({"file": ["b.jpg", "a.jpg", "c.jpg"], "caption": captions}), n=3)
+
+
+def test_parts_of_a_table_are_read_in_the_order_of_their_numbers(tmp_path):
+    lines = [f"caption {number}" for number in range(24)]
+    for part in range(12):
+        pd.DataFrame({"caption": lines[2 * part : 2 * part + 2]}).to_parquet(
+            tmp_path / f"part.{part}.parquet"
+        )
+    opened = open_captions(tmp_path, n=24)
+    assert opened.in_memory().caption.tolist() == lines
+    with pytest.raises(ValueError, match="captions are of 24 rows in their order, and there are 25 rows"):
+        opened.by_row(25)
+
+
+def test_codes_under_another_name_are_of_the_only_result_there(folder, tmp_path):
+    from daskksvd.coding.store import CODES
+
+    result = daskksvd.load(folder / "own.zarr")
+    result.save(tmp_path / "a.zarr")
+    result.write_codes(folder / "vectors.npy", tmp_path / "codes.zarr")
+    assert CODES.found_beside(tmp_path / "a.zarr") == str(tmp_path / "codes.zarr")
+    result.save(tmp_path / "b.zarr")
+    assert CODES.found_beside(tmp_path / "a.zarr") is None
+    result.write_codes(folder / "vectors.npy", tmp_path / "b-codes.zarr")
+    assert CODES.found_beside(tmp_path / "b.zarr") == str(tmp_path / "b-codes.zarr")

@@ -326,3 +326,45 @@ def test_the_estimator_goes_on_in_prefixes(Y):
 def test_what_cannot_be_is_refused(Y, options, error, message):
     with pytest.raises(error, match=message):
         fit(Y, callbacks=[stop_at_once], **options)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_every_group_takes_atoms(k):
+    """With fewer nonzeros than prefixes nested ones begin with larger ones; without, most atoms were dead."""
+    rows = daskksvd.datasets.make_planted(3_000, 32, 128, 3, noise=0.05, random_state=0).array
+    result = daskksvd.fit(
+        rows, n_components=128, n_nonzero_coefs=k, groups="nested", max_passes=2, random_state=0
+    )
+    used = np.unique(result.encode(rows).compute().coords[1])
+    assert used.size > 120
+    if k == 2:
+        with pytest.raises(ValueError, match="3 groups, of which some would take no atom"):
+            daskksvd.fit(rows, n_components=128, n_nonzero_coefs=k, groups=[8, 32])
+
+
+@pytest.mark.parametrize("ratio", [8, 16])
+def test_steps_apart_do_not_go_too_far(ratio):
+    """Where atoms are many, each correlates with many: the whole step scattered what was learned."""
+    rng = np.random.default_rng(0)
+    atoms = reference.unit_atoms(rng, 16 * ratio, 16)
+    before = np.abs(atoms @ atoms.T - np.eye(len(atoms)))
+    for _ in range(30):
+        atoms = shaping.apart(atoms, 0.1)
+    after = np.abs(atoms @ atoms.T - np.eye(len(atoms)))
+    assert (after**2).sum() <= (before**2).sum() and after.max() < 0.999
+    inner = np.where(before > 0.15, atoms @ atoms.T, 0)
+    inner = (inner + inner.T) / 2
+    assert_allclose(shaping.largest_eigenvalue(inner), np.abs(np.linalg.eigvalsh(inner)).max(), rtol=0.2)
+
+
+def test_growth_takes_no_given_dictionary(Y):
+    with pytest.raises(ValueError, match="growth=3 was given with an array as init"):
+        daskksvd.fit(Y, n_components=12, n_nonzero_coefs=2, init=Y[:12], growth=3)
+
+
+def test_prefixes_have_no_rate_of_false_discoveries_of_the_whole(Y):
+    result = daskksvd.fit(
+        np.abs(Y), n_components=12, n_nonzero_coefs=3, nonnegative=True, threshold="noise", max_passes=2,
+        random_state=0,
+    )  # fmt: skip
+    assert result.false_discovery_rate is not None and result.first(6).false_discovery_rate is None

@@ -81,6 +81,10 @@ class Captions:
 
     def by_row(self, n: int, sample_ids: npt.ArrayLike | None = None) -> CaptionRows:
         """The same captions by row of n codes, as `CaptionRows`; see there."""
+        if self.table.n not in (None, n):
+            raise ValueError(
+                f"captions are of {self.table.n:,} rows in their order, and there are {n:,} rows"
+            )
         return CaptionRows(self, n, sample_ids)
 
     def reading(self, function, low, high, *more):

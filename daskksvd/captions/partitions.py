@@ -12,8 +12,8 @@ import pandas as pd
 from ..coding.nonzeros import COUNT_ROWS
 from ..execution import WORKER_TIMEOUT, make_executor
 from ..machine.files import absolute
-from .files.columns import distinct, find_captions, find_key
-from .files.keyed import Frame, Keyed, frame_of, is_keyed, names_images, read_keyed, said_in
+from .files.columns import distinct, find_captions, find_key, natural
+from .files.keyed import Frame, Keyed, frame_of, is_keyed, names_images, out_of_order, read_keyed, said_in
 from .files.tables import ENDINGS
 from .files.text import ending_of
 
@@ -75,6 +75,8 @@ class Table(NamedTuple):
         ``"order"`` of images or lines.
     names : list of str or None
         Names of images by row, where captions are in their order.
+    n : int or None
+        Rows that they are in the order of.
     """
 
     parts: list
@@ -83,6 +85,7 @@ class Table(NamedTuple):
     key: str
     by: str
     names: list | None = None
+    n: int | None = None
 
 
 def open_table(captions, key=None, embeddings=None, n=None):
@@ -99,12 +102,18 @@ def open_table(captions, key=None, embeddings=None, n=None):
         captions = compute(captions)
     frame = _as_frame(captions)
     if _needs_names(frame.columns, key, embeddings, n):
+        index = frame.index
+        if embeddings is None and not index.is_monotonic_increasing and out_of_order(index):
+            raise ValueError(
+                "captions have an index of whole numbers that are not in order; make it a column row, or "
+                "drop it (reset_index(drop=True)) where lines are in the order of the rows"
+            )
         return _open_keyed(read_keyed([(Frame(frame), "captions")], embeddings=embeddings, n=n))
     return _open_frame(frame, key)
 
 
 def _open_keyed(found):
-    return _open_frame(found.frame, None)._replace(by=found.by, names=found.names)
+    return _open_frame(found.frame, None)._replace(by=found.by, names=found.names, n=found.n)
 
 
 def _needs_names(columns, key, embeddings, n):
@@ -246,7 +255,7 @@ def _open_path(path, key, embeddings, n):
     if os.path.isdir(path):
         folder = os.path.join(path, "captions")
         folder = folder if os.path.isdir(folder) else path
-        paths = sorted(glob.glob(os.path.join(glob.escape(folder), "*.parquet")))
+        paths = sorted(glob.glob(os.path.join(glob.escape(folder), "*.parquet")), key=natural)
         if not paths:
             raise FileNotFoundError(f"captions is {path!r}, a folder without parquet files")
     elif ending_of(path) in ENDINGS and ending_of(path) != ".parquet":

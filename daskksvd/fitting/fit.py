@@ -181,9 +181,9 @@ def fit(
     ramp : bool
         For ``update="online"``: come up to ``n_nonzero_coefs`` by eighths over the first eight
         passes in waves (from 6 nonzeros on), and have waves be longer, in which up to 2,048 atoms see
-        each other's change. Held out, in as much time or less, 1 % more to 4 % less is left than
-        without: try it on some of the rows. Of 14,000 encodings of captions 1.4 % less with 10
-        nonzeros (of 14,000 others .9 % more) and 4.2 % with 20, of ViT features .4 and 1.2 %.
+        each other's change. Held out, in about as much time, mostly a little less is left than
+        without: .2 and .6 % of ViT features with 10 and 20 nonzeros, but .9 % more of 14,000
+        encodings of captions. Try it on some of the rows.
     groups : "nested" or sequence of int, optional
         Learn so that the first atoms are a dictionary of their own: these numbers of first
         atoms, such as ``[16, 64, 256]``; ``"nested"`` stands for those, as far as they are

@@ -240,6 +240,8 @@ class Result:
         target = self.coder.target
         target = target._replace(n_nonzero_coefs=min(target.n_nonzero_coefs, n_atoms))
         settings = {**self.settings, "n_components": n_atoms, "n_nonzero_coefs": target.n_nonzero_coefs}
+        if "false_discovery_rate" in settings:  # which is of codes with all atoms
+            settings["false_discovery_rate"] = None
         atoms = self.dictionary.values[:n_atoms]
         parts = (atoms, self.coder.transform, target, self.history, self.stop_reason)
         return Result(*parts, settings, *self._features())

@@ -121,6 +121,11 @@ def check_settings(n_components, **arguments):
     device = check_device(a.get("device"))
     asked = {name: a[name] for name in Structure._fields if name in a}
     structure = check_structure(stopping, a["update"], device, **asked)
+    if structure.growth is not None and not isinstance(a["init"], str):
+        raise ValueError(
+            f"growth={structure.growth} was given with an array as init, most of whose atoms it would not "
+            "begin with; give one of the two"
+        )
     return Settings(
         n_components,
         stopping.n_nonzero_coefs,

@@ -41,7 +41,10 @@ HALF = 0.5
 
 APART = 0.15
 """Inner products of atoms up to this size are left as they are by `apart`: those of features in
-superposition. Steps of more than .1 diverge."""
+superposition."""
+
+STABLE = 1 / 3
+"""Steps of `apart` times the largest eigenvalue of what they go down, at most: at 1 they diverge."""
 
 
 def pool_rows(m):
@@ -278,6 +281,19 @@ def placed(state, moments, atoms, rng):
     return state, atoms
 
 
+def largest_eigenvalue(inner, rounds=12):
+    """Magnitude of that of a symmetric matrix, by power iteration: near it, from below."""
+    vector = np.abs(inner).sum(axis=1)
+    value = 0.0
+    for _ in range(rounds):
+        norm = float(np.linalg.norm(vector))
+        if norm == 0:
+            return 0.0
+        vector = inner @ (vector / norm)
+        value = float(np.linalg.norm(vector))
+    return value
+
+
 def apart(dictionary, step):
     """Atoms moved away from those they correlate with.
 
@@ -289,6 +305,7 @@ def apart(dictionary, step):
     dictionary : (m, d) float array
         Unit atoms.
     step : float
+        Shortened where it would go past what it aims at: to `STABLE` over the largest eigenvalue.
 
     Returns
     -------
@@ -298,6 +315,7 @@ def apart(dictionary, step):
     inner[np.abs(inner) < APART] = 0
     np.fill_diagonal(inner, 0)
     close = np.flatnonzero(inner.any(axis=1))
+    step = min(step, STABLE / max(largest_eigenvalue(inner), STABLE))
     moved = dictionary.copy()
     moved[close] -= dictionary.dtype.type(step) * (inner[close] @ dictionary)
     moved[close] /= np.linalg.norm(moved[close], axis=1, keepdims=True)

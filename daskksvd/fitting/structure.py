@@ -30,7 +30,9 @@ def check_structure(
     """Check what can be checked without the array; returns `Structure`."""
     m = stopping.n_components
     if groups is not None:
-        groups = _prefixes(groups, m)
+        groups = _prefixes(
+            groups, m, None if isinstance(stopping.threshold, float) else stopping.n_nonzero_coefs
+        )
         if stopping.pursuit != "omp":
             raise ValueError(
                 f"groups was given with pursuit={stopping.pursuit!r}; it goes with pursuit='omp'"
@@ -63,12 +65,13 @@ def check_structure(
         if value and update != "online":
             raise ValueError(f"{name} was given with update={update!r}; it goes with update='online'")
     if prefix_sums and not groups:
-        raise ValueError("prefix_sums was given without groups, of whose errors the sum would be taken")
+        found = "without groups" if groups is None else "with groups that hold all atoms"
+        raise ValueError(f"prefix_sums was given {found}; it takes the sum of the errors of several")
     return Structure(groups, prefix_sums, twins, growth, incoherence)
 
 
-def _prefixes(groups, m):
-    """Sizes of prefixes, those of all atoms left out."""
+def _prefixes(groups, m, k):
+    """Sizes of prefixes, those of all atoms left out; with k each has a nonzero of its own at least."""
     if isinstance(groups, str):
         if groups != "nested":
             raise ValueError(f"groups={groups!r}; it must be 'nested', or numbers of first atoms")
@@ -76,10 +79,16 @@ def _prefixes(groups, m):
         while size < m:
             sizes.append(size)
             size *= NESTED
-        return tuple(sizes)
+        return tuple(sizes if k is None else sizes[max(0, len(sizes) + 1 - k) :])
     if not hasattr(groups, "__iter__"):
         raise TypeError(f"groups is {groups!r}; it must be 'nested', or numbers of first atoms")
     sizes = [integer("groups", size, 1) for size in groups]
     if sizes != sorted(set(sizes)) or (sizes and sizes[-1] > m):
         raise ValueError(f"groups={sizes}; numbers of first atoms must rise, up to n_components={m} at most")
-    return tuple(size for size in sizes if size < m)
+    sizes = tuple(size for size in sizes if size < m)
+    if k is not None and len(sizes) + 1 > k:
+        raise ValueError(
+            f"groups={[*sizes]} was given with n_nonzero_coefs={k}; with the rest of the atoms these are "
+            f"{len(sizes) + 1} groups, of which some would take no atom: give fewer, or a threshold"
+        )
+    return sizes

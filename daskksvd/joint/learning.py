@@ -70,6 +70,8 @@ class Learning(NamedTuple):
 
     def run(self, rows, halves=None, **more):
         """Learn from rows as they are; with ``halves`` what is interrupted brings a result of both."""
+        if "init" in more:  # what was learned is gone on with
+            more = {**more, "growth": None, "ramp": False}
         try:
             return fit(rows, **{**self.arguments, **more})
         except (FitInterrupted, WorkersLost) as stop:

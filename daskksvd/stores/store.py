@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +21,25 @@ if TYPE_CHECKING:
 def beside(path: str | os.PathLike[str], suffix: str) -> str:
     """Where a store lies that belongs to another: ``fit-labels.zarr`` of ``fit.zarr`` and ``"-labels"``."""
     return absolute(path).rstrip("/").removesuffix(".zarr") + f"{suffix}.zarr"
+
+
+def _others_like(path: str) -> bool:
+    """Whether stores of the same format lie in the folder of one, to which something there may belong."""
+    if "://" in path:
+        return False
+    path = path.rstrip("/")
+    folder = os.path.dirname(path)
+    others = [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".zarr")]
+    return any(_format(other) == _format(path) for other in others if other != path)
+
+
+def _format(path: str) -> str | None:
+    """What a group on this machine says that it is, or None."""
+    try:
+        with open(os.path.join(path, "zarr.json"), encoding="utf-8") as file:
+            return json.load(file)["attributes"].get("format")
+    except (OSError, ValueError, KeyError, AttributeError):
+        return None
 
 
 class Variable(NamedTuple):
@@ -61,7 +81,7 @@ class Store:
     suffix : str
         Ends its name where it lies beside another store: ``fit.zarr``, ``fit-labels.zarr``.
     also : str
-        Another name under which it is looked for in the folder of that store.
+        Another name under which it is looked for in the folder of that store, if that is alone there.
     refusal : str
         How a message goes on about another Zarr group: ``"path= is a Zarr group, but ..."``.
     by_codec : tuple of str
@@ -96,10 +116,11 @@ class Store:
 
     def found_beside(self, path: str | os.PathLike[str]) -> str | None:
         """The path of the store of this kind that belongs to another, or None where there is none."""
-        places = [self.beside(path)]
-        if self.also:
-            places.append(os.path.join(os.path.dirname(places[0]), self.also))
-        return next((place for place in places if exists(place)), None)
+        own = self.beside(path)
+        if exists(own):
+            return own
+        also = os.path.join(os.path.dirname(own), self.also)
+        return also if self.also and exists(also) and not _others_like(absolute(path)) else None
 
     def is_at(self, path: str | os.PathLike[str]) -> bool:
         """Whether there is a store of this kind."""

@@ -95,6 +95,12 @@ def bare(name):
     return plain(name).replace("_", "")
 
 
+def natural(name):
+    """A key to sort names by in which numbers count as such: ``part.2`` before ``part.10``."""
+    parts = re.split(r"(\d+)", str(name))
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
+
+
 def distinct(names):
     """Names of columns, those that come again with a number."""
     names, seen, found = list(names), collections.Counter(), []

@@ -12,7 +12,7 @@ import pandas as pd
 from ...rows.inputs.opening import EMBEDDINGS
 from ...stores import open_store, read_part
 from .cleaning import are_plain, said
-from .columns import FILE_NAMES, URL_NAMES, bare, distinct, find, find_captions, find_key, listing
+from .columns import FILE_NAMES, URL_NAMES, bare, distinct, find, find_captions, find_key, listing, natural
 from .names import Names
 from .reading import Captions, columns_of, name_of, read_names
 from .separated import Broken, Separated
@@ -45,11 +45,14 @@ class Keyed(NamedTuple):
         ``"row"``, ``"sample"``, ``"name"`` of the image, or ``"order"`` of images or lines.
     names : list of str or None
         Names of images by row, where captions are in their order.
+    n : int or None
+        Rows that they are in the order of.
     """
 
     frame: pd.DataFrame
     by: str
     names: list | None = None
+    n: int | None = None
 
 
 class Frame:
@@ -237,7 +240,7 @@ def read_keyed(tables, key=None, embeddings=None, n=None):
             f"{'; '.join(told)}{more}",
             stacklevel=2,
         )
-    return Keyed(frame, by, listed)
+    return Keyed(frame, by, listed, None if order is None else n)
 
 
 def _read_keys(table, where, key):
@@ -343,19 +346,45 @@ def _read_in_order(table, where, order):
     texts = find_captions(table.columns)
     if not texts:
         _refuse_columns(table, where)
-    for place, values in table.rows(texts, texts):
+    others = [column for column in table.columns if column not in texts]
+    seen = [[] for _ in others]
+    for place, values in table.rows((*others, *texts), texts):
+        if not isinstance(values, Broken):
+            for column, value in zip(seen, values, strict=False):
+                column.append(value)
+            values = values[len(others) :]
         number = order.setdefault(len(order), len(order))
         cell, wrong = (None, values.reason) if isinstance(values, Broken) else said(values)
         if wrong is not None:
             broken.append((place, wrong if isinstance(values, Broken) else f"has a {wrong}; it must be text"))
         keys.append(number)
         cells.append(cell)
+    for column, values in zip(others, seen, strict=True):
+        if out_of_order(values):
+            _refuse_order(where, column)
     return frame_of("row", keys, cells), broken
+
+
+def out_of_order(values):
+    """Whether values number something from 0 or 1 on, and not in ascending order."""
+    numbers = [_whole(value) for value in values]
+    if None in numbers or not numbers or sorted(numbers) == numbers:
+        return False
+    return len(set(numbers)) == len(numbers) == max(numbers) - min(numbers) + 1 and min(numbers) in (0, 1)
+
+
+def _refuse_order(where, column):
+    raise ValueError(
+        f"{where} has no rows or samples, and its column {column} numbers its lines in another order "
+        "than theirs; call it row where it is that of the samples, from 0"
+    )
 
 
 def _names_in_order(order, n, where, broken):
     """Names of images by row, or None where captions are by line; there must be one of each row."""
     names = [name for name in order if isinstance(name, str)]
+    if out_of_order(names):
+        _refuse_order(where, "of images")
     if len(order) != n:
         first = f"; {broken[0][0]}: {broken[0][1]} {broken[0][2]}" if broken else ""
         said = f"names {len(names):,} images" if names else f"has {len(order):,} lines"
@@ -363,6 +392,14 @@ def _names_in_order(order, n, where, broken):
             f"{where} {said} and no rows, and there are {n:,} rows, so it cannot be in their order; give "
             "embeddings, what daskksvd.embed made of these images or their names by row, or a column row "
             f"or sample (integers){first}"
+        )
+    keys = [natural(name) for name in names]
+    if any(one > other for one, other in itertools.pairwise(keys)):
+        warnings.warn(
+            f"{where}: images are named in an order of its own, and no rows: it is taken to be that of the "
+            "rows. If they come in another, give embeddings (names by row, or what daskksvd.embed made), or "
+            "a column row",
+            stacklevel=3,
         )
     return names or None
 

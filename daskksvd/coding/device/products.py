@@ -201,7 +201,7 @@ class DeviceProducts:
             rows[places].cpu().numpy(), self.dictionary, self.n_components, energy[places].cpu().numpy(),
             self.rules.floor, self.rules.threshold, self.rules.rounding,
             max((DISTANCE * self._eps) ** 2, 4 * float(np.finfo(float).eps)), np.ones(len(places), bool),
-            self.target.pursuit == "omp", indices, values, explained,
+            self.target.pursuit == "omp", None, None, indices, values, explained,
         )  # fmt: skip
         for there, here in ((found.support, indices.astype(np.int64)), (found.values, values)):
             there[places] = torch.from_numpy(here).to(self.device)

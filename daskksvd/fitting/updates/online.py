@@ -103,7 +103,7 @@ class Waves(Passes):
 
     def may_replace(self, state, progress, jobs):
         settings, schedule = self.problem.settings, self.problem.schedule
-        if self.shape.places_atoms:
+        if settings.twins is not None or state.grown:  # which have a rule of their own
             return False
         if not settings.replace_atoms or state.n_updates < REPLACE_AFTER:
             return False
