@@ -18,7 +18,7 @@ from .inputs.listing import MissingChunks, check_chunks, list_files
 from .inputs.npy import NpyFile
 from .inputs.opening import array_of_group, open_path, zarr_dims, zarr_names
 from .inputs.stored import StoredRows, is_stored
-from .inputs.underlying import clients, rows_read, zarr_arrays
+from .inputs.underlying import clients, in_order, rows_read, zarr_arrays
 from .names import check_names
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def as_source(
     elif isinstance(array, da.Array):
         _check(array, name)
         below = [stored for stored in zarr_arrays(array) if stored.shape[0] == array.shape[0]]
-        each = each or (_rows_per_image(below[0]) if len(below) == 1 else None)
+        whole = len(below) == 1 and in_order(array, below[0])
+        each = each or (_rows_per_image(below[0]) if whole else None)
         array = _from_dask(array, name, missing_chunks, worker_timeout)
     elif not is_frame(array) and is_stored(array):
         array = stored = StoredRows(array)

@@ -52,6 +52,66 @@ def _values(array):
             yield from (part for node in layer.mapping.values() for part in _parts(node))
 
 
+def in_order(array, stored):
+    """Whether rows of a Dask array are those of a Zarr array below it, in its order, as far as layers tell.
+
+    Work by blocks and other chunks keep the order; indexing, joining and the like may not.
+
+    Parameters
+    ----------
+    array : dask.array.Array
+    stored : zarr.Array
+
+    Returns
+    -------
+    bool
+    """
+    graph = array.__dask_graph__()
+    names, seen = [array.name], set()
+    while names:
+        name = names.pop()
+        layer = graph.layers.get(name)
+        if layer is None or name in seen:
+            continue
+        seen.add(name)
+        if isinstance(layer, Blockwise):
+            values = [value for value, index in layer.indices if index is None]
+            held = [getattr(value, "key", value) for value in values]  # a layer of the array alone
+            for value in [*values, *(part for key in held for part in _alone(graph, key))]:
+                if _stored(value) is stored:
+                    return not _indexed(value)
+            rows = layer.output_indices[0]
+            names += [value for value, index in layer.indices if index and rows in index]
+        elif name.startswith(_KEEP):
+            names += graph.dependencies[name]
+    return False
+
+
+_KEEP = ("rechunk-",)
+"""What names of layers that are not by blocks, but keep the order of rows, begin with."""
+
+
+def _alone(graph, key):
+    """The value of a layer that holds one, an array that was not put into tasks."""
+    layer = graph.layers.get(key) if isinstance(key, str) else None
+    return (
+        [*layer.mapping.values()] if isinstance(layer, MaterializedLayer) and len(layer.mapping) == 1 else []
+    )
+
+
+def _indexed(value):
+    """Whether what reads a Zarr array takes some of its rows, or in another order, as xarray may."""
+    value = value.value if isinstance(value, DataNode) else value
+    for _ in range(_DEPTH):
+        if type(value).__module__.split(".")[0] == "zarr":
+            return False
+        key = getattr(getattr(value, "key", None), "tuple", ())
+        if key and not (isinstance(key[0], slice) and key[0].start in (None, 0) and key[0].step in (None, 1)):
+            return True
+        value = getattr(value, "array", getattr(value, "_array", None))
+    return False
+
+
 def rows_read(array, stored):
     """Rows of a Zarr array that a Dask array reads, as pairs (start, stop); None if it may be all."""
     graph = dict(array.__dask_graph__().cull(set(flatten(array.__dask_keys__()))))
