@@ -17,6 +17,7 @@ from ..naming.choosing import (
     name_auroc,
     rank,
 )
+from ..naming.images import codes_of_images
 from ..naming.inputs import codes_matrix, frequent, gather, indicator, one_side, orient, split_samples
 from ..naming.thresholds import SIGNIFICANCE
 from .summary import summarise
@@ -99,7 +100,8 @@ def score_labels(
     Parameters
     ----------
     codes : dask.array.Array, path, sparse.COO, SciPy sparse or dense array
-        n x m.
+        n x m. Those of patches are taken by image, which uses an atom if any patch does; for another
+        share of them give what `image_codes` makes.
     captions : path, frame, list, ..., or SciPy sparse or dense matrix
         What `daskksvd.label` takes, or word occurrence (n x V, 0 or 1).
         Samples without captions are left out.
@@ -162,7 +164,10 @@ def score_labels(
     alpha = renamed("level", level, "alpha", alpha)
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha!r}; it must be between 0 and 1")
-    others = {name: codes_matrix(value, f"baselines[{name!r}]") for name, value in (baselines or {}).items()}
+    others = {}
+    for name, value in (baselines or {}).items():
+        said = f"baselines[{name!r}]"
+        others[name] = codes_matrix(codes_of_images(value, captions, sample_ids=sample_ids, name=said), said)
     samples = gather(codes, captions, vocabulary=vocabulary, tokenizer=tokenizer, sample_ids=sample_ids)
     n_given = len(samples.rows) + samples.n_left_out
     for name, value in others.items():

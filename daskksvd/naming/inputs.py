@@ -14,6 +14,7 @@ from ..captions.words.tokens import as_tokenizer
 from ..captions.words.vocabulary import WORD_SAMPLES, WORD_SHARE_MOST, base_form, build_vocabulary
 from ..coding.by_image import codes_by_image
 from ..coding.nonzeros import as_csr
+from .images import codes_of_images
 
 CHECK_SHARE = 1 / 3
 """Share of the training samples on which penalties and dampings are compared."""
@@ -69,7 +70,7 @@ def gather(codes, captions, *, vocabulary=None, tokenizer=None, sample_ids=None)
     Parameters
     ----------
     codes : dask.array.Array, path, sparse.COO, SciPy sparse or dense array
-        n x m; a path names what `Result.write_codes` wrote.
+        n x m; a path names what `Result.write_codes` wrote. Those of patches are taken by image.
     captions : path, frame, list, ..., or SciPy sparse or dense matrix
         What `daskksvd.label` takes, or word occurrence itself, n x V.
     vocabulary : sequence of str, optional
@@ -82,7 +83,7 @@ def gather(codes, captions, *, vocabulary=None, tokenizer=None, sample_ids=None)
     -------
     Samples
     """
-    codes = codes_matrix(codes)
+    codes = codes_matrix(codes_of_images(codes, captions, sample_ids=sample_ids))
     n = codes.shape[0]
     matrix = isinstance(captions, np.ndarray) and captions.ndim == 2 and captions.dtype.kind in "fiub"
     if sp.issparse(captions) or matrix:

@@ -23,16 +23,16 @@ from ..captions.words.vocabulary import (
     choose_words,
     document_frequencies,
 )
-from ..coding.by_image import image_codes, least_rows, rows_per_image_of
+from ..coding.by_image import image_codes, least_rows
 from ..coding.nonzeros import open_code_rows
-from ..coding.store import open_codes
-from ..embedding.store import layout_in, open_embeddings
+from ..embedding.store import open_embeddings
 from ..execution import WORKER_TIMEOUT, make_executor
 from ..execution.executor import TREE_FAN_IN
 from ..machine.files import absolute
 from ..machine.memory import MEMORY_SHARE, available_bytes, check_memory
 from . import association
 from .counting import count, table_bytes, tree
+from .images import rows_of_image
 from .measures import name_atoms
 from .resuming import Progress, identity_of, tokenizer_identity
 from .thresholds import ATOM_USES, JOINT_LEAST, SIGNIFICANCE
@@ -179,7 +179,7 @@ def label(
             )
     if isinstance(embeddings, (str, os.PathLike)):
         embeddings = open_embeddings(embeddings)
-    code_rows, each = _code_rows(codes, captions, embeddings, used_by)
+    code_rows, each = _code_rows(codes, captions, embeddings, sample_ids, used_by)
     opened, caption_rows = open_rows(captions, code_rows.n, sample_ids=sample_ids, embeddings=embeddings)
     progress = None
     if checkpoint is not None:
@@ -248,18 +248,11 @@ def label(
     return labels
 
 
-def _code_rows(codes, captions, embeddings, used_by):
+def _code_rows(codes, captions, embeddings, sample_ids, used_by):
     """Codes by image, and how many rows of those given an image has."""
     least_rows(used_by, 1)
-    each, layout, n_images = rows_per_image_of(codes), None, None
-    if embeddings is not None:
-        layout, n_images = getattr(embeddings, "layout", None), getattr(embeddings, "n_images", None)
-    elif each is None and isinstance(captions, (str, os.PathLike)):
-        layout, n_images = layout_in(captions)
-    if layout is not None and each is None:
-        n = open_codes(codes).shape[0] if isinstance(codes, (str, os.PathLike)) else np.shape(codes)[0]
-        each = 1 if n == n_images else layout.rows_per_image
-    if each in (None, 1):
+    each = rows_of_image(codes, captions, embeddings=embeddings, sample_ids=sample_ids)
+    if each == 1:
         if used_by != "any":
             raise ValueError(
                 f"used_by={used_by!r} is for codes of patches; neither codes nor embeddings tell of any"

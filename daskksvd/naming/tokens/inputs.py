@@ -14,10 +14,10 @@ from ...captions.by_sample import open_rows
 from ...captions.partitions import compute
 from ...captions.words.tokens import as_tokenizer
 from ...captions.words.vocabulary import choose_words
-from ...coding.by_image import codes_by_image
 from ...coding.nonzeros import CodeRows, open_code_rows
 from ...embedding.encodings import Encodings, open_encodings
 from ...embedding.store import open_embeddings
+from ..images import codes_of_images
 from ..labels import frequencies
 from .sums import side_matrix
 
@@ -62,11 +62,11 @@ def open_material(
     FileNotFoundError, TypeError, ValueError
         If one of them is none, or they are not of the same samples.
     """
-    rows = open_code_rows(codes_by_image(codes))
-    found = None
+    if isinstance(embeddings, (str, os.PathLike)):
+        embeddings = open_embeddings(embeddings)
+    codes = codes_of_images(codes, captions, embeddings=embeddings, sample_ids=sample_ids)
+    rows, found = open_code_rows(codes), None
     if captions is not None:
-        if isinstance(embeddings, (str, os.PathLike)):
-            embeddings = open_embeddings(embeddings)
         _, found = open_rows(captions, rows.n, sample_ids=sample_ids, embeddings=embeddings)
     if encodings is not None:
         return Material(rows, found, check_encodings(encodings, rows.n))
