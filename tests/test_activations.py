@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import pickle
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -110,6 +111,59 @@ def test_arrays(values, tmp_path):
             open_activations(folder)
 
 
+@pytest.mark.parametrize("kind", ["npy", "parquet"])
+def test_some_tokens_of_many_take_little_memory(kind, tmp_path, monkeypatch):
+    """What is read at once is bounded by what is stored, not by what is kept of it."""
+    monkeypatch.setattr("daskksvd.activations.parts.PIECE_BYTES", 2**17)
+    monkeypatch.setattr("daskksvd.activations.parts.BATCH_BYTES", 2**14)
+    stored = np.random.default_rng(0).standard_normal((400, 65, 16)).astype(np.float32)  # 1.7 MB
+    if kind == "npy":
+        np.save(tmp_path / "a.npy", stored)
+    else:
+        column = pa.FixedSizeListArray.from_arrays(pa.array(stored.ravel()), 16)
+        pq.write_table(pa.table({"x": column}), tmp_path / "a.parquet")
+    for tokens, cut in (("cls", slice(0, 1)), ("patches", slice(1, None))):
+        found = open_activations(tmp_path, tokens=tokens, rows_per_image=65, cls_token=True)
+        np.testing.assert_array_equal(found.array.compute(), stored[:, cut].reshape(-1, 16))
+        np.testing.assert_array_equal(found.array[70:91].compute(), stored[:, cut].reshape(-1, 16)[70:91])
+    block = open_activations(tmp_path, tokens="cls", rows_per_image=65, cls_token=True).array.blocks[0]
+    tracemalloc.start()
+    block.compute(scheduler="synchronous")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**19
+
+
+def test_part_of_a_row_group(tmp_path, monkeypatch):
+    """Arrow decodes no more of it than comes before the last row asked for, in small batches."""
+    monkeypatch.setattr("daskksvd.activations.parts.BATCH_BYTES", 2**14)
+    values = np.random.default_rng(0).standard_normal((200_000, 8))  # 12.8 MB
+    column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 8)
+    pq.write_table(pa.table({"x": column}), tmp_path / "a.parquet", use_dictionary=False, compression="none")
+    del column
+    rows = open_activations(tmp_path)
+    pool, usual = pa.system_memory_pool(), pa.default_memory_pool()
+    try:
+        pa.set_memory_pool(pool)
+        found = rows.array[1_000:2_000].compute(scheduler="synchronous")
+    finally:
+        pa.set_memory_pool(usual)
+    np.testing.assert_array_equal(found, values[1_000:2_000])
+    assert pool.max_memory() < 6e6
+
+
+def test_files_follow_by_number(values, tmp_path):
+    for folder, save in (
+        ("npy", lambda part, path: np.save(f"{path}.npy", part)),
+        ("parquet", lambda part, path: pq.write_table(pa.table({"x": part.tolist()}), f"{path}.parquet")),
+    ):
+        (tmp_path / folder).mkdir()
+        for number in range(11):
+            save(np.full((2, 3), number, float), tmp_path / folder / f"part{number}")
+        found = open_activations(tmp_path / folder).array.compute()
+        np.testing.assert_array_equal(found[:, 0], np.repeat(np.arange(11), 2))
+
+
 @pytest.mark.parametrize("kind", ["list", "fixed"])
 def test_parquet(kind, values, tmp_path):
     flat = values[:, 0].reshape(-1, D)
@@ -168,6 +222,12 @@ def test_hostile_files(values, tmp_path):
     (folder / "acts000001.bin").symlink_to(tmp_path / "outside.bin")
     with pytest.raises(ValueError, match="a link that leads out"):
         open_activations(folder, layer=5, grid=(2, 3))
+    pq.write_table(pa.table({"x": values[:, 0, 0].tolist()}), tmp_path / "outside.parquet")
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "a.parquet").symlink_to(tmp_path / "outside.parquet")
+    with pytest.raises(ValueError, match=r"a link that leads out .* download with local_dir="):
+        open_activations(tmp_path / "tables")
+    assert len(open_activations(tmp_path / "outside.parquet")) == N
     (folder / "metadata.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match="is no JSON"):
         open_activations(folder)
@@ -208,6 +268,7 @@ def test_hostile_files(values, tmp_path):
     refused("it is cut off", "a.safetensors", header({**right, "shape": [4, 8], "data_offsets": [0, 128]}))
     refused("an offset in .* is -8", "a.safetensors", header({**right, "data_offsets": [-8, 56]}))
     refused("is 'I64'; it must be one of", "a.safetensors", header({**right, "dtype": "I64"}))
+    refused("is .'F32'.; it must be one of", "a.safetensors", header({**right, "dtype": ["F32"]}))
     refused("is said to take", "a.safetensors", (2**60).to_bytes(8, "little"))
     refused("its header is no JSON", "a.safetensors", (4).to_bytes(8, "little") + b"abcd")
     refused("is no Parquet file", "a.parquet", b"PAR1 and no more")
@@ -228,6 +289,9 @@ def test_arguments(values, tmp_path):
         ("layer=3; .* has the layers 5, 11", {"layer": 3}),
         ("the 6 patches of an image in .* form no square", {"layer": 5}),
         ("images in .* have 6 patches", {"layer": 5, "grid": (2, 2)}),
+        ("grid=64; it must be two numbers", {"layer": 5, "grid": 64}),
+        ("grid='23'; it must be two numbers", {"layer": 5, "grid": "23"}),
+        ("grid is 2.0; it must be a whole number", {"layer": 5, "grid": (2.0, 3)}),
         ("tokens='all'; it must be one of", {"layer": 5, "tokens": "all"}),
         ("rows_per_image=5, but .* has 7 tokens", {"layer": 5, "rows_per_image": 5}),
         ("ids has shape", {"layer": 5, "grid": (2, 3), "ids": [1, 1]}),
@@ -235,5 +299,9 @@ def test_arguments(values, tmp_path):
     ):
         with pytest.raises(ValueError, match=words):
             open_activations(folder, **settings)
+    with pytest.raises(TypeError, match=r"key is .'x'.; it must be the name"):
+        open_activations(folder, layer=5, grid=(2, 3), key=["x"])
+    found = open_activations(folder, layer=5, grid=np.array([2, 3]), rows_per_image=np.int64(7))
+    assert found.layout.rows_per_image == 6 and type(found.layout.rows_per_image) is int
     with pytest.raises(FileNotFoundError, match="there is no such folder or file"):
         open_activations(tmp_path / "nothing")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .files import check_size, inside, whole
+from .files import check_size, in_order, inside, whole
 from .parts import Part
 
 MOST_HEADER = 2**25
@@ -26,7 +26,7 @@ def open_arrays(folder: str, ending: str, key: str | None) -> tuple[list[Part], 
     ----------
     folder : str
     ending : str
-        ``".npy"`` or ``".safetensors"``; files follow one another by name.
+        ``".npy"`` or ``".safetensors"``; files follow one another by name, part2 before part10.
     key : str, optional
         Name of the tensor in each file of safetensors.
 
@@ -35,7 +35,7 @@ def open_arrays(folder: str, ending: str, key: str | None) -> tuple[list[Part], 
     ValueError
         If a file is damaged, is none of plain numbers, or is of another shape than the first.
     """
-    names = sorted(name for name in os.listdir(folder) if name.endswith(ending))
+    names = in_order(name for name in os.listdir(folder) if name.endswith(ending))
     paths = [inside(folder, name, repr(folder)) for name in names]
     found = [_npy(path) if ending == ".npy" else _safetensors(path, key) for path in paths]
     kinds = {(shape[1:], dtype) for shape, dtype, _ in found}
@@ -123,7 +123,7 @@ def _safetensors(path, key):
         raise ValueError(
             f"{path!r} is no safetensors file: its entry {key!r} is not as it should be"
         ) from error
-    if dtype not in _NUMBERS:
+    if not isinstance(dtype, str) or dtype not in _NUMBERS:
         raise ValueError(f"{path!r}: tensor {key!r} is {dtype!r}; it must be one of {', '.join(_NUMBERS)}")
     shape = _check_shape(path, shape)
     itemsize = 2 if dtype == "BF16" else np.dtype(_NUMBERS[dtype]).itemsize
@@ -177,7 +177,7 @@ def open_tables(paths: list[str], column: str | None) -> tuple[list[Any], int, A
                 n = file.metadata.row_group(group).num_rows
                 if n and d is None:
                     first = next(file.iter_batches(1, row_groups=[group], columns=[column])).column(0)
-                    d = vectors_of(pa.chunked_array([first]), path, column).shape[1]
+                    d = vectors_of(first, path, column).shape[1]
                     whole(d, f"the length of vectors in {path!r}")
                 if n:
                     parts.append(TableRows(path, n, group, field.name, d))

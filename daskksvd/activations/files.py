@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import numbers
 import os
+import re
+from collections.abc import Iterable
 from typing import Any
 
 MOST_JSON = 2**25
@@ -27,10 +30,22 @@ def inside(folder: str, name: str, what: str) -> str:
         )
     path = os.path.join(folder, name)
     if os.path.dirname(os.path.realpath(path)) != os.path.realpath(folder):
-        raise ValueError(f"{what} names the file {name!r}, a link that leads out of {folder!r}")
+        raise ValueError(
+            f"{what} names the file {name!r}, a link that leads out of {folder!r}; put the file itself there "
+            "(snapshots of the Hugging Face Hub are links: download with local_dir=)"
+        )
     if not os.path.isfile(path):
         raise ValueError(f"{what} names the file {name!r}, and there is no such file in {folder!r}")
     return path
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names by the alphabet, numbers in them by size: part2 before part10."""
+
+    def parts(name):
+        return [int(part) if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", name))]
+
+    return sorted(sorted(names), key=parts)
 
 
 def read_small_json(path: str) -> Any:
@@ -46,10 +61,11 @@ def read_small_json(path: str) -> Any:
 
 
 def whole(value: Any, what: str, least: int = 1) -> int:
-    """A whole number that a file claims."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST_ROWS:
+    """A whole number that a file claims, or an argument is."""
+    number = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not number or not least <= value <= MOST_ROWS:
         raise ValueError(f"{what} is {value!r}; it must be a whole number of at least {least}")
-    return value
+    return int(value)
 
 
 def check_size(path: str, needed: int, what: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from ..embedding.layout import TOKENS, Layout
 from ..machine.files import absolute
 from .arrays import open_arrays, open_tables
-from .files import whole
+from .files import in_order, inside, whole
 from .parts import Rows
 from .saev import is_saev, open_shards
 
@@ -113,8 +113,8 @@ def open_activations(
 
     A folder of saev's shards (``metadata.json``, ``shards.json``, ``acts*.bin``); a folder of .npy or
     of .safetensors files, each rows x features or images x tokens x features, in the order of their
-    names; or a Parquet file, or folder of them, with a column of vectors. Nothing in them is run or
-    unpickled, and no file outside the folder is read.
+    names (part2 before part10); or a Parquet file, or folder of them, with a column of vectors. Nothing
+    in them is run or unpickled, and no file outside the folder is read.
 
     Parameters
     ----------
@@ -155,6 +155,8 @@ def open_activations(
         )
     if not os.path.exists(folder):
         raise FileNotFoundError(f"path={folder!r}: there is no such folder or file")
+    if key is not None and not isinstance(key, str):
+        raise TypeError(f"key is {key!r}; it must be the name of a tensor or column")
     if tokens is not None and tokens not in TOKENS:
         raise ValueError(f"tokens={tokens!r}; it must be one of {', '.join(map(repr, TOKENS))}")
     if not isinstance(cls_token, bool):
@@ -188,7 +190,7 @@ def _files(folder, key):
     if os.path.isfile(folder):
         endings, names = {os.path.splitext(folder)[1]}, [folder]
     else:
-        names = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+        names = in_order(os.listdir(folder))
         endings = {os.path.splitext(name)[1] for name in names}
     known = sorted(endings & {".npy", ".safetensors", ".parquet"})
     if len(known) != 1 or (os.path.isfile(folder) and known != [".parquet"]):
@@ -198,7 +200,10 @@ def _files(folder, key):
             "files, or Parquet"
         )
     if known == [".parquet"]:
-        parts, d, dtype = open_tables([name for name in names if name.endswith(".parquet")], key)
+        tables = [name for name in names if name.endswith(".parquet")]
+        if not os.path.isfile(folder):
+            tables = [inside(folder, name, repr(folder)) for name in tables]
+        parts, d, dtype = open_tables(tables, key)
         return parts, 1, d, dtype
     if known == [".npy"] and key is not None:
         raise ValueError(f"key={key!r} goes with safetensors and Parquet; a .npy file has one array")
@@ -224,7 +229,7 @@ def _rows_per_image(asked, each, n, folder):
     """Stored rows of an image."""
     if asked is None:
         return each
-    whole(asked, "rows_per_image")
+    asked = whole(asked, "rows_per_image")
     if each > 1 and asked != each:
         raise ValueError(f"rows_per_image={asked}, but path={folder!r} has {each} tokens an image")
     if n % asked:
@@ -253,7 +258,9 @@ def _kept(tokens, each, cls, grid, folder):
                 f"grid is needed: the {n_patches} patches of an image in path={folder!r} form no square"
             )
         grid = side, side
-    if len(grid) != 2 or whole(grid[0], "grid") * whole(grid[1], "grid") != n_patches:
+    if np.shape(grid) != (2,):
+        raise ValueError(f"grid={grid!r}; it must be two numbers, rows and columns of patches")
+    if whole(grid[0], "grid") * whole(grid[1], "grid") != n_patches:
         raise ValueError(f"grid={grid!r}, but images in path={folder!r} have {n_patches} patches")
     with_cls = tokens == "cls+patches"
     return Layout(tuple(map(int, grid)), n_patches, with_cls), (0 if with_cls else int(cls), each)

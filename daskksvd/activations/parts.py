@@ -7,6 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+PIECE_BYTES = 32 * 2**20
+"""Bytes as stored that are read at once where some tokens of images are left out: two chunks, so that one
+of all patches but the class token is read in one piece."""
+
+BATCH_BYTES = 2**20
+"""Bytes of vectors that are decoded at once of a row group, about."""
+
 
 class Part(NamedTuple):
     """Rows in one file of numbers.
@@ -68,18 +75,24 @@ class TableRows(NamedTuple):
         """Rows [first, last), (rows, d) float32 or float64."""
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(self.path) as file:
-            column = file.read_row_group(self.group, columns=[self.column]).column(0)
-        return vectors_of(column, self.path, self.column, self.d)[first:last]
+        found, start = [], 0
+        with pq.ParquetFile(self.path, buffer_size=BATCH_BYTES) as file:
+            for batch in file.iter_batches(
+                max(1, BATCH_BYTES // (8 * self.d)), row_groups=[self.group], columns=[self.column]
+            ):
+                column = batch.column(0)[max(0, first - start) : max(0, last - start)]
+                if len(column):
+                    found.append(vectors_of(column, self.path, self.column, self.d))
+                start += batch.num_rows
+                if start >= last:
+                    break
+        return np.concatenate(found)
 
 
 def vectors_of(column, path, name, d=None):
     """A column of lists of numbers as an array."""
     import pyarrow as pa
 
-    column = column.combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     if column.null_count:
         raise ValueError(f"{path!r}: column {name!r} has {column.null_count} rows without a vector")
     values = column.flatten()
@@ -129,18 +142,29 @@ class Rows:
         low, high = self._kept
         each = high - low
         first, last = start // each, max(-(-stop // each), start // each)
-        found = self._stored(first * self._tokens, last * self._tokens)
-        found = found.reshape(-1, self._tokens, self.shape[1])[:, low:high].reshape(-1, self.shape[1])
+        if each == self._tokens:
+            found = self._stored(first * each, last * each)
+        else:
+            found = np.empty((last - first, each, self.shape[1]), self.dtype)
+            size = max(1, PIECE_BYTES // (self._tokens * self.shape[1] * self.dtype.itemsize))
+            for image in range(first, last, size):
+                until = min(image + size, last)
+                found[image - first : until - first] = self._stored(
+                    image * self._tokens, until * self._tokens
+                ).reshape(-1, self._tokens, self.shape[1])[:, low:high]
+            found = found.reshape(-1, self.shape[1])
         return np.ascontiguousarray(found[start - first * each : stop - first * each, columns])
 
     def _stored(self, first, last):
         """Rows as stored."""
-        found = [np.empty((0, self.shape[1]), self.dtype)]
+        found = []
         for part, start in zip(self._parts, self._starts[:-1].tolist(), strict=True):
             low, high = max(first - start, 0), min(last - start, part.n)
             if low < high:
                 found.append(part.read(low, high).astype(self.dtype, copy=False))
-        return np.concatenate(found)
+        if len(found) == 1:
+            return found[0]
+        return np.concatenate([np.empty((0, self.shape[1]), self.dtype), *found])
 
     def __dask_tokenize__(self):
         facts = [(part, os.stat(part.path).st_size, os.stat(part.path).st_mtime_ns) for part in self._parts]
