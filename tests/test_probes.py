@@ -137,6 +137,7 @@ def test_labels_of_any_numbers(world, train, kind):
         ({"labels": da.from_array(np.where(np.eye(N, L), np.inf, 0))}, "labels has NaN or infinite values"),
         ({"others": {"atoms": np.ones((N, 3))}}, "others has the name 'atoms', which is taken"),
         ({"others": {1: np.ones((N, 3)), "1": np.ones((N, 3))}}, "others has the name '1', which is taken"),
+        ({"train": [-1, *range(300)]}, "train has row -1; rows have numbers from 0 on"),
         ({"names": ["a"]}, "names has 1 names; labels has 4 columns"),
         ({"embeddings": np.ones((5, D))}, "embeddings has 5 rows; codes has 900"),
     ],

@@ -206,6 +206,8 @@ def split_samples(train, rows, rng):
         if train.dtype == bool and train.ndim == 1 and len(train) > rows[-1]:
             chosen = train[rows]
         elif train.dtype.kind in "iu" and train.ndim == 1:
+            if len(train) and train.min() < 0:
+                raise ValueError(f"train has row {train.min()}; rows have numbers from 0 on")
             chosen = np.isin(rows, train)
         else:
             raise ValueError(
