@@ -272,7 +272,8 @@ def test_what_a_model_sees():
     )
     assert seen_box(frame_of({"height": 224, "width": 224}, (224, 224)), 500, 300) == (0, 0, 1, 1)
     assert seen_box(frame_of({"longest_edge": 224}, (224, 224)), 448, 224) == (0, -0.5, 1, 1.5)
-    assert seen_box(frame_of(None, (100, 100)), 200, 100) == (0.25, 0, 0.75, 1)
+    for copy in ((100, 100), (32, 32), (224, 224)):  # not resized: all of it, whatever copy is looked at
+        assert seen_box(frame_of(None, (100, 100)), *copy) == (0, 0, 1, 1)
     assert seen_box(None, 10, 20) == (0, 0, 1, 1)
     assert Layout((2, 3), 6, cls=True).positions(4).tolist() == [-1, 0, 1, 2, 3, 4, 5]
 

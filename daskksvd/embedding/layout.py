@@ -113,13 +113,14 @@ def seen_box(frame: dict[str, Any] | None, width: int, height: int) -> tuple[flo
     frame : dict or None
         As `frame_of` makes it; None for the whole image.
     width, height : int
-        Of the image, or of a smaller copy of it.
+        Of the image, or of a copy of another size. Without resizing images are taken to have the size of
+        what enters the model, as prepared ones do.
     """
     if frame is None:
         return 0.0, 0.0, 1.0, 1.0
     size, (crop_height, crop_width) = frame["size"], frame["crop"]
     if size is None:
-        scaled = width, height
+        scaled = crop_width, crop_height  # prepared images; the copy may be of any size
     elif "height" in size:
         scaled = size["width"], size["height"]
     else:
