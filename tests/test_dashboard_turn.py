@@ -11,6 +11,8 @@ from daskksvd.view.data.turning import Space, turn
 
 pytest.importorskip("panel", reason='the dashboard needs Panel: pip install "daskksvd[view]"')
 
+from daskksvd.view.server.turn import Turn
+
 
 def encode(words):
     """A direction for every word."""
@@ -62,6 +64,17 @@ def test_refusals(turning, view):
         turn(turning, 0, N, 0.0)
     with pytest.raises(ValueError, match=f"it must be an atom from 0 to {M - 1}"):
         turn(turning, M, 0, 0.0)
+
+
+def test_a_sample_that_is_no_number_is_none(turning):
+    """Digits that are no numbers, and numbers beyond any: the strongest sample, as where none is named."""
+    screen = Turn(turning, lambda *where: None)
+    screen.show("3")
+    strongest = screen.shown
+    for row in ("²", "9" * 5_000, "two", "-1", str(N)):
+        screen.shown = None
+        screen.show(f"3-{row}")
+        assert screen.shown == strongest == (3, strongest[1])
 
 
 def test_an_atom_is_turned_in_the_browser(browser, turning, view):

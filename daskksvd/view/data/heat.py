@@ -139,7 +139,8 @@ def crop(view: View, atom: int, row: int) -> tuple[PIL.Image.Image, float, bool]
     value : float
         Its coefficient.
     found : bool
-        Whether there is an image; if not, it is a grey one.
+        Whether there is such a patch, and an image; without one it is grey. The class token may use an
+        atom where no patch does.
     """
     from PIL import Image, ImageDraw
 
@@ -148,7 +149,7 @@ def crop(view: View, atom: int, row: int) -> tuple[PIL.Image.Image, float, bool]
     place = int(np.nanargmax(np.abs(heat)))
     value = float(heat.flat[place])
     image, found = (placeholder(), False) if view.images is None else view.images.get(row, CROPPED_SIDE)
-    if not found:
+    if not found or not value:
         return image, value, False
     left, upper, right, lower = _seen(patches, image)
     rows, columns = heat.shape

@@ -120,7 +120,7 @@ def open_view(
         scores=scores,
         tokens=tokens,
         patches=patches,
-        space=_space(embeddings, patches, result, encoder),
+        space=_space(embeddings, n, result, encoder),
         n=n,
         name=None if path is None else os.path.basename(path.rstrip("/")).removesuffix(".zarr"),
     )
@@ -200,10 +200,10 @@ def _embeddings(embeddings) -> Embeddings | None:
     return embeddings
 
 
-def _space(embeddings, patches, result, encoder) -> Space | None:
+def _space(embeddings, n, result, encoder) -> Space | None:
     """Vectors in which atoms are turned: embeddings of whole samples that the dictionary is of."""
-    array = None if embeddings is None or patches is not None else getattr(embeddings, "array", None)
-    if array is None or array.shape[1] != result.dictionary.shape[1]:
+    array = getattr(embeddings, "array", None)
+    if array is None or array.shape != (n, result.dictionary.shape[1]):  # rows may be patches
         return None
     if encoder is None:
         return Space(array)

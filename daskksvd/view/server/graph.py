@@ -68,7 +68,7 @@ class Graph:
         self.card.loading = True  # the first layout of a large graph takes seconds
         options = {
             "layout": self.kind.value,
-            "center": None if not around else int(around) if around.isdigit() else around,
+            "center": None if not around else int(around) if around.isdecimal() else around,
             "radius": self.radius.value,
             "min_correlation": self.correlation.value,
             "max_q": self.q.value,

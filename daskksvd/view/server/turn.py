@@ -55,7 +55,8 @@ class Turn:
             atom = self.view.check_atom(int(which))
         except ValueError:
             atom = self.shown[0] if self.shown is not None else 0
-        row = int(row) if row.isdigit() and int(row) < self.view.space.n else self._strongest(atom)
+        known = row.isdecimal() and len(row) < 20 and int(row) < self.view.space.n
+        row = int(row) if known else self._strongest(atom)
         if (atom, row) == self.shown:
             return
         self.shown = atom, row
