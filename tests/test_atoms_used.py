@@ -141,6 +141,7 @@ def test_two_classes(world):
             ),
             "which is taken",
         ),
+        (lambda rows, codes: concept_bottleneck(codes, codes[:, 0] > 0, top=-1), "top=-1; it must be"),
         (lambda rows, codes: concept_bottleneck(codes, np.zeros(N)), "classes has one class among"),
         (lambda rows, codes: concept_bottleneck(codes, codes), "it must be one class a sample"),
         (lambda rows, codes: concept_bottleneck(codes, codes[:, 0] > 0, words=["a"]), "words has 1 names"),

@@ -6,14 +6,19 @@ import pytest
 import sparse
 import xarray as xr
 import zarr
+from PIL import Image
+from small_texts import encode
 
 import daskksvd
+from daskksvd.activations import open_activations
 from daskksvd.coding.by_image import image_codes, rows_per_image_of
 from daskksvd.evaluation import score_labels
 from daskksvd.naming.images import rows_of_image
 from daskksvd.naming.inputs import gather
 from daskksvd.naming.tokens.inputs import open_material
 from daskksvd.rows.source import as_source
+from daskksvd.view import gallery, open_view
+from daskksvd.view.data.heat import crop
 
 N, EACH = 96, 6
 
@@ -126,3 +131,35 @@ def test_rows_of_neither_are_refused(coded):
     assert rows_of_image(some, store.path, sample_ids=np.arange(5)) == each
     assert rows_of_image(some, store.path, sample_ids=np.arange(5 * each)) == 1
     assert rows_of_image(some, store.captions.compute()) == 1
+
+
+def test_atoms_are_turned_in_rows_that_are_samples(coded, tmp_path):
+    """Not in patches, whether there are codes or not; in embeddings of whole images."""
+    store, path, result = coded
+    for codes in (None, path, image_codes(path).compute()):
+        assert open_view(result, codes=codes, embeddings=store).space is None
+    np.save(tmp_path / "pooled.npy", np.ones((40, store.array.shape[1]), "f4"))
+    assert open_view(result, codes=path, embeddings=open_activations(tmp_path)).space.n == 40
+
+
+def test_encodings_of_captions_of_patches(coded, tmp_path):
+    """A row an image, that of a list of its captions."""
+    store = coded[0]
+    captions = store.captions.compute().groupby("row")["caption"].apply(list).tolist()
+    expected = daskksvd.embed_captions(captions, tmp_path / "list.zarr", model=encode).array.compute()
+    assert len(expected) == store.n_images
+    for name, more in (("own", {}), ("named", {"embeddings": store}), ("path", {"embeddings": store.path})):
+        found = daskksvd.embed_captions(store.path, tmp_path / f"{name}.zarr", model=encode, **more)
+        np.testing.assert_array_equal(found.array.compute(), expected)
+
+
+def test_no_crop_where_only_the_class_token_uses_an_atom(coded, tmp_path):
+    np.save(tmp_path / "tokens.npy", np.ones((3, 5, 2), "f4"))
+    found = open_activations(tmp_path, tokens="cls+patches", cls_token=True)
+    codes = np.zeros((15, 16), np.float32)
+    codes[0, 7], codes[5, 7], codes[7, 7] = 3, 2, 1  # class tokens of two images, and the second patch of one
+    pictures = [Image.new("RGB", (64, 64), "gray")] * 3
+    view = open_view(coded[2], codes=sparse.COO(codes), embeddings=found, images=pictures)
+    assert crop(view, 7, 0)[1:] == (0, False) and crop(view, 7, 1)[1:] == (1, True)
+    panels = {panel.key: [sample.row for sample in panel.samples] for panel in gallery(view, 7)}
+    assert panels["top"] == panels["heat"] == [0, 1] and panels["crops"] == [1]

@@ -245,7 +245,7 @@ def _number_of_rows(opened, sample_ids, embeddings):
     """Rows that ids or embeddings tell of; else those that captions name."""
     for value in (sample_ids, embeddings):
         if value is not None:
-            return len(value)
+            return getattr(value, "n_images", None) or len(value)
     n = max(opened.last + 1, 1)
     if n > _MOST_WITHOUT * opened.n_lines:
         raise ValueError(

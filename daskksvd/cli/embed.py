@@ -102,7 +102,7 @@ def embed_command(
     if layer is not None and not re.fullmatch(r"-?\d+(,-?\d+)*", layer):
         raise ValueError(f"layer={layer}; it must be a number, or several with commas between them")
     layers = [] if layer is None else list(map(int, layer.split(",")))
-    if resize is not None and resize != "no" and not resize.isdigit():
+    if resize is not None and resize != "no" and not resize.isdecimal():
         raise ValueError(f"resize={resize}; it must be a number of pixels, or no")
     resize = None if resize is None else resize != "no" and int(resize)
     layer = layers[0] if len(layers) == 1 else layers or None

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from ..arguments import seed
+from ..arguments import integer, seed
 from ..execution import WORKER_TIMEOUT
 from ..naming.inputs import split_samples
 from .passes import ATOMS, FREQUENT_CLASS, gather_rows, open_material
@@ -104,7 +104,7 @@ def concept_bottleneck(
     A concept bottleneck (Koh et al. 2020) whose concepts are atoms: a multinomial logistic regression, fitted
     on `PROBE_ROWS` training samples at most with features in standard deviations.
     """
-    number = seed("random_state", random_state)
+    number, top = seed("random_state", random_state), integer("top", top, 1)
     classes = np.asarray(classes)
     if classes.ndim != 1 or len(classes) < 2:
         raise ValueError(f"classes has shape {classes.shape}; it must be one class a sample")

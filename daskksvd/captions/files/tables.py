@@ -80,7 +80,7 @@ def numbered(table, names):
         return names
     if isinstance(names, (str, int)):
         text = str(names).removeprefix("column_")
-        known = names not in table.columns and text.isdigit() and int(text) < len(table.columns)
+        known = names not in table.columns and text.isdecimal() and int(text) < len(table.columns)
         return table.columns[int(text)] if known else names
     return tuple(numbered(table, name) for name in names)
 
