@@ -165,9 +165,9 @@ def score_labels(
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha!r}; it must be between 0 and 1")
     others = {}
-    for name, value in (baselines or {}).items():
+    for name, given in (baselines or {}).items():
         said = f"baselines[{name!r}]"
-        others[name] = codes_matrix(codes_of_images(value, captions, sample_ids=sample_ids, name=said), said)
+        others[name] = codes_matrix(codes_of_images(given, captions, sample_ids=sample_ids, name=said), said)
     samples = gather(codes, captions, vocabulary=vocabulary, tokenizer=tokenizer, sample_ids=sample_ids)
     n_given = len(samples.rows) + samples.n_left_out
     for name, value in others.items():

@@ -87,8 +87,8 @@ def _layout_of(captions) -> tuple[Layout | None, int | None]:
     if isinstance(captions, (str, os.PathLike)):
         paths = [os.fspath(captions)]
     else:
-        frame = getattr(captions, "expr", None)  # a Dask frame, perhaps made of one that was read
-        read = [getattr(node, "path", None) for node in frame.walk()] if hasattr(frame, "walk") else []
+        walk = getattr(getattr(captions, "expr", None), "walk", list)  # what a Dask frame is made of
+        read = [getattr(node, "path", None) for node in walk()]
         paths = list(dict.fromkeys(path for path in read if isinstance(path, str)))
     for path in paths:
         folder, last = os.path.split(absolute(path))
