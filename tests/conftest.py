@@ -34,7 +34,7 @@ IMPORTED = [
 """What worker processes of tests have imported when they begin: half of what their start takes is saved."""
 
 SLOWEST = (
-    "notebooks", "cli", "readme", "dashboard", "lost_workers", "fill_values", "waits", "benchmarks", "embed",
+    "notebooks", "docs", "cli", "dashboard", "lost_workers", "fill_values", "waits", "benchmarks", "embed",
     "cluster", "scenes_encoder", "counts", "planning", "blocks", "embedding_models", "hub", "processes",
     "report", "checkpoint", "label_resume", "scores", "extending", "resuming", "embed_counts", "damage",
     "labels_real_data", "token_gradient", "real_data", "open_clip", "pursuit", "result",
