@@ -110,6 +110,10 @@ def count(progress):
     }  # fmt: skip
 
 
+def _columns(block, start, stop):
+    return block[:, start:stop]
+
+
 class Embeddings:
     """A store of embeddings with its captions, as `daskksvd.embed` leaves it.
 
@@ -182,7 +186,11 @@ class Embeddings:
             raise ValueError(f"layer={layer!r}; the store has {', '.join(map(str, self.layers))}")
         d = self.group["embeddings"].shape[1] // len(self.layers)
         place = self.layers.index(layer)
-        return self.array[:, place * d : (place + 1) * d]
+        array = self.array.rechunk({1: -1})
+        # block by block, so that rows are seen to be in order: those of an image follow one another
+        return array.map_blocks(
+            _columns, place * d, (place + 1) * d, chunks=(array.chunks[0], (d,)), dtype=array.dtype
+        )
 
     def __repr__(self) -> str:
         n, d = self.group["embeddings"].shape
@@ -325,7 +333,7 @@ def layout_in(folder: str | os.PathLike[str]) -> tuple[Layout | None, int | None
     Both are None where it wrote nothing there; the first where a row is an image.
     """
     where = os.path.join(absolute(folder), GROUP)
-    if not os.path.isdir(where):
+    if not os.path.isdir(where) or not EMBEDDINGS.is_at(where):  # others' arrays may be called so, too
         return None, None
     attributes = EMBEDDINGS.open(where).attrs
     return layout_at(attributes, where), attributes.get("n_samples")
