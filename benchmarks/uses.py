@@ -137,7 +137,12 @@ def main():
         print(f"\n{table.text(lines)}", flush=True)
     parts = ["# What atoms are good for", common.describe(facts)[-1], head]
     parts += [table.markdown(lines) for table, lines in tables]
-    settings = {name: str(value) for name, value in vars(options).items() if name not in ("out", "threads")}
+    # files by their names, not by the folders of a machine
+    settings = {
+        name: pathlib.Path(value).name if isinstance(value, (str, pathlib.Path)) else str(value)
+        for name, value in vars(options).items()
+        if name not in ("out", "threads")
+    }
     results = {"software": common.describe(facts)[-1], "settings": settings}
     name = f"uses-{options.name or ('scenes' if scenes else 'captions')}"
     results |= {"probes": tables[0][1], "others": tables[1][1]}
