@@ -235,6 +235,9 @@ def test_codes_under_another_name_are_of_the_only_result_there(folder, tmp_path)
     result.save(tmp_path / "a.zarr")
     result.write_codes(folder / "vectors.npy", tmp_path / "codes.zarr")
     assert CODES.found_beside(tmp_path / "a.zarr") == str(tmp_path / "codes.zarr")
+    (tmp_path / "samples.zarr").mkdir()  # of no format of ours
+    assert CODES.found_beside(tmp_path / "a.zarr") == str(tmp_path / "codes.zarr")
+    assert CODES.found_beside(tmp_path / "packed.zarr") == str(tmp_path / "codes.zarr")  # that says none
     result.save(tmp_path / "b.zarr")
     assert CODES.found_beside(tmp_path / "a.zarr") is None
     result.write_codes(folder / "vectors.npy", tmp_path / "b-codes.zarr")

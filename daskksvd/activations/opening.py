@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..embedding.layout import TOKENS, Layout
+from ..embedding.layout import TOKENS, Layout, image_slice
 from ..machine.files import absolute
 from .arrays import open_arrays, open_tables
 from .files import in_order, inside, whole
@@ -77,8 +77,7 @@ class Activations:
 
     def image_rows(self, image: int) -> slice:
         """Rows of an image, counted from 0."""
-        each = 1 if self.layout is None else self.layout.rows_per_image
-        return slice(image * each, (image + 1) * each)
+        return image_slice(self.layout, image)
 
     def positions(self, image: int) -> np.ndarray:
         """Places of an image's rows in the grid of patches, -1 for the class token.

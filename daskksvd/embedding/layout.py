@@ -89,6 +89,12 @@ def read_layout(attributes: dict[str, Any] | None) -> Layout | None:
     )
 
 
+def image_slice(layout: Layout | None, image: int) -> slice:
+    """Rows of an image, counted from 0: those of a layout, or the one where there is none."""
+    each = 1 if layout is None else layout.rows_per_image
+    return slice(image * each, (image + 1) * each)
+
+
 def frame_of(size: dict[str, int] | None, crop: tuple[int, int]) -> dict[str, Any]:
     """How an image comes into the frame that a model sees.
 

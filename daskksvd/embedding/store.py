@@ -20,7 +20,7 @@ from ..rows.inputs.opening import EMBEDDINGS as GROUP
 from ..stores import Store, StoredArray, Variable, read_part
 from ..stores.damage import damaged
 from ..stores.record import digest_of_file
-from .layout import Layout, read_layout
+from .layout import Layout, image_slice, read_layout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,8 +148,7 @@ class Embeddings:
 
     def image_rows(self, image: int) -> slice:
         """Rows of an image, counted from 0 in the order of the store."""
-        each = 1 if self.layout is None else self.layout.rows_per_image
-        return slice(image * each, (image + 1) * each)
+        return image_slice(self.layout, image)
 
     def positions(self, image: int) -> np.ndarray:
         """Places of an image's rows in the grid of patches, (rows,) int32, -1 for the class token.

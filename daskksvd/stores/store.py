@@ -28,9 +28,9 @@ def _others_like(path: str) -> bool:
     if "://" in path:
         return False
     path = path.rstrip("/")
-    folder = os.path.dirname(path)
+    folder, own = os.path.dirname(path), _format(path)
     others = [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".zarr")]
-    return any(_format(other) == _format(path) for other in others if other != path)
+    return own is not None and any(_format(other) == own for other in others if other != path)
 
 
 def _format(path: str) -> str | None:
