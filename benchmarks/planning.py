@@ -7,9 +7,15 @@ one full pass will take on threads and on worker processes, and then fits.
 
 leaves ``planning.json`` and ``planning.md``. BLAS has one thread. Every fit has
 new processes, which fit a few rows first, so that kernels are loaded.
+
+    python benchmarks/planning.py --here --sizes 20000,64,128,5 60000,384,512,10 --kinds wave full ksvd
+
+compares fits of several sizes in this process; those on one thread are timed in processor
+seconds, which other work on the machine hardly changes.
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
 import tempfile
@@ -22,10 +28,11 @@ from distributed import Client, LocalCluster
 import daskksvd
 from daskksvd.tracking import PassFinished
 
-KINDS = {"wave": "online", "full": "batch"}
+KINDS = {"wave": "online", "full": "batch", "ksvd": "ksvd"}
 """The update whose first pass is of each kind."""
 
 TABLE = common.Table(
+    ("size", "n,d,m,k", "<18", ""),
     ("where", "where", "<12", ""),
     ("kind", "pass", "<6", ""),
     ("predicted_seconds", "predicted s", ">8", ".2f"),
@@ -40,21 +47,33 @@ TABLE = common.Table(
     ("planning_seconds", "to plan s", ">8", ".1f"),
 )
 
-NOTES = """{n:,} x {d} rows in float16, not compressed, chunks of {chunk:,} rows; {m:,} atoms, {k} nonzeros.
+NOTES = """n x d rows in float16, not compressed, chunks of {chunk:,} rows; m atoms, k nonzeros.{clock}
 ratio: measured over predicted seconds of the pass. survey: everything before the first pass. MB: peak
 memory of this process, or of the worker with most. moved: between workers, dictionary and partial
 results, in survey and pass together. to plan: seconds that the prediction took."""
 
 
-def settings(options, kind):
+def settings(size, kind):
     """Arguments that `plan` and `fit` share."""
+    _, _, m, k = size
     return {
-        "n_components": options.atoms, "n_nonzero_coefs": options.nonzeros, "max_passes": 1,
-        "update": KINDS[kind], "persist": False,
+        "n_components": m, "n_nonzero_coefs": k, "max_passes": 1, "update": KINDS[kind], "persist": False,
     }  # fmt: skip
 
 
-def timed_fit(path, options, kind, pids, **where):
+@contextlib.contextmanager
+def processor_clock(on=True):
+    """What asks for seconds gets those that this process has computed, one thread at a time."""
+    clock = time.perf_counter
+    if on:
+        time.perf_counter = time.process_time
+    try:
+        yield
+    finally:
+        time.perf_counter = clock
+
+
+def timed_fit(path, size, kind, pids, **where):
     """Seconds before and in the one pass of a fit, and its peak memory (bytes) in any process."""
     passes = []
 
@@ -64,27 +83,28 @@ def timed_fit(path, options, kind, pids, **where):
 
     began = time.perf_counter()
     with common.MemoryTrace(pids) as trace:
-        daskksvd.fit(path, callbacks=[note], random_state=0, **settings(options, kind), **where)
+        daskksvd.fit(path, callbacks=[note], random_state=0, **settings(size, kind), **where)
     seconds = time.perf_counter() - began
     return seconds - passes[0], passes[0], int(np.max(trace.samples))
 
 
-def warm_up(path, options, kind, **where):
+def warm_up(path, size, kind, **where):
     """Load kernels and libraries where the fit will run."""
-    daskksvd.fit(path.with_name("few.zarr"), random_state=0, **settings(options, kind), **where)
+    daskksvd.fit(path.with_name(f"few-{path.name}"), random_state=0, **settings(size, kind), **where)
 
 
-def on_threads(path, options, kind, n_threads):
+def on_threads(path, size, kind, n_threads, here=False):
     """Plan and fit on threads of this process."""
-    warm_up(path, options, kind, n_threads=n_threads)
-    began = time.perf_counter()
-    plan = daskksvd.plan(path, n_threads=n_threads, **settings(options, kind))
-    planning = time.perf_counter() - began
-    found = timed_fit(path, options, kind, [os.getpid()], n_threads=n_threads)
-    return record(f"{n_threads} threads", kind, plan, planning, *found)
+    warm_up(path, size, kind, n_threads=n_threads)
+    with processor_clock(here and n_threads == 1):
+        began = time.perf_counter()
+        plan = daskksvd.plan(path, n_threads=n_threads, **settings(size, kind))
+        planning = time.perf_counter() - began
+        found = timed_fit(path, size, kind, [os.getpid()], n_threads=n_threads)
+    return record(size, f"{n_threads} threads", kind, plan, planning, *found)
 
 
-def on_workers(path, options, kind, n_workers):
+def on_workers(path, size, kind, n_workers, here=False):
     """Plan and fit on worker processes of one thread each."""
     with (
         LocalCluster(
@@ -92,16 +112,16 @@ def on_workers(path, options, kind, n_workers):
         ) as cluster,
         Client(cluster) as client,
     ):
-        warm_up(path, options, kind, client=client)
+        warm_up(path, size, kind, client=client)
         began = time.perf_counter()
-        plan = daskksvd.plan(path, client=client, **settings(options, kind))
+        plan = daskksvd.plan(path, client=client, **settings(size, kind))
         planning = time.perf_counter() - began
         before = sum(client.run(sent_bytes).values())
         pids = list(client.run(common.worker_pid).values())
-        found = timed_fit(path, options, kind, pids, client=client)
+        found = timed_fit(path, size, kind, pids, client=client)
         # what the driver fetches is sent by a worker too
         moved = sum(client.run(sent_bytes).values()) - before
-    return record(f"{n_workers} workers", kind, plan, planning, *found, moved)
+    return record(size, f"{n_workers} workers", kind, plan, planning, *found, moved)
 
 
 def sent_bytes(dask_worker):
@@ -109,10 +129,11 @@ def sent_bytes(dask_worker):
     return dask_worker.transfer_outgoing_bytes_total
 
 
-def record(where, kind, plan, planning, survey, seconds, peak, moved=None):
+def record(size, where, kind, plan, planning, survey, seconds, peak, moved=None):
     """A row of the table."""
     part = getattr(plan, kind)
     row = {
+        "size": ",".join(map(str, size)),
         "where": where,
         "kind": kind,
         "predicted_seconds": part.seconds,
@@ -137,39 +158,49 @@ def record(where, kind, plan, planning, survey, seconds, peak, moved=None):
     return row
 
 
-def main():
+def make_stores(folder, size, chunk_rows):
+    """Stores of rows to fit, and of a few rows to warm up with; returns the path of the first."""
+    n, d, m, k = size
+    path = pathlib.Path(folder) / f"{n}-{d}-{m}-{k}.zarr"
+    few = max(2 * m, 4096)
+    for name, rows, chunk in ((path.name, n, chunk_rows), (f"few-{path.name}", few, few // 8)):
+        common.make_store(path.with_name(name), rows, d, m, k, chunk, dtype="float16", compressors=None)
+    return path
+
+
+def parsed(text):
+    """``"n,d,m,k"`` as four numbers."""
+    return tuple(int(part) for part in text.split(","))
+
+
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     common.add_sizes(parser, samples=800_000, chunk_rows=10_000)
+    parser.add_argument("--sizes", nargs="+", type=parsed, help="n,d,m,k of several fits, in place of those")
     parser.add_argument("--threads", nargs="*", type=int, default=[1, 2])
     parser.add_argument("--workers", nargs="*", type=int, default=[1, 2])
-    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=["wave", "full"])
+    parser.add_argument("--here", action="store_true", help="all in this process; MB then mean little")
     parser.add_argument("--folder", help="where to make the store; a temporary folder by default")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("benchmarks/results"))
-    options = parser.parse_args()
-    common.restart_pinned(1)
+    options = parser.parse_args(arguments)
+    if arguments is None:
+        common.restart_pinned(1)
     facts = common.machine_facts()
-    notes = NOTES.format(
-        n=options.samples, d=options.features, chunk=options.chunk_rows, m=options.atoms, k=options.nonzeros
-    )
+    clock = " One thread: processor seconds." if options.here else ""
+    notes = NOTES.format(chunk=options.chunk_rows, clock=clock)
     print("\n".join([*common.describe(facts), "", notes, "", TABLE.header()]), flush=True)
     rows = []
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="planning-") as folder:
-        path = pathlib.Path(folder) / "samples.zarr"
-        few = max(2 * options.atoms, 4096)
-        for name, n, chunk_rows in (
-            ("samples", options.samples, options.chunk_rows),
-            ("few", few, few // 8),
-        ):
-            common.make_store(
-                path.with_name(f"{name}.zarr"), n, options.features, options.atoms, options.nonzeros,
-                chunk_rows, dtype="float16", compressors=None,
-            )  # fmt: skip
-        runs = [(on_threads, count) for count in options.threads]
-        runs += [(on_workers, count) for count in options.workers]
-        for run, count in runs:
-            for kind in options.kinds:
-                rows.append(common.alone(run, path, options, kind, count))
-                print(TABLE.line(rows[-1]), flush=True)
+        for size in options.sizes or [(options.samples, options.features, options.atoms, options.nonzeros)]:
+            path = make_stores(folder, size, options.chunk_rows)
+            runs = [(on_threads, count) for count in options.threads]
+            runs += [(on_workers, count) for count in options.workers]
+            for run, count in runs:
+                for kind in options.kinds:
+                    case = path, size, kind, count, options.here
+                    rows.append(run(*case) if options.here else common.alone(run, *case))
+                    print(TABLE.line(rows[-1]), flush=True)
     parts = ["# Predicted and measured", "\n".join(f"- {line}" for line in common.describe(facts))]
     parts += [notes, TABLE.markdown(rows)]
     common.save(options.out, "planning", {"machine": facts, "records": rows}, "\n\n".join(parts))

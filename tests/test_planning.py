@@ -1,11 +1,10 @@
 """`daskksvd.plan` knows the schedule of a fit, and its arithmetic is right; no test looks at a time."""
 
+import functools
+import importlib
 import json
 import math
-import os
 import pathlib
-import subprocess
-import sys
 
 import dask.array as da
 import numpy as np
@@ -27,14 +26,12 @@ from daskksvd.planning.model import (
     Scaling,
     Seconds,
     Traffic,
-    Work,
     predict,
     round_seconds,
     traffic,
     tree_of,
     where_scaling_stops,
 )
-from daskksvd.planning.report import duration
 from daskksvd.rows import Reader, as_source
 from daskksvd.tracking import PassFinished, PassStarted
 
@@ -55,8 +52,8 @@ def plan(array, **options):
 def test_tree(tasks, calls, leaves, sums):
     """As counted by hand; and as many additions as the executor makes."""
     tree = tree_of(tasks)
-    assert tree[:3] == (calls, leaves, sums)
-    assert not any(tree[3:])  # on one worker
+    assert (tree.calls, tree.way) == (calls, leaves + sums)
+    assert tree.far == tree.moved == 0  # on one worker
     added = []
 
     def combine(parts):
@@ -71,17 +68,28 @@ def test_tree(tasks, calls, leaves, sums):
     assert sum(added) == tasks + calls - 1
 
 
-COST = Cost(task=0.1, row=0.001, read=0.02, share=0.5, add=0.01, finish=0.3, driver=0.7, end=5.0)
-WORK = Work((Round(10, 1000, 20),) * 3, sent=1000, partial=100, total=200, result=150)
+COST = Cost(
+    row=0.002,
+    read=0.02,
+    share=0.5,
+    add=0.01,
+    finish=0.3,
+    driver=0.7,
+    end=5.0,
+    sent=1000,
+    part=100,
+    result=150,
+)
+ROUNDS = (Round(10, 1000, 20),) * 3
 
 
 def test_round_on_threads_by_hand():
     """Ten tasks on four threads take three turns; the last seven additions wait for each other."""
-    found = round_seconds(WORK.rounds[0], WORK, COST, None, 1, 4)
+    found = round_seconds(ROUNDS[0], COST, None, 1, 4)
     assert found == pytest.approx(
         Seconds(
             reading=3 * 2 * 0.02,
-            coding=3 * (0.1 + 100 * 0.001),
+            coding=3 * 100 * 0.002,
             preparing=0.5,
             adding=(12 - 7) / 4 * 0.01 + 7 * 0.01 + 0.3,
             driver=0.7,
@@ -92,30 +100,29 @@ def test_round_on_threads_by_hand():
 
 def test_additions_beside_the_coding():
     """Of 64 tasks' 78 additions, 14 are on the way from the last task to the end."""
-    work, cost = Work((Round(64, 64, 0),)), Cost(add=1.0)
-    found = round_seconds(work.rounds[0], work, cost, None, 1, 4)
+    found = round_seconds(Round(64, 64, 0), Cost(add=1.0), None, 1, 4)
     assert found.adding == pytest.approx((78 - 14) / 4 + 14)
 
 
 def test_round_on_workers_by_hand():
     network = Network(latency=0.04, bandwidth=1e4, dispatch=0.001)
-    found = round_seconds(WORK.rounds[0], WORK, COST, network, 2, 2)
+    found = round_seconds(ROUNDS[0], COST, network, 2, 2)
     # dictionary: to the first worker, and from there to the other. Each adds up its five tasks
-    moved = 0.04 + 2 * 1000 / 1e4 + 150 / 1e4 + 200 / 1e4
+    moved = 0.04 + 2 * 1000 / 1e4 + 150 / 1e4 + 100 / 1e4
     assert found.network == pytest.approx(moved)
     assert found.sending == 0  # done beside the coding
-    slow = round_seconds(WORK.rounds[0], WORK, COST, network._replace(dispatch=1.0), 2, 2)
+    slow = round_seconds(ROUNDS[0], COST, network._replace(dispatch=1.0), 2, 2)
     assert slow.sending == pytest.approx(13 * 1.0 - slow.reading - slow.coding - 5 / 4 * 0.01)
-    assert traffic(WORK.rounds[0], WORK, 2) == Traffic(2000, 200, 150)
-    assert traffic(WORK.rounds[0], WORK, 1) == Traffic(1000, 0, 150)
-    assert traffic(WORK.rounds[0], WORK, 100) == Traffic(100_000, 1000, 150)
+    assert traffic(ROUNDS[0], COST, 2) == Traffic(2000, 100, 150)
+    assert traffic(ROUNDS[0], COST, 1) == Traffic(1000, 0, 150)
+    # each sum of five begins with one of them where it is made; one of the two sums moves
+    assert traffic(ROUNDS[0], COST, 100) == Traffic(100_000, 900, 150)
 
 
 def test_slow_network_is_waited_for():
     """Partial results that arrive slower than they are made."""
     network = Network(latency=0.0, bandwidth=10.0, dispatch=0.0)
-    work = Work((Round(64, 64, 0),), partial=100, total=100)
-    found = round_seconds(work.rounds[0], work, Cost(task=0.1), network, 16, 1)
+    found = round_seconds(Round(64, 64, 0), Cost(row=0.1, part=100), network, 16, 1)
     # four tasks a worker: half of each group of eight moves, and of each two sums one
     tail = (4 + 3) * 100 / 10
     stream = (8 * 4 + 7) * 100 / 16 / 10
@@ -124,16 +131,16 @@ def test_slow_network_is_waited_for():
 
 def test_pass_by_hand():
     """Rounds add up, and what happens once a pass happens once."""
-    one = round_seconds(WORK.rounds[0], WORK, COST, None, 1, 4)
-    found = predict(WORK, COST, None, 1, 4)
+    one = round_seconds(ROUNDS[0], COST, None, 1, 4)
+    found = predict(ROUNDS, COST, None, 1, 4)
     assert found == pytest.approx(Seconds(*(3 * part for part in one[:-1]), 3 * 0.7 + 5))
-    assert predict(Work(()), COST, None, 1, 4) == Seconds()
+    assert predict((), COST, None, 1, 4) == Seconds()
 
 
 def test_more_workers_never_code_slower():
     network = Network(0.03, 4e8, 0.002)
-    work = Work((Round(100, 10_000, 100),) * 2, 10**6, 10**6, 2 * 10**6, 10**6)
-    found = [predict(work, COST, network, n, 2) for n in range(1, 120)]
+    cost = COST._replace(sent=10**6, part=10**6, result=10**6)
+    found = [predict((Round(100, 10_000, 100),) * 2, cost, network, n, 2) for n in range(1, 120)]
     for name in ("reading", "coding", "adding"):
         values = [getattr(seconds, name) for seconds in found]
         assert values == sorted(values, reverse=True)
@@ -210,11 +217,13 @@ def test_bytes_are_those_of_the_arrays():
     tasks = found.wave.tasks_per_round
     out, tree, back = found.wave.traffic
     assert out == 3 * (m * d * 4 + d * (8 + 4))  # dictionary, mean in float64, scales
-    each = moments_bytes(m, d, k, 4, coupled=False)  # of so many rows
+    # of so many rows without the m x m matrix; and whether an atom is dead can be told after each
+    # of so large waves, so that 64 of the worst rows come back
+    each = moments_bytes(m, d, k, 4, n_worst=64, coupled=False)
     assert back == each
     moved = tree_of(tasks, 3)
-    assert tree == (moved.moved_leaves + moved.moved_sums) * each
-    assert 0 < moved.moved_leaves < tasks
+    assert tree == moved.moved * each
+    assert 0 < moved.moved < tasks
     assert found.full.traffic.back == moments_bytes(m, d, k, 4)
     assert found.survey.traffic.out == 0
     # with these, atoms are replaced after a pass, and 64 of the worst rows come back for it
@@ -326,12 +335,6 @@ def test_words():
         found.seconds = 1.0
 
 
-def test_durations():
-    assert [duration(s) for s in (0.0123, 0.5, 61, 600, 9000, 1e6)] == [
-        "12 ms", "0.5 s", "61 s", "10.0 min", "2.5 h", "11.6 days",
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -340,12 +343,16 @@ def test_durations():
         {"update": "ksvd", "n_blocks": 1},
         {"update": "ksvd", "holdout": 0.1, "dtype": "float64"},
         {"update": "batch", "rtol": 0.2, "replace_atoms": False},
+        {"groups": (4, 8), "prefix_sums": 0.5},
+        {"n_nonzero_coefs": 6, "ramp": True, "incoherence": 0.01},
+        {"nonnegative": True, "twins": 0.8, "growth": 5, "threshold": "noise"},
+        {"threshold": "mean", "max_passes": 1},
     ],
 )
 def test_settings(store, options):
     found = plan(store, persist=False, **options)
     assert 0 < found.seconds < math.inf
-    assert ("rtol alone" in str(found)) == ("n_nonzero_coefs" in options)
+    assert ("rtol alone" in str(found)) == (options.get("n_nonzero_coefs", 0) is None)
 
 
 def test_on_a_cluster(store):
@@ -392,24 +399,23 @@ def test_bad_input(array, options, error, words):
         plan(array, **options)
 
 
-def test_benchmark_smoke(tmp_path):
+def test_on_a_device(store):
+    """Rows of a device come in its larger tasks; where there is none, processors are planned for."""
+    pytest.importorskip("torch")
+    found = plan(store, persist=False, device="cpu")
+    assert found.full.tasks_per_round == 1
+    assert plan(store, persist=False, device="auto").seconds > 0
+
+
+def test_benchmark_smoke(tmp_path, monkeypatch):
     """It plans, fits and writes both tables."""
-    folder = pathlib.Path(__file__).parents[1] / "benchmarks"
-    sizes = ["--samples", 2000, "--features", 16, "--atoms", 32, "--nonzeros", 3, "--chunk-rows", 500]
-    where = ["--threads", 1, "--workers", 1, "--kinds", "full", "--out", tmp_path]
-    # or the script would start again
-    pinned = dict.fromkeys(
-        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
-    )
-    run = subprocess.run(
-        [sys.executable, str(folder / "planning.py"), *map(str, [*sizes, *where])],
-        env={**os.environ, **pinned},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr
+    monkeypatch.syspath_prepend(pathlib.Path(__file__).parents[1] / "benchmarks")
+    script = importlib.import_module("planning")
+    monkeypatch.setattr(script, "LocalCluster", functools.partial(LocalCluster, processes=False))
+    sizes = ["--sizes", "2000,16,32,3", "--chunk-rows", "500", "--threads", "1", "--workers", "1"]
+    script.main([*sizes, "--here", "--kinds", "full", "ksvd", "--out", str(tmp_path)])
     results = json.loads((tmp_path / "planning.json").read_text())
+    assert [row["where"] for row in results["records"]] == ["1 threads"] * 2 + ["1 workers"] * 2
     for row in results["records"]:
         assert row["predicted_seconds"] > 0
         assert row["measured_mb"] > 0

@@ -50,6 +50,7 @@ class Engine:
         self.unsaved = None  # why the last checkpoint could not be written
         self.seconds_before = state.seconds  # of earlier calls, which ``max_time`` does not count
         self.passes = {kind.kind: kind(problem) for kind in UPDATES[problem.settings.update]}
+        self._clock = time.perf_counter()
 
     # ------------------------------------------------------------- the loop
 

@@ -149,6 +149,12 @@ class Phases(NamedTuple):
     then: str | None
     limit: int
 
+    @property
+    def kinds(self):
+        """Most passes of every kind that there is."""
+        kinds = {self.first: self.first_limit}
+        return kinds | ({self.then: self.limit - self.first_limit} if self.limit > self.first_limit else {})
+
 
 class Schedule(NamedTuple):
     """Passes and pieces of one fit.

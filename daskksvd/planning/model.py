@@ -5,7 +5,7 @@ import math
 from collections import Counter
 from typing import NamedTuple
 
-from ..execution.executor import Executor
+from ..execution.executor import TREE_FAN_IN
 
 WORTH = 0.1
 """More workers are worth it where they make it faster by this share."""
@@ -30,36 +30,13 @@ class Round(NamedTuple):
     reads: int
 
 
-class Work(NamedTuple):
-    """The rounds of one kind in a pass, and the size of what they pass on.
-
-    Attributes
-    ----------
-    rounds : tuple of Round
-    sent : int
-        Bytes that every worker needs before a round: dictionary, means.
-    partial, total : int
-        Bytes of what one task returns, and of a sum of those.
-    result : int
-        Bytes that come back to the driver after a round.
-    """
-
-    rounds: tuple[Round, ...]
-    sent: int = 0
-    partial: int = 0
-    total: int = 0
-    result: int = 0
-
-
 class Cost(NamedTuple):
-    """Seconds of every step of such rounds.
+    """Seconds and bytes of every step of rounds of one kind.
 
     Attributes
     ----------
-    task, row : float
-        Of a task however small, and of each of its rows beside that.
-    read : float
-        Of reading one chunk.
+    row, read : float
+        Of coding one row, and of reading one chunk.
     share : float
         Of making products of atoms, once a round in every process.
     add : float
@@ -68,9 +45,11 @@ class Cost(NamedTuple):
         Of what one worker does with the sum of a round.
     driver, end : float
         Of what the driver does after each round, and once after all of them.
+    sent, part, result : int
+        Bytes that every worker needs before a round (dictionary, means), of a partial
+        result or a sum of those, and of what comes back to the driver.
     """
 
-    task: float = 0.0
     row: float = 0.0
     read: float = 0.0
     share: float = 0.0
@@ -78,20 +57,13 @@ class Cost(NamedTuple):
     finish: float = 0.0
     driver: float = 0.0
     end: float = 0.0
+    sent: int = 0
+    part: int = 0
+    result: int = 0
 
 
 class Network(NamedTuple):
-    """What lies between the driver and workers in other processes.
-
-    Attributes
-    ----------
-    latency : float
-        Seconds of messages to and fro in every round, whatever they carry.
-    bandwidth : float
-        Bytes a second, into or out of one process.
-    dispatch : float
-        Seconds of client and scheduler for every task, one after the other.
-    """
+    """What lies between the driver and workers in other processes; see `plan`."""
 
     latency: float
     bandwidth: float
@@ -126,6 +98,10 @@ class Seconds(NamedTuple):
     @property
     def total(self):
         return sum(self)
+
+    def times(self, count):
+        """So many times as long."""
+        return Seconds(*(count * part for part in self))
 
 
 class Traffic(NamedTuple):
@@ -177,79 +153,43 @@ class Tree(NamedTuple):
     ----------
     calls : int
         Additions of a group.
-    leaves, sums : int
-        Partial results and sums that are added one after the other on the way
-        from the last leaf to the root.
-    far_leaves, far_sums : int
-        Those of them that come from another worker.
-    moved_leaves, moved_sums : int
-        As many of the whole tree.
+    way, far : int
+        Results that are added one after the other from the last leaf to the root,
+        and those of them that come from another worker.
+    moved : int
+        Results of the whole tree that do.
     """
 
     calls: int
-    leaves: int
-    sums: int
-    far_leaves: int
-    far_sums: int
-    moved_leaves: int
-    moved_sums: int
-
-
-class _Result(NamedTuple):
-    """A handle of `_Counter`: where it is made, and what was added on the longest way to it."""
-
-    worker: int
-    is_leaf: bool
-    added: tuple = (0, 0, 0, 0)
-
-
-class _Counter:
-    """Stands in for an executor, on workers that add up what most of is theirs."""
-
-    def __init__(self):
-        self.calls = self.moved_leaves = self.moved_sums = 0
-
-    def submit(self, function, group):
-        self.calls += 1
-        (worker, _) = Counter(result.worker for result in group).most_common(1)[0]
-        leaves = sum(result.is_leaf for result in group)
-        far = [result.is_leaf for result in group if result.worker != worker]
-        here = leaves, len(group) - leaves, sum(far), len(far) - sum(far)
-        self.moved_leaves += here[2]
-        self.moved_sums += here[3]
-        before = max((result.added for result in group), key=lambda added: added[0] + added[1])
-        return _Result(worker, False, tuple(map(sum, zip(before, here, strict=True))))
+    way: int
+    far: int
+    moved: int
 
 
 @functools.cache
 def tree_of(tasks, n_workers=1):
     """The `Tree` of so many tasks, of which neighbours run on the same worker."""
-    counter = _Counter()
-    leaves = [_Result(number * n_workers // tasks, True) for number in range(tasks)]
-    root = Executor.tree(counter, None, leaves, tasks)
-    return Tree(counter.calls, *root.added, counter.moved_leaves, counter.moved_sums)
+
+    def node(first, count):  # the worker of a sum, and its tree
+        if count <= TREE_FAN_IN:
+            workers = [number * n_workers // tasks for number in range(first, first + count)]
+            worker = max(workers, key=workers.count)
+            away = count - workers.count(worker)
+            return worker, Tree(1, count, away, away)
+        (worker, left), (other, right) = node(first, count // 2), node(first + count // 2, count - count // 2)
+        away = worker != other
+        longest = max(left, right, key=lambda tree: tree.way)
+        moved = left.moved + right.moved + away
+        return worker, Tree(left.calls + right.calls + 1, longest.way + 2, longest.far + away, moved)
+
+    return node(0, tasks)[1]
 
 
-def predict(work, cost, network, n_workers, n_threads):
-    """Seconds of all rounds of one kind in a pass.
-
-    Parameters
-    ----------
-    work : Work
-    cost : Cost
-    network : Network or None
-        None for threads of one process, where nothing travels.
-    n_workers, n_threads : int
-        Processes, and threads of each.
-
-    Returns
-    -------
-    Seconds
-    """
-    parts = [Seconds(driver=cost.end)] if work.rounds else []
-    for round_, count in Counter(work.rounds).items():
-        seconds = round_seconds(round_, work, cost, network, n_workers, n_threads)
-        parts.append(Seconds(*(count * part for part in seconds)))
+def predict(rounds, cost, network, n_workers, n_threads):
+    """`Seconds` of all rounds of one kind in a pass; without a `Network` on threads of one process."""
+    parts = [Seconds(driver=cost.end)] if rounds else []
+    for round_, count in Counter(rounds).items():
+        parts.append(round_seconds(round_, cost, network, n_workers, n_threads).times(count))
     return add_seconds(parts)
 
 
@@ -258,27 +198,24 @@ def add_seconds(parts):
     return Seconds(*map(sum, zip(Seconds(), *parts, strict=True)))
 
 
-def round_seconds(round_, work, cost, network, n_workers, n_threads):
+def round_seconds(round_, cost, network, n_workers, n_threads):
     """Seconds of one round; arguments as for `predict`."""
     slots = n_workers * n_threads
     turns = math.ceil(round_.tasks / slots)
     reading = turns * round_.reads / round_.tasks * cost.read
-    coding = turns * (cost.task + round_.rows / round_.tasks * cost.row)
+    coding = turns * round_.rows / round_.tasks * cost.row
     tree = tree_of(round_.tasks, n_workers)
     # of all additions, those that nothing is left to do beside
-    last = tree.leaves + tree.sums
-    beside = (round_.tasks + tree.calls - 1 - last) * cost.add / slots
-    adding = beside + last * cost.add + cost.finish
+    beside = (round_.tasks + tree.calls - 1 - tree.way) * cost.add / slots
+    adding = beside + tree.way * cost.add + cost.finish
     sending = moving = 0.0
     if network is not None:
-        moving = network.latency
-        moving += work.sent / network.bandwidth * (1 + math.ceil(math.log2(n_workers)))
-        moving += work.result / network.bandwidth
-        moving += (tree.far_leaves * work.partial + tree.far_sums * work.total) / network.bandwidth
+        moved = cost.sent * (1 + math.ceil(math.log2(n_workers))) + cost.result + tree.far * cost.part
+        moving = network.latency + moved / network.bandwidth
         # tasks are sent, and partial results travel, while others are coded
         busy = reading + coding + beside
         sent = (round_.tasks + tree.calls) * network.dispatch
-        moved = traffic(round_, work, n_workers).tree / n_workers / network.bandwidth
+        moved = tree.moved * cost.part / n_workers / network.bandwidth
         if sent >= moved:
             sending = max(0.0, sent - busy)
         else:
@@ -286,11 +223,9 @@ def round_seconds(round_, work, cost, network, n_workers, n_threads):
     return Seconds(reading, coding, cost.share, adding, sending, moving, cost.driver)
 
 
-def traffic(round_, work, n_workers):
+def traffic(round_, cost, n_workers):
     """`Traffic` of one round between so many workers and the driver."""
-    tree = tree_of(round_.tasks, n_workers)
-    between = tree.moved_leaves * work.partial + tree.moved_sums * work.total
-    return Traffic(n_workers * work.sent, between, work.result)
+    return Traffic(n_workers * cost.sent, tree_of(round_.tasks, n_workers).moved * cost.part, cost.result)
 
 
 def where_scaling_stops(seconds_of):

@@ -10,23 +10,21 @@ from dask.utils import format_bytes
 from ..arguments import flag, integer, number
 from ..execution import make_executor
 from ..fitting.needs import IN_MEMORY_BYTES
-from ..fitting.replacement import checks_per_pass
-from ..fitting.schedule import FULL, KSVD, WAVE, plan_schedule
+from ..fitting.schedule import FULL, KSVD, WAVE
 from ..fitting.settings import check_settings, check_shape
-from ..rows import Source, as_source
+from ..fitting.updates.ksvd import count_blocks
+from ..rows import as_source
 from .facts import (
-    Shape,
     bytes_of,
-    kinds_of,
     memory_of,
     places_of,
-    request_for,
+    rounds_of,
+    rows_of_shape,
     rows_to_read,
-    shape_of,
-    work_of,
+    schedule_for,
 )
-from .measure import driver_costs, measure_tasks
-from .model import Network, Scaling, Seconds, Traffic, add_seconds, predict, traffic, where_scaling_stops
+from .measure import measure_rounds
+from .model import Network, Scaling, Traffic, add_seconds, predict, traffic, where_scaling_stops
 from .report import PassPlan, Plan
 
 if TYPE_CHECKING:
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
     from ..coding.target import Pursuit
     from ..fitting.settings import Precision, Update
     from ..fitting.stopping import Threshold
+    from ..fitting.structure import Groups
     from ..rows.source import ArrayLike, MissingChunks
 
 LATENCY = 0.03
@@ -74,7 +73,14 @@ def plan(
     holdout: float = 0.0,
     n_blocks: int | None = None,
     replace_atoms: bool = True,
+    ramp: bool = False,
+    groups: Groups | None = None,
+    prefix_sums: float = 0.0,
+    twins: float | None = None,
+    growth: int | None = None,
+    incoherence: float = 0.0,
     dtype: Precision = "float32",
+    device: str | None = None,
     persist: bool | None = None,
     latency: float = LATENCY,
     bandwidth: float = BANDWIDTH,
@@ -83,9 +89,9 @@ def plan(
 ) -> Plan:
     """Predict what a `fit` takes: seconds, memory, bytes moved, and where scaling stops.
 
-    A second or a few of measuring: the code of a fit runs on a few rows of the
-    array, on as many threads side by side as there will be in one machine.
-    What it costs goes through the schedule of the fit, which is the same
+    A second or a few of measuring: rounds of the fit itself run on a few rows of
+    the array, on as many threads side by side as there will be in one machine.
+    What they cost goes through the schedule of the fit, which is the same
     wherever it runs.
 
     Parameters
@@ -96,8 +102,10 @@ def plan(
         of 16 MB.
     n_components, n_nonzero_coefs, rtol, nonnegative, threshold, pursuit, update, max_passes : optional
         As for `fit`.
-    center, scale, whiten, holdout, n_blocks, replace_atoms, dtype, persist : optional
+    center, scale, whiten, holdout, n_blocks, replace_atoms, dtype, device, persist : optional
         As for `fit`.
+    ramp, groups, prefix_sums, twins, growth, incoherence : optional
+        As for `fit`. Waves are measured as they are half way through them, with all atoms.
     client : distributed.Client, optional
         Plan for its workers, and measure on one of them.
     n_workers : int, optional
@@ -132,27 +140,9 @@ def plan(
     >>> plan.n_waves, plan.wave.tasks_per_round
     (32, 6)
     """
-    settings = check_settings(
-        n_components,
-        n_nonzero_coefs=n_nonzero_coefs,
-        rtol=rtol,
-        nonnegative=nonnegative,
-        threshold=threshold,
-        pursuit=pursuit,
-        update=update,
-        init="rows",
-        max_passes=max_passes,
-        tol=0,
-        max_time=None,
-        random_state=0,
-        center=center,
-        scale=scale,
-        whiten=whiten,
-        holdout=holdout,
-        n_blocks=n_blocks,
-        replace_atoms=replace_atoms,
-        dtype=dtype,
-    )
+    beside = ("array", "client", "n_workers", "n_threads", "persist", "latency", "bandwidth", "dispatch")
+    given = {name: value for name, value in locals().items() if name not in (*beside, "missing_chunks")}
+    settings = check_settings(**given, init="rows", tol=0, max_time=None, random_state=0)
     if client is not None and (n_workers is not None or n_threads is not None):
         name = "n_workers" if n_workers is not None else "n_threads"
         raise ValueError(f"{name} was given with client, which has workers; leave one of the two out")
@@ -164,43 +154,45 @@ def plan(
     latency = number("latency", latency, 0, math.inf, "seconds, 0 or more")
     bandwidth = number("bandwidth", bandwidth, 0, math.inf, "bytes a second, more than 0", open_ends=True)
     dispatch = number("dispatch", dispatch, 0, math.inf, "seconds, 0 or more")
-    rows = shape_of(array, settings.dtype) or as_source(array, missing_chunks=missing_chunks)
+    made_up = rows_of_shape(array, settings.dtype)
+    rows = made_up or as_source(array, missing_chunks=missing_chunks)
     check_shape(settings, rows.chunk_rows, rows.d)
-    if isinstance(rows, Shape) and n_nonzero_coefs is None:
+    if made_up is not None and n_nonzero_coefs is None:
         raise ValueError(
             f"array is only a shape, and {'threshold' if rtol is None else 'rtol'} was given without "
             "n_nonzero_coefs; how many atoms it takes depends on the rows, so give those, or n_nonzero_coefs"
         )
-    schedule = plan_schedule(settings, rows.chunk_rows, rows.d)
     executor = make_executor(client, n_threads if n_workers is None else 1)
+    job, inputs = None, []
+    notes = [f"No rows were given: random {rows.dtype} rows were coded, and reading is not counted."]
     try:
-        places = places_of(executor, client, n_workers, n_threads)
-        request = request_for(rows, settings, schedule, places)
-        job, inputs, notes = rows_to_read(executor, rows, request.readers)
-        [measured] = executor.gather([executor.submit(measure_tasks, job, inputs, request)])
-        limits = [] if n_workers is not None else executor.memory()
+        n_workers, n_threads = places_of(executor, client, n_workers, n_threads)
+        limits = executor.memory() if client is not None or n_workers is None else []
+        schedule = schedule_for(executor, rows, settings)
+        if made_up is None:
+            job, inputs, notes = rows_to_read(executor, rows, n_threads)
+        bare = schedule._replace(pieces=[], held=[], kept=[])
+        task = executor.submit(measure_rounds, job, inputs, settings, bare, rows.d, n_workers or 1, n_threads)
+        [(costs, side_by_side)] = executor.gather([task])
     finally:
         executor.close()
-    persist = bytes_of(rows) <= IN_MEMORY_BYTES if persist is None else persist
-    keeps = persist or (isinstance(rows, Source) and rows.in_memory)
-    network = Network(latency, bandwidth, dispatch) if places.n_workers is not None else None
-    work = work_of(rows, settings, schedule, request, measured, keeps)
-    costs = measured.costs
-    for kind, (each, end) in driver_costs(
-        settings, schedule, checks_per_pass(settings.n_components), measured
-    ).items():
-        costs[kind] = costs[kind]._replace(driver=each, end=end)
-    memory = memory_of(rows, settings, request, work, places, keeps)
-    notes = [*notes, *_notes(settings, request, measured, places, memory, limits)]
-    return make_plan(rows, settings, schedule, request, work, costs, network, places, memory, notes)
+    keeps = rows.in_memory or (bytes_of(rows) <= IN_MEMORY_BYTES if persist is None else persist)
+    rounds = rounds_of(rows, schedule, count_blocks(settings, rows.d), keeps)
+    memory = memory_of(rows, settings, schedule, rounds, costs, n_workers, n_threads, keeps)
+    slots = n_threads * (n_workers or 1)
+    notes += [
+        f"Costs were measured on {side_by_side} thread{'s' if side_by_side > 1 else ''} side by side"
+        + ("." if side_by_side == slots else f"; {slots:,} are taken to be as fast each."),
+        *_notes(settings, memory, limits),
+    ]
+    network = Network(latency, bandwidth, dispatch) if n_workers is not None else None
+    width = settings.target(rows.d).n_nonzero_coefs
+    facts = schedule.n_samples, rows.d, settings.n_components, width, n_workers, n_threads
+    chunk_bytes = bytes_of(rows) / len(rows.chunk_rows)
+    return _plan(facts, schedule.phases.kinds, rounds, costs, network, chunk_bytes, memory, notes)
 
 
-def _notes(settings, request, measured, places, memory, limits):
-    slots = places.n_threads * (places.n_workers or 1)
-    side_by_side = measured.n_side_by_side
-    yield f"Costs were measured on {side_by_side} thread{'s' if side_by_side > 1 else ''} side by side" + (
-        "." if side_by_side == slots else f"; {slots:,} are taken to be as fast each."
-    )
+def _notes(settings, memory, limits):
     if isinstance(settings.threshold, str):
         yield (
             f"Not counted: threshold={settings.threshold!r} is found afterwards, from some thousand rows"
@@ -216,81 +208,40 @@ def _notes(settings, request, measured, places, memory, limits):
             yield f"{name} has {format_bytes(limit)}, less than it needs."
 
 
-def make_plan(rows, settings, schedule, request, work, costs, network, places, memory, notes):
-    """Put facts and costs together; see `plan` and `model.predict` for what they are.
-
-    Parameters
-    ----------
-    rows : Source or Shape
-    settings : Settings
-    schedule : Schedule
-    request : Request
-    work : dict of str to Work
-    costs : dict of str to Cost
-        Both by kind of round.
-    network : Network or None
-    places : Places
-    memory : tuple of int
-        Bytes of a worker and of the driver.
-    notes : sequence of str
-
-    Returns
-    -------
-    Plan
-    """
-    kinds = {"survey": 1, **kinds_of(schedule)}
+def _plan(facts, kinds, rounds, costs, network, chunk_bytes, memory, notes):
+    """Put facts and costs together."""
+    *_, n_workers, n_threads = facts
+    kinds = {"survey": 1, **kinds}
+    stages = {kind: [stage for stage in _STAGES[kind] if stage in rounds] for kind in kinds}
 
     def seconds_of(kind, units=None):
-        n_workers, n_threads = places.n_workers or 1, places.n_threads
+        where = n_workers or 1, n_threads
         if units is not None:
-            n_workers, n_threads = (1, units) if network is None else (units, n_threads)
-        return add_seconds(
-            predict(work[stage], costs[stage], network, n_workers, n_threads)
-            for stage in _STAGES[kind]
-            if stage in work
-        )
+            where = (1, units) if network is None else (units, n_threads)
+        return add_seconds(predict(rounds[stage], costs[stage], network, *where) for stage in stages[kind])
+
+    def whole(units=None):
+        return add_seconds(seconds_of(kind, units).times(count) for kind, count in kinds.items())
 
     def scaling_of(seconds):
         units, gain, part = where_scaling_stops(seconds)
-        here = (None, units) if network is None else (units, places.n_threads)
-        return Scaling(*here, gain, part)
+        return Scaling(*((None, units) if network is None else (units, n_threads)), gain, part)
 
-    def whole(units=None):
-        return add_seconds(
-            Seconds(*(count * part for part in seconds_of(kind, units))) for kind, count in kinds.items()
-        )
-
-    parts = {}
-    chunk_bytes = rows.n * rows.d * rows.dtype.itemsize / len(rows.chunk_rows)
-    for kind, count in kinds.items():
-        stages = [work[stage] for stage in _STAGES[kind] if stage in work]
-        rounds = [round_ for stage in stages if stage is not work.get("held") for round_ in stage.rounds]
-        reads = sum(round_.reads for stage in stages for round_ in stage.rounds)
-        largest = max(stages[-1 if kind == KSVD else 0].rounds, key=lambda round_: round_.tasks)
+    def pass_of(kind):
+        every = [(stage, round_) for stage in stages[kind] for round_ in rounds[stage]]
+        largest = max(rounds["block" if kind == KSVD else kind], key=lambda round_: round_.tasks)
         seconds = seconds_of(kind)
-        parts[kind] = PassPlan(
+        return PassPlan(
             kind,
-            count,
-            tuple(rounds),
-            int(reads * chunk_bytes),
+            kinds[kind],
+            tuple(round_ for stage, round_ in every if stage != "held"),
+            int(sum(round_.reads for _, round_ in every) * chunk_bytes),
             seconds.total,
             seconds,
-            traffic(largest, stages[0], places.n_workers) if network is not None else Traffic(0, 0, 0),
-            scaling_of(lambda units, kind=kind: seconds_of(kind, units)),
+            traffic(largest, costs[stages[kind][0]], n_workers) if network else Traffic(0, 0, 0),
+            scaling_of(lambda units: seconds_of(kind, units)),
         )
-    return Plan(
-        schedule.n_samples,
-        rows.d,
-        settings.n_components,
-        request.target.n_nonzero_coefs,
-        places.n_workers,
-        places.n_threads,
-        parts["survey"],
-        parts.get(WAVE),
-        parts.get(FULL),
-        parts.get(KSVD),
-        whole().total,
-        *memory,
-        scaling_of(whole),
-        tuple(notes),
-    )
+
+    parts = {kind: pass_of(kind) for kind in kinds}
+    passes = (parts.get(kind) for kind in ("survey", WAVE, FULL, KSVD))
+    return Plan(*facts, *passes, whole().total, *memory, scaling_of(whole), tuple(notes))

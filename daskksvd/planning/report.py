@@ -4,7 +4,7 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
-from dask.utils import format_bytes
+from dask.utils import format_bytes, format_time
 
 from ..cards import card, grid
 from .model import Round, Scaling, Seconds, Traffic
@@ -96,20 +96,12 @@ class PassPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers and strings."""
-        return {
-            "kind": self.kind,
-            "count": self.count,
-            "n_rounds": self.n_rounds,
-            "rows_per_round": self.rows_per_round,
-            "tasks_per_round": self.tasks_per_round,
-            "chunk_reads": self.chunk_reads,
-            "read_bytes": self.read_bytes,
-            "seconds": self.seconds,
-            "seconds_per_round": self.seconds_per_round,
-            "parts": self.parts._asdict(),
-            "traffic": self.traffic._asdict(),
-            "scaling": self.scaling._asdict(),
-        }
+        names = (
+            "kind", "count", "n_rounds", "rows_per_round", "tasks_per_round", "chunk_reads", "read_bytes",
+            "seconds", "seconds_per_round",
+        )  # fmt: skip
+        values = {name: getattr(self, name) for name in names}
+        return values | {name: getattr(self, name)._asdict() for name in ("parts", "traffic", "scaling")}
 
 
 @dataclass(frozen=True, repr=False)
@@ -203,11 +195,11 @@ class Plan:
                 lines.append([title, *cells])
 
         line("passes, at most", lambda part: str(part.count))
-        line("a pass takes", lambda part: duration(part.seconds))
+        line("a pass takes", lambda part: format_time(part.seconds))
         for name, title in _PARTS.items():
             line(f"  {title}", lambda part, name=name: _share(getattr(part.parts, name), part.seconds))
         line("rounds in a pass", lambda part: f"{part.n_rounds:,}")
-        line("a round takes", lambda part: duration(part.seconds_per_round))
+        line("a round takes", lambda part: format_time(part.seconds_per_round))
         line("  rows", lambda part: f"{part.rows_per_round:,.0f}")
         line("  tasks", lambda part: f"{part.tasks_per_round:,}")
         line("  sent to workers", lambda part: format_bytes(part.traffic.out))
@@ -230,7 +222,7 @@ class Plan:
     def _foot(self):
         count = sum(part.count for part in self.passes)
         lines = [
-            f"In all {duration(self.seconds)}: the survey and {count} passes, the most there can be",
+            f"In all {format_time(self.seconds)}: the survey and {count} passes, the most there can be",
             f"Memory: {format_bytes(self.worker_bytes)} "
             + (
                 "in this process"
@@ -246,14 +238,6 @@ class Plan:
                 f"Beyond {places} a {TITLES[part.kind]} gets at most {scaling.gain:.0%} faster: {reason}"
             )
         return [*lines, *self.notes]
-
-
-def duration(seconds):
-    """Seconds in a unit that is easy to read."""
-    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.3g} s" if seconds >= 0.1 else f"{1000 * seconds:.2g} ms"
 
 
 def _share(part, whole):
