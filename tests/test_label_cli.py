@@ -148,7 +148,7 @@ def test_options_agree_with_label():
             assert values[name] == parameter.default, name
     extra = "result out table graph best language as_written segment samples scheduler overwrite"
     missing = set(inspect.signature(daskksvd.label).parameters) - set(values)
-    assert missing == {"tokenizer", "client", "test", "checkpoint"}
+    assert missing == {"tokenizer", "client", "test", "checkpoint", "progress"}
     assert set(values) - set(inspect.signature(daskksvd.label).parameters) == set(extra.split())
     assert all(isinstance(option, click.Parameter) for option in cli.label_command.params)
 

@@ -11,7 +11,9 @@ import pandas as pd
 
 from ..coding.nonzeros import COUNT_ROWS
 from ..execution import WORKER_TIMEOUT, make_executor
+from ..execution.counting import computed_here, keys_of
 from ..machine.files import absolute
+from ..tracking.parts import parts_counted
 from .files.columns import distinct, find_captions, find_key, natural
 from .files.keyed import Frame, Keyed, frame_of, is_keyed, names_images, out_of_order, read_keyed, said_in
 from .files.tables import ENDINGS
@@ -133,10 +135,9 @@ def cut(part, key, low, high):
 
 def compute(value, client=None, worker_timeout=WORKER_TIMEOUT):
     """The value of something delayed, from the client's cluster or threads of this process."""
-    import dask
-
     if client is None:
-        return dask.compute(value, scheduler="threads")[0]
+        with parts_counted(lambda: len(keys_of(value))) as tick:
+            return computed_here(value, tick)
     executor = make_executor(client, worker_timeout=worker_timeout)
     try:
         return executor.compute(value)
@@ -152,7 +153,7 @@ def compute_all(values, client=None, worker_timeout=WORKER_TIMEOUT):
     import dask
 
     if client is None:
-        return list(dask.compute(*values, scheduler="threads"))
+        return compute(values)
     return compute(dask.delayed(list)(values), client, worker_timeout)
 
 

@@ -79,9 +79,9 @@ def demo_command(out, n, m, k, workers, seed, overwrite):
             result = fit(scenes, client=client, callbacks=[tell_pass], **settings)
         with step("4. Save the dictionary, and write all scenes as sparse codes"):
             result.save(dictionary, overwrite=overwrite)
-            result.write_codes(scenes, codes, client=client, overwrite=overwrite)
+            result.write_codes(scenes, codes, client=client, overwrite=overwrite, progress=bars)
         with step("5. Name the atoms with words of the captions"):
-            labels = label(codes, scenes, client=client)
+            labels = label(codes, scenes, client=client, progress=bars)
             save_labels(labels, LABELS.beside(dictionary), overwrite=overwrite)
         with step("6. Load everything from disk again and compare with the truth"):
             result = load(dictionary)

@@ -11,6 +11,7 @@ from .shared import (
     OVERWRITE,
     SCHEDULER,
     WORKER_TIMEOUT,
+    at_terminal,
     check_out,
     connected,
     telling_compilation,
@@ -93,7 +94,13 @@ def encode_command(
             fitting = {"client": client, "worker_timeout": worker_timeout, "missing_chunks": missing_chunks}
             loaded.fit_encoder(samples, **fitting)
         click.echo(f"Coding {rows.n:,} x {rows.d:,} {rows.dtype} samples in {store}", err=True)
-        how = {"client": client, "worker_timeout": worker_timeout, "device": device, "method": method}
+        how = {
+            "client": client,
+            "worker_timeout": worker_timeout,
+            "device": device,
+            "method": method,
+            "progress": at_terminal(),
+        }
         loaded.write_codes(rows, out, overwrite=overwrite, told=_going_on, **how)
     click.echo(as_text(describe(out)))
     click.echo(f"  samples = daskksvd.load({result!r}).decode(codes)  # what the codes stand for, lazy")

@@ -9,7 +9,7 @@ from shlex import quote
 import click
 
 from ..naming.thresholds import ATOM_USES, JOINT_LEAST, SIGNIFICANCE
-from .shared import OVERWRITE, SCHEDULER, WORKER_TIMEOUT, aligned, check_out, connected
+from .shared import OVERWRITE, SCHEDULER, WORKER_TIMEOUT, aligned, at_terminal, check_out, connected
 
 LABEL_EXAMPLES = """\b
 Examples:
@@ -233,6 +233,7 @@ def label_command(
             embeddings=embeddings,
             checkpoint=checkpoint,
             worker_timeout=worker_timeout,
+            progress=at_terminal(),
         )
         try:
             labels = call()

@@ -1,11 +1,11 @@
 """``daskksvd report``: what atoms mean, as one page to share."""
 
 import os
-import sys
 
 import click
 
 from ..view.page import REPORT_ATOMS
+from .shared import at_terminal, index_shown
 
 EXAMPLES = """\b
 Examples:
@@ -61,8 +61,9 @@ def report_command(result, out, title, n_atoms, overwrite, **sources):
     from ..view.page.report import check_report, report
 
     check_report(out, n_atoms, overwrite)
-    view = open_view(result, **sources)
-    path = report(view, out, title=title, n_atoms=n_atoms, overwrite=overwrite, progress=sys.stderr.isatty())
+    with index_shown():
+        view = open_view(result, **sources)
+    path = report(view, out, title=title, n_atoms=n_atoms, overwrite=overwrite, progress=at_terminal())
     missing = [name for name in ("labels", "index", "captions", "images") if getattr(view, name) is None]
     named = {"index": "codes"}
     if missing:

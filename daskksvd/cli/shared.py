@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -50,6 +51,18 @@ def check_out(out, overwrite):
     parent = next(path for path in Path(absolute(out)).parents if path.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise PermissionError(f"--out {out}: {parent} is not a directory that can be written to")
+
+
+def at_terminal():
+    """Whether somebody sees a bar."""
+    return sys.stderr.isatty()
+
+
+def index_shown():
+    """A bar of the samples that are put into an index of atoms, the first time that codes are looked at."""
+    from ..tracking.parts import parts_shown
+
+    return parts_shown(at_terminal(), "index of atoms", " samples")
 
 
 @contextlib.contextmanager

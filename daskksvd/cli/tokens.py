@@ -6,7 +6,7 @@ import shlex
 import click
 
 from .label import find_codes, read_ids, read_lines, told_by_options
-from .shared import OVERWRITE, SCHEDULER, WORKER_TIMEOUT, aligned, check_out, connected
+from .shared import OVERWRITE, SCHEDULER, WORKER_TIMEOUT, aligned, at_terminal, check_out, connected
 
 EMBED_EXAMPLES = """\b
 Examples:
@@ -212,7 +212,7 @@ def tokens_command(
         mapping = map_tokens(
             found, texts, reader, method=method, n_words=n_words, labels=labels,
             significant_only=significant_only, train=train, client=client, worker_timeout=worker_timeout,
-            **common,
+            progress=at_terminal(), **common,
         )  # fmt: skip
         if score:
             table = faithfulness(

@@ -3,6 +3,7 @@
 import click
 
 from .report import SOURCES
+from .shared import index_shown
 
 EXAMPLES = """\b
 Examples:
@@ -53,14 +54,15 @@ def view_command(result, compare, port, address, allow_origin, show, **sources):
     with own_process():
         with staying():
             from ..view.server.app import dashboard
-        served = dashboard(
-            result,
-            compare=compare,
-            port=port,
-            address=address,
-            allow_origin=allow_origin,
-            show=show,
-            **sources,
-        )
+        with index_shown():
+            served = dashboard(
+                result,
+                compare=compare,
+                port=port,
+                address=address,
+                allow_origin=allow_origin,
+                show=show,
+                **sources,
+            )
         click.echo(f"{served.url} shows {result}. Stop with Ctrl-C.")
         served.wait()

@@ -12,6 +12,7 @@ from ..execution import WORKER_TIMEOUT, Blueprint, given, make_executor
 from ..rows import Reader, as_source, cut_pieces
 from ..stores import Growing, compressors, growing
 from ..stores.keys import crc32c
+from ..tracking.parts import parts_shown
 from .codes import join_codes
 from .how import check_device, settled
 from .products import code_rows
@@ -38,8 +39,9 @@ class _Target(NamedTuple):
 
 
 def write_codes(
-    array, path, coder, *, client=None, overwrite=False, told=None, worker_timeout=WORKER_TIMEOUT, device=None
-):
+    array, path, coder, *, client=None, overwrite=False, told=None, worker_timeout=WORKER_TIMEOUT,
+    device=None, progress=False,
+):  # fmt: skip
     """Code all rows of an array straight into a Zarr group.
 
     Parameters
@@ -58,6 +60,8 @@ def write_codes(
         Seconds to wait for workers that are gone; see `daskksvd.fit`.
     device : str, optional
         Where rows are coded; see `daskksvd.fit`.
+    progress : bool
+        Whether to show a bar of the chunks that are done.
 
     Raises
     ------
@@ -77,16 +81,19 @@ def write_codes(
     source = as_source(array, worker_timeout=worker_timeout)
     path = CODES.check_free(path, overwrite)
     executor_of = functools.partial(make_executor, client, worker_timeout=worker_timeout)
-    with growing(
-        path,
-        CODES.variables,
-        functools.partial(_make, source=source, coder=coder),
-        _identity(source, coder),
-        inputs=_files_of(source.local_path),
-        n_chunks=-(-source.n // _step(source)),
-        need=source.n * coder.target.n_nonzero_coefs * (4 + coder.dictionary.itemsize),
-        told=told,
-    ) as store:
+    with (
+        growing(
+            path,
+            CODES.variables,
+            functools.partial(_make, source=source, coder=coder),
+            _identity(source, coder),
+            inputs=_files_of(source.local_path),
+            n_chunks=-(-source.n // _step(source)),
+            need=source.n * coder.target.n_nonzero_coefs * (4 + coder.dictionary.itemsize),
+            told=told,
+        ) as store,
+        parts_shown(progress, "coding"),
+    ):
         _write(source, path, store, coder, executor_of, device)
 
 

@@ -20,6 +20,7 @@ from ..naming.choosing import (
 from ..naming.images import codes_of_images
 from ..naming.inputs import codes_matrix, frequent, gather, indicator, one_side, orient, split_samples
 from ..naming.thresholds import SIGNIFICANCE
+from ..tracking.parts import each_counted, parts_shown
 from .summary import summarise
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def score_labels(
     alpha: float = SIGNIFICANCE,
     random_state: int | np.random.Generator | None = None,
     level: float | None = None,
+    progress: bool = False,
 ) -> xr.Dataset:
     """Name atoms on one part of the samples, score the names on the rest.
 
@@ -129,6 +131,8 @@ def score_labels(
     random_state : int or numpy.random.Generator, optional
     level : float, optional
         Old name of ``alpha``.
+    progress : bool
+        Whether to show bars: of the pass over captions, of resamples and of shuffles.
 
     Returns
     -------
@@ -168,7 +172,8 @@ def score_labels(
     for name, given in (baselines or {}).items():
         said = f"baselines[{name!r}]"
         others[name] = codes_matrix(codes_of_images(given, captions, sample_ids=sample_ids, name=said), said)
-    samples = gather(codes, captions, vocabulary=vocabulary, tokenizer=tokenizer, sample_ids=sample_ids)
+    with parts_shown(progress, "words of captions"):
+        samples = gather(codes, captions, vocabulary=vocabulary, tokenizer=tokenizer, sample_ids=sample_ids)
     n_given = len(samples.rows) + samples.n_left_out
     for name, value in others.items():
         if value.shape[0] != n_given:
@@ -181,13 +186,14 @@ def score_labels(
         words, names = words[:, kept], names[kept]
 
     main = _Trial(samples.codes, words, training, rank_by)
-    atoms, by_method = _score(main, names, alpha, n_resamples, rng)
-    atoms["stability"] = main.stability(n_resamples, rng)
-    rows = [by_method]
-    for value in others.values():
-        trial = _Trial(value[samples.rows], words, training, rank_by)
-        rows.append(_score(trial, names, alpha, n_resamples, rng)[1])
-    chance, atoms["q_permutation"] = _chance(main, atoms, alpha, n_permutations, rng)
+    with parts_shown(progress, "resamples and shuffles"):
+        atoms, by_method = _score(main, names, alpha, n_resamples, rng)
+        atoms["stability"] = main.stability(n_resamples, rng)
+        rows = [by_method]
+        for value in others.values():
+            trial = _Trial(value[samples.rows], words, training, rank_by)
+            rows.append(_score(trial, names, alpha, n_resamples, rng)[1])
+        chance, atoms["q_permutation"] = _chance(main, atoms, alpha, n_permutations, rng)
 
     scores = xr.Dataset(
         {name: ("atom", values, {"long_name": MEANINGS[name]}) for name, values in atoms.items()},
@@ -256,7 +262,7 @@ class _Trial:
     def stability(self, n_resamples, rng):
         """Share of bootstrap resamples of the training samples that choose the same name."""
         same = np.zeros(len(self.choice))
-        for _ in range(n_resamples):
+        for _ in each_counted(range(n_resamples)):
             weights = rng.multinomial(len(self.train), np.full(len(self.train), 1 / len(self.train)))
             same += self.choose(weights)[:, 0] == self.choice
         return np.where(self.choice >= 0, same / n_resamples if n_resamples else np.nan, np.nan)
@@ -298,7 +304,7 @@ def _resampled(trial, choice, n_resamples, rng):
     n = joint.shape[0]
     found = {"correlation": [], "precision": []}
     turned = [matrix.T.tocsr() for matrix in (joint, named, trial.tested)]
-    for _ in range(n_resamples):
+    for _ in each_counted(range(n_resamples)):
         weights = rng.multinomial(n, np.full(n, 1 / n)).astype(float)
         with_both, with_word, users = (matrix @ weights for matrix in turned)
         with_both[choice < 0] = np.nan
@@ -313,7 +319,7 @@ def _chance(trial, atoms, alpha, n_permutations, rng):
     """What names score when captions are shuffled across samples."""
     g = trial.pairs(trial.choice, trial.words).g
     shares, null = [], []
-    for _ in range(n_permutations):
+    for _ in each_counted(range(n_permutations)):
         order = rng.permutation(trial.words.shape[0])
         pairs = trial.pairs(trial.choose(order=order)[:, 0], trial.words[order])
         q_values = benjamini_hochberg(_without_name(pairs.p_value, trial.scored))

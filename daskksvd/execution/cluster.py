@@ -8,6 +8,7 @@ import weakref
 import dask
 from dask.sizeof import sizeof
 
+from .counting import keys_of
 from .executor import Executor, RoundLost, WorkersLost, run_task, same, say_farewell, to_make
 from .watching import WORKER_TIMEOUT, Watch
 
@@ -129,8 +130,17 @@ class ClusterExecutor(Executor):
         slots = sorted(worker for worker, number in workers.items() for _ in range(number))
         return [slots[i * len(slots) // count] if slots else None for i in range(count)]
 
+    def counted(self, handles, tick):
+        counting = self._watch.count(tick)
+        for handle in handles:
+            counting.append(handle.key)
+            yield handle
+
     def gather(self, handles):
-        values = self._run(lambda: self.client.gather(handles, asynchronous=True), handles)
+        try:
+            values = self._run(lambda: self.client.gather(handles, asynchronous=True), handles)
+        finally:
+            self._watch.count(None)
         if self.client.generation != self._generation:
             # a handle from before a restart lets go of nothing, and its task may have been done all the same
             self._generation = self.client.generation
@@ -152,8 +162,10 @@ class ClusterExecutor(Executor):
         with self._losses_named():
             return self._hold(self.client.get(graph, keys, sync=False))
 
-    def begin(self, value):
+    def begin(self, value, tick=None):
         self._check_futures(value)
+        if tick is not None:
+            self._watch.count(tick, keys_of(value))
         with self._losses_named():
             return self._hold([self.client.compute(value, retries=RETRIES)])
 

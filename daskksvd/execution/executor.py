@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from ..machine.blas import single_threaded_blas
 from ..machine.buffers import lender
+from ..tracking.parts import parts_counted
+from .counting import keys_of
 
 TREE_FAN_IN = 8
 """Partial results added by one task of the reduction tree."""
@@ -192,25 +194,40 @@ class Executor(abc.ABC):
                 # to wake a thread for one small task, and to be woken, takes half as long as the task
                 return blueprint.combine([run_task(blueprint.chunk, *self.gather(calls[0]), *handles)])
             places = self.places(len(calls))
-            root = self.tree(
-                blueprint.combine,
-                (
+            with parts_counted(len(calls)) as tick:
+                leaves = (
                     self.submit(run_task, blueprint.chunk, *call, *handles, place=place)
                     for call, place in zip(calls, places, strict=True)
-                ),
-                len(calls),
-            )
-            return self.gather([root])[0]
+                )
+                if tick is not None:
+                    leaves = self.counted(leaves, tick)
+                root = self.tree(blueprint.combine, leaves, len(calls))
+                return self.gather([root])[0]
 
         return self.retrying(round_, again)
 
     def compute(self, value):
         """The value of something delayed."""
-        return self.retrying(lambda: self.gather(self.begin(value))[0])
+
+        def round_():
+            with parts_counted(lambda: len(keys_of(value))) as tick:
+                return self.gather(self.begin(value, tick))[0]
+
+        return self.retrying(round_)
 
     @abc.abstractmethod
-    def begin(self, value):
-        """Start to compute something delayed; returns its handle, in a list."""
+    def begin(self, value, tick=None):
+        """Start to compute something delayed; returns its handle, in a list.
+
+        ``tick(number)`` is called with the number of tasks that were done since, if it is given.
+        """
+
+    @abc.abstractmethod
+    def counted(self, handles, tick):
+        """The handles of an iterable; ``tick(number)`` is called with the number that were done since.
+
+        Until `gather` returns, and from any thread.
+        """
 
     def retrying(self, round_, again=None):
         """Call ``round_()``; call it again if workers were lost under it.

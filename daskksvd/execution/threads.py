@@ -10,6 +10,7 @@ import dask.threaded
 
 from ..machine.limits import cpu_quota
 from ..machine.memory import available_bytes
+from .counting import computed_here
 from .executor import Executor, say_farewell
 
 
@@ -53,8 +54,13 @@ class ThreadExecutor(Executor):
     def hold(self, graph, keys):
         return list(dask.threaded.get(graph, keys, num_workers=self._n_threads))
 
-    def begin(self, value):
-        return [dask.compute(value, scheduler="threads", num_workers=self._n_threads)[0]]
+    def begin(self, value, tick=None):
+        return [computed_here(value, tick, num_workers=self._n_threads)]
+
+    def counted(self, handles, tick):
+        for handle in handles:
+            handle.add_done_callback(lambda done: tick(1))
+            yield handle
 
     def persist(self, array):
         return array.persist(scheduler="threads", num_workers=self._n_threads)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..arguments import number
 from ..tracking.events import WaitingForWorkers, WorkersReturned
+from .counting import Count
 from .executor import RoundLost, WorkersLost
 
 WORKER_TIMEOUT = 300.0
@@ -40,6 +41,7 @@ class _Facts(NamedTuple):
     workers: dict  # by address
     states: dict  # of the keys waited for, None where it knows nothing of one
     processing: dict  # keys by worker
+    counted: dict  # states of tasks that are counted
 
 
 class Watch:
@@ -67,6 +69,7 @@ class Watch:
         self._told = False
         self._heard = {}  # by worker: its last heartbeat, and when we first saw that one
         self._before = None  # the tasks that were being processed at the last look
+        self._count = Count(None, [])
         self._unknown = 0  # looks in turn at which the scheduler knew nothing of what is waited for
 
     def run(self, coroutine, keys=()):
@@ -91,6 +94,14 @@ class Watch:
 
         threading.Thread(target=call, name="daskksvd-call", daemon=True).start()
         return future
+
+    def count(self, tick, keys=()):
+        """Have ``tick(number)`` called with the number of tasks that were done from one look to the next.
+
+        Returns the list of their keys, to which more may be added in the order in which they are sent.
+        """
+        self._count = Count(tick, list(keys))
+        return self._count.keys
 
     @property
     def waiting(self):
@@ -177,6 +188,8 @@ class Watch:
         facts = self._ask(keys, future) if status == "running" else None
         if future is not None and future.done():
             return None
+        if facts is not None:
+            self._count.look(facts.counted)
         if facts is None:
             return f"the scheduler at {self._address}, which does not answer"
         if not facts.workers:
@@ -190,15 +203,16 @@ class Watch:
 
     def _ask(self, keys, other=None):
         """`_Facts`, or None where the scheduler does not answer, or ``other`` is done sooner."""
-        scheduler = self.client.scheduler
+        scheduler, waited = self.client.scheduler, self._count.waited()
 
         async def ask():
             identity = await scheduler.identity(n_workers=-1)
             states = await scheduler.get_task_status(keys=list(keys)) if keys else {}
+            counted = await scheduler.get_task_status(keys=waited) if waited else {}
             processing = {}
             if any(seconds > _SILENT for seconds in self._silences(identity["workers"]).values()):
                 processing = await scheduler.processing(workers=None)
-            return _Facts(identity["workers"], states, processing)
+            return _Facts(identity["workers"], states, processing, counted)
 
         if scheduler is None:  # the client closed this moment
             return None

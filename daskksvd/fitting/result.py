@@ -323,6 +323,7 @@ class Result:
         told: Callable[[int, int], Any] | None = None,
         worker_timeout: float | None = WORKER_TIMEOUT,
         device: str | None = None,
+        progress: bool = False,
     ) -> None:
         """Code samples straight into a Zarr store; `daskksvd.open_codes` reads it.
 
@@ -345,6 +346,8 @@ class Result:
             Seconds to wait for workers that are gone; see `daskksvd.fit`.
         device : str, optional
             Where samples are coded; see `daskksvd.fit`.
+        progress : bool
+            Whether to show a bar of the chunks that are done.
 
         Raises
         ------
@@ -359,6 +362,7 @@ class Result:
             "told": told,
             "worker_timeout": worker_timeout,
             "device": device,
+            "progress": progress,
         }
         coder = self._coder(method)
         write_codes(self._source(array, missing_chunks, worker_timeout), path, coder, **how)

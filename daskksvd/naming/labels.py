@@ -30,6 +30,7 @@ from ..execution import WORKER_TIMEOUT, make_executor
 from ..execution.executor import TREE_FAN_IN
 from ..machine.files import absolute
 from ..machine.memory import MEMORY_SHARE, available_bytes, check_memory
+from ..tracking.parts import parts_shown
 from . import association
 from .counting import count, table_bytes, tree
 from .images import rows_of_image
@@ -78,6 +79,7 @@ def label(
     embeddings: Embeddings | str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     words: Sequence[str] | None = None,
+    progress: bool = False,
 ) -> xr.Dataset:
     """Name atoms with the words of captions, and say how sure that is.
 
@@ -138,6 +140,8 @@ def label(
         it with labels saved.
     words : list of str, optional
         Old name of ``vocabulary``.
+    progress : bool
+        Whether to show a bar for each of the two passes.
 
     Returns
     -------
@@ -181,11 +185,11 @@ def label(
         embeddings = open_embeddings(embeddings)
     code_rows, each = _code_rows(codes, captions, embeddings, sample_ids, used_by)
     opened, caption_rows = open_rows(captions, code_rows.n, sample_ids=sample_ids, embeddings=embeddings)
-    progress = None
+    kept = None
     if checkpoint is not None:
         where = getattr(embeddings, "path", embeddings)
         counted = {"codes": codes, "captions": captions, "sample_ids": sample_ids, "embeddings": where}
-        progress = Progress(
+        kept = Progress(
             checkpoint,
             {name: value if value is None else identity_of(value, name) for name, value in counted.items()}
             | {"tokenizer": tokenizer_identity(tokenizer), "occurrence": occurrence, "missing": missing}
@@ -198,7 +202,8 @@ def label(
             if isinstance(value, (str, os.PathLike)) and "://" not in os.fspath(value):
                 executor.check_path(absolute(value), name)
         how = {"client": client, "worker_timeout": worker_timeout}
-        counter, n_captioned = frequencies(code_rows.edges, caption_rows, tokenizer, progress, **how)
+        with parts_shown(progress, "words of captions"):
+            counter, n_captioned = frequencies(code_rows.edges, caption_rows, tokenizer, kept, **how)
         vocabulary = choose_words(
             counter, n_captioned, tokenizer, vocabulary=vocabulary, min_df=min_df, max_df=max_df
         )
@@ -208,17 +213,18 @@ def label(
         _check_room(len(vocabulary), code_rows.m, advice)
     finally:
         executor.close()
-    counts = count(
-        code_rows,
-        caption_rows,
-        tokenizer,
-        vocabulary,
-        share=occurrence == "share",
-        missing=missing,
-        client=client,
-        progress=progress,
-        worker_timeout=worker_timeout,
-    )
+    with parts_shown(progress, "words and atoms"):
+        counts = count(
+            code_rows,
+            caption_rows,
+            tokenizer,
+            vocabulary,
+            share=occurrence == "share",
+            missing=missing,
+            client=client,
+            progress=kept,
+            worker_timeout=worker_timeout,
+        )
     n_unknown = opened.n_lines - counts.n_lines
     if n_unknown:
         warnings.warn(
@@ -242,9 +248,9 @@ def label(
     )
     if each > 1:
         labels.attrs.update(rows_per_image=each, used_by=used_by)
-    if progress is not None:
-        progress.save()
-        labels.encoding["checkpoint"] = progress.path
+    if kept is not None:
+        kept.save()
+        labels.encoding["checkpoint"] = kept.path
     return labels
 
 

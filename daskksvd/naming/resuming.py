@@ -14,6 +14,7 @@ from ..execution import make_executor
 from ..execution.executor import TREE_FAN_IN
 from ..machine.files import absolute, replaced
 from ..stores.checkpoint import load_checkpoint
+from ..tracking.parts import parts_counted
 
 KIND = "label"
 ENDING, PARTIAL = ".label-checkpoint", ".partial"
@@ -85,14 +86,19 @@ class Progress:
         begun, done = self._begun(name, token, len(parts), unpack)
         try:
             threads = n_threads(client, worker_timeout)
-            while done < len(parts):
-                level, stops, units = next_units(parts, done, 2 * threads, combine)
-                for stop, value in zip(stops, compute_all(units, client, worker_timeout), strict=True):
-                    add(begun, value, level, stop, len(parts), combine)
-                done = stops[-1]
-                self._keep(name, token, done, begun, pack)
-                if time.monotonic() - self._saved > SAVE_SECONDS:
-                    self.save()
+            with parts_counted(len(parts)) as tick:
+                if tick is not None:
+                    tick(done)
+                while done < len(parts):
+                    level, stops, units = next_units(parts, done, 2 * threads, combine)
+                    for stop, value in zip(stops, compute_all(units, client, worker_timeout), strict=True):
+                        add(begun, value, level, stop, len(parts), combine)
+                    if tick is not None:
+                        tick(stops[-1] - done)
+                    done = stops[-1]
+                    self._keep(name, token, done, begun, pack)
+                    if time.monotonic() - self._saved > SAVE_SECONDS:
+                        self.save()
         except BaseException as error:
             if self._done:
                 self.save()

@@ -12,6 +12,7 @@ from ...arguments import integer, number
 from ...embedding.slots import text_model, token_words
 from ...embedding.texts import as_text_encoder
 from ...execution import WORKER_TIMEOUT
+from ...tracking.parts import parts_shown
 from .descent import SWEEPS, best_words, descend, gains_of, text_vectors, weigh
 from .gradient import refine
 from .inputs import Material, draw_rows, open_material, read_rows, words_to_try
@@ -66,6 +67,7 @@ def map_tokens(
     random_state: int | np.random.Generator | None = None,
     client: Client | None = None,
     worker_timeout: float | None = WORKER_TIMEOUT,
+    progress: bool = False,
     **gradient: Any,
 ) -> xr.Dataset:
     """Words of atoms that make prompts come near to captions, as a text encoder reads both.
@@ -122,6 +124,8 @@ def map_tokens(
         Where sums are added up.
     worker_timeout : float, optional
         Seconds to wait for workers that are gone; see `daskksvd.fit`.
+    progress : bool
+        Whether to show a bar of the texts that are encoded, and of the parts of every pass.
 
     Returns
     -------
@@ -156,42 +160,48 @@ def map_tokens(
         return mapping_of_labels(labels, n_words).assign_attrs(
             make_mapping([], np.empty((2, 0), int), np.empty((2, 0)), np.zeros(2), **about).attrs
         )
-    if isinstance(vocabulary, str) and vocabulary == "tokens":
-        vocabulary = token_words(text_model(encoder), templates[0].prompt, n_slots)
-    material = open_material(
-        codes, captions, encoder, encodings=encodings, embeddings=embeddings, sample_ids=sample_ids
-    )
-    rng = np.random.default_rng(random_state)
-    fit, check = _parts(train, material.codes.n, validation, rng)
-    how: dict[str, Any] = {"client": client, "worker_timeout": worker_timeout}
-    words = words_to_try(material, vocabulary, tokenizer, client, worker_timeout)
-    vectors = encode_prompts(encoder, templates, [[word] for word in words]).astype(np.float64)
-    if vectors.shape[1] != material.encodings.shape[1]:
-        raise ValueError(
-            f"encodings has {material.encodings.shape[1]} features, and encoder gives {vectors.shape[1]}; "
-            "both must be by the same encoder"
+    with parts_shown(progress, "words of atoms"):
+        if isinstance(vocabulary, str) and vocabulary == "tokens":
+            vocabulary = token_words(text_model(encoder), templates[0].prompt, n_slots)
+        material = open_material(
+            codes, captions, encoder, encodings=encodings, embeddings=embeddings, sample_ids=sample_ids
         )
-    centred = vectors - vectors.mean(axis=0)
-    about |= {"encoder": encoder.identity(), "n_tried": len(words)}
-    allowed = allowed_words(labels, words) if significant_only and labels is not None else None
-    if n_words > 1:
-        return _weighted(material, fit, check, words, centred, allowed, n_words, about, how)
-    chosen, sums = _one_word(material, fit | check, centred, allowed, n_slots, method, how)
-    about |= {"n": sums.n, "scale": chosen.scale, "losses": [round(float(loss), 6) for loss in chosen.losses]}
-    word = chosen.word
-    if method == "gradient":
-        part = fit | check
-        word, figures = _by_gradient(
-            material, part, encoder, templates, words, centred, chosen, sums, allowed, n_slots, rng, gradient
-        )
-        about |= figures
-    if rerank:
-        word, figures = rerank_words(
-            material, encoder, templates, words, centred, word, chosen.scale, sums.centred(), (fit, check),
-            n_slots, rerank, allowed, rng,
-        )  # fmt: skip
-        about |= figures
-    return make_mapping(words, word[:, None], np.ones((len(word), 1)), sums.uses, **about)
+        rng = np.random.default_rng(random_state)
+        fit, check = _parts(train, material.codes.n, validation, rng)
+        how: dict[str, Any] = {"client": client, "worker_timeout": worker_timeout}
+        words = words_to_try(material, vocabulary, tokenizer, client, worker_timeout)
+        vectors = encode_prompts(encoder, templates, [[word] for word in words]).astype(np.float64)
+        if vectors.shape[1] != material.encodings.shape[1]:
+            raise ValueError(
+                f"encodings has {material.encodings.shape[1]} features, and encoder gives "
+                f"{vectors.shape[1]}; both must be by the same encoder"
+            )
+        centred = vectors - vectors.mean(axis=0)
+        about |= {"encoder": encoder.identity(), "n_tried": len(words)}
+        allowed = allowed_words(labels, words) if significant_only and labels is not None else None
+        if n_words > 1:
+            return _weighted(material, fit, check, words, centred, allowed, n_words, about, how)
+        chosen, sums = _one_word(material, fit | check, centred, allowed, n_slots, method, how)
+        about |= {
+            "n": sums.n,
+            "scale": chosen.scale,
+            "losses": [round(float(loss), 6) for loss in chosen.losses],
+        }
+        word = chosen.word
+        if method == "gradient":
+            part = fit | check
+            word, figures = _by_gradient(
+                material, part, encoder, templates, words, centred, chosen, sums, allowed, n_slots, rng,
+                gradient,
+            )  # fmt: skip
+            about |= figures
+        if rerank:
+            word, figures = rerank_words(
+                material, encoder, templates, words, centred, word, chosen.scale, sums.centred(),
+                (fit, check), n_slots, rerank, allowed, rng,
+            )  # fmt: skip
+            about |= figures
+        return make_mapping(words, word[:, None], np.ones((len(word), 1)), sums.uses, **about)
 
 
 def _one_word(material: Material, rows, words, allowed, n_slots, method, how):

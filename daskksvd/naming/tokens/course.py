@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
+from ...tracking.parts import each_counted
 from .accepting import encode_sides
 from .errors import MEASURES, Error
 from .relaxed import Relaxation
@@ -86,7 +87,7 @@ class Course:
         ]
         points: list[CurvePoint] = []
         every = max(1, round(steps / CURVE_POINTS))
-        for step in range(steps + 1):
+        for step in each_counted(range(steps + 1)):
             done = step / steps
             warmth = self._temperature[0] * (self._temperature[1] / self._temperature[0]) ** done
             if step % every == 0 or step == steps:

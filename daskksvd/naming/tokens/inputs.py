@@ -17,6 +17,7 @@ from ...captions.words.vocabulary import choose_words
 from ...coding.nonzeros import CodeRows, open_code_rows
 from ...embedding.encodings import Encodings, open_encodings
 from ...embedding.store import open_embeddings
+from ...tracking.parts import each_counted
 from ..images import codes_of_images
 from ..labels import frequencies
 from .sums import side_matrix
@@ -94,7 +95,7 @@ def check_encodings(encodings: Any, n: int) -> Any:
 def _encode(codes, captions, encoder):
     """Mean encodings of the captions of every row, in memory; the same texts are encoded once a range."""
     found = None
-    for low, high in pairwise(codes.edges):
+    for low, high in each_counted(list(pairwise(codes.edges))):
         partition, _ = compute(captions.delayed(low, high))
         written = np.array([bool(text) and not text.isspace() for text in partition.caption], bool)
         if not written.any():

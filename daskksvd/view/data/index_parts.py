@@ -10,6 +10,7 @@ from ...coding.by_image import image_codes, rows_per_image_of
 from ...coding.nonzeros import open_code_rows
 from ...coding.store import CODES, open_codes
 from ...stores import StoredArray
+from ...tracking.parts import counted_by
 
 INDEX_PART = 2**21
 """Nonzeros sorted at a time for the index by atom: about 150 MB with the work space."""
@@ -76,7 +77,7 @@ def build_arrays(parts, n, m, keep, target, folder):
     nonzeros = np.zeros(1, np.int64)
     companions = _Companions(n, m)
     runs = []
-    for number, part in enumerate(parts):
+    for number, part in enumerate(counted_by(parts, n, lambda part: part.n_rows)):
         order = _order(part.atom, part.value)
         counts = np.bincount(part.atom, minlength=m)
         runs.append(_Run.made(part.row[order], part.value[order], counts, folder, number))

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from ...execution.threads import spread_over, usable_cores
 from ...machine.files import absolute, replaced, telling_disk_full
+from ...tracking.parts import parts_shown
 from ..data.facts import notes, result_facts
 from ..data.finding import frequent_words, search_table
 from ..data.galleries import choose, panels
@@ -110,7 +111,8 @@ def report(
             raise ValueError(f"{next(iter(where))} was given with a view; give it to open_view")
         view = result
     else:
-        view = open_view(result, **where)
+        with parts_shown(progress, "index of atoms", " samples"):
+            view = open_view(result, **where)
     text = page_html(view, title=title, n_atoms=n_atoms, progress=progress)
     text = text.encode()
     with telling_disk_full(path, len(text)), replaced(path) as temporary, open(temporary, "wb") as file:
