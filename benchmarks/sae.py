@@ -28,6 +28,7 @@ from daskksvd.coding import SparseCoder, SparsityTarget
 from daskksvd.evaluation.matching import match_atoms
 from daskksvd.evaluation.scores import score_labels
 from daskksvd.rows import Transform, as_source
+from daskksvd.versions import version
 
 BASE = "daskksvd"
 """Its seconds are those of all others."""
@@ -35,6 +36,7 @@ BASE = "daskksvd"
 OWN = {
     BASE: {},
     "daskksvd, ramp": {"ramp": True},
+    "daskksvd, consensus": {"n_fits": 5},
     "daskksvd, whitened": {"whiten": 0.25},
     "daskksvd, whitened, positive": {"whiten": 0.25, "nonnegative": True},
 }
@@ -62,7 +64,8 @@ ABOUT = (
     "by orthogonal matching pursuit with signs, as many nonzeros. CPU s of one thread, measured; times: over "
     "those of daskksvd. Dead: latents that none of {dead:,} rows learned from uses. Two seeds: mean |cos| of "
     "atoms matched one to one. Named: of all atoms those whose name, chosen on rows learned from, is "
-    "significant on held-out ones. Autoencoders (MpSAE of overcomplete, others of sae-lens): Adam, batches "
+    "significant on held-out ones. Consensus: of five fits, a refit of their "
+    "means. Autoencoders (MpSAE of overcomplete, others of sae-lens): Adam, batches "
     "of {batch}, the better of rates {rates}, start from rows; codes of BatchTopK and Matryoshka have k "
     "nonzeros on average."
 )
@@ -89,7 +92,8 @@ class Own:
 
     def __init__(self, rows, m, k, seed, options):
         began = time.process_time()
-        self.result = daskksvd.fit(
+        learn = daskksvd.consensus if "n_fits" in options else daskksvd.fit
+        self.result = learn(
             rows, n_components=m, n_nonzero_coefs=k, random_state=seed, n_threads=1, **options
         )
         self.seconds = time.process_time() - began
@@ -288,7 +292,7 @@ def main():
             f"--methods leaves {BASE} out, whose seconds the others are to take; add it, or --keep"
         )
     records = kept + measure(data, options, lambda record: print(TABLE.line(record), flush=True), kept)
-    packages = {name: common.version(name) for name in ("sae-lens", "overcomplete", "torch")}
+    packages = {name: version(name) for name in ("sae-lens", "overcomplete", "torch")}
     results = {
         "software": common.describe(facts)[-1]
         + "".join(f", {name} {number}" for name, number in packages.items() if number),

@@ -18,6 +18,7 @@ from .embedding import open_embeddings as open_embeddings
 from .embedding import open_encodings as open_encodings
 from .embedding import plan_embed as plan_embed
 from .estimator import KSVD as KSVD
+from .evaluation import consensus as consensus
 from .evaluation import faithfulness as faithfulness
 from .execution import WorkersLost as WorkersLost
 from .fitting.fit import FitInterrupted as FitInterrupted
@@ -51,6 +52,7 @@ __all__ = [
     "WorkersLost",
     "captions",
     "concept_graph",
+    "consensus",
     "datasets",
     "embed",
     "embed_captions",

@@ -45,7 +45,7 @@ def test_the_page_of_stores_says_what_is_declared():
 def test_what_is_written_is_what_is_declared(tmp_path):
     samples = np.random.default_rng(0).standard_normal((300, 8)).astype("float32")
     options = {"n_components": 12, "n_nonzero_coefs": 2, "max_passes": 1, "random_state": 0}
-    result = daskksvd.fit(samples, whiten=0.25, **options).fit_encoder(samples)
+    result = daskksvd.consensus(samples, n_fits=2, whiten=0.25, **options).fit_encoder(samples)
     result.save(tmp_path / "result.zarr")
     result.write_codes(samples, tmp_path / "codes.zarr")
     build_atom_index(tmp_path / "codes.zarr")

@@ -1,3 +1,4 @@
+from .agreement import consensus as consensus
 from .baselines import baseline_codes as baseline_codes
 from .bottleneck import Bottleneck as Bottleneck
 from .bottleneck import concept_bottleneck as concept_bottleneck
@@ -35,6 +36,7 @@ __all__ = [
     "compare_fits",
     "concept_bottleneck",
     "concept_recovery",
+    "consensus",
     "faithfulness",
     "intervention_effect",
     "localization",

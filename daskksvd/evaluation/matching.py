@@ -49,7 +49,10 @@ def _likeness(cosines: np.ndarray, signed: bool) -> np.ndarray:
 
 
 def match_atoms(
-    first: Result | xr.DataArray | npt.ArrayLike, second: Result | xr.DataArray | npt.ArrayLike
+    first: Result | xr.DataArray | npt.ArrayLike,
+    second: Result | xr.DataArray | npt.ArrayLike,
+    *,
+    signed: bool | None = None,
 ) -> Match:
     """Match atoms one to one so that the sum of ``|cos|`` is greatest, or of ``cos`` where signs count.
 
@@ -59,6 +62,8 @@ def match_atoms(
     ----------
     first, second : Result, xarray.DataArray or array
         Dictionaries, m x d and m' x d, of the same features.
+    signed : bool, optional
+        Whether signs count; by default where both are results with non-negative codes.
 
     Returns
     -------
@@ -77,7 +82,8 @@ def match_atoms(
     pairs that can be chosen, and what is left is matched greedily: memory
     then grows with the number of atoms, not with its square.
     """
-    signed = all(_is_nonnegative(one) for one in (first, second))
+    if signed is None:
+        signed = all(_is_nonnegative(one) for one in (first, second))
     first, second = unit_atoms(first, "first"), unit_atoms(second, "second")
     if first.shape[1] != second.shape[1]:
         raise ValueError(

@@ -70,9 +70,13 @@ class Result:
         transform of samples and the sparsity target.
     encoder : daskksvd.coding.OneShot or None
         What `fit_encoder` found, for codes without pursuit.
+    stability : xarray.Dataset or None
+        Of a `daskksvd.consensus`, by ``atom``: ``likeness``, how near fits of other seeds come to
+        it, and ``recurrence``, the share of fits that found it. None for a single fit.
     """
 
     encoder: OneShot | None = None  # also of results that an earlier version pickled
+    stability: xr.Dataset | None = None
 
     def __init__(
         self,
@@ -85,6 +89,7 @@ class Result:
         feature_names: npt.ArrayLike | None = None,
         dims: Sequence[str] | None = None,
         encoder: OneShot | None = None,
+        stability: xr.Dataset | None = None,
     ) -> None:
         import xarray as xr
 
@@ -105,6 +110,7 @@ class Result:
         self.settings = settings
         self.coder = SparseCoder.of_atoms(dictionary, transform, target)
         self.encoder = encoder
+        self.stability = stability
 
     def __repr__(self) -> str:
         m, d = self.dictionary.shape
@@ -132,6 +138,8 @@ class Result:
             facts["relative error"] = f"{errors[-1]:.4f}"
             facts["variance explained"] = f"{1 - float(self.history.fvu[-1]):.1%}"
             facts["error by pass"] = curve(errors) or None
+        if self.stability is not None:
+            facts["fits agree"] = saving.agreement(self.stability)
         settings = {name: value for name, value in self.settings.items() if value is not None}
         return card("daskksvd.Result", facts, details("settings", settings), fallback=repr(self))
 
@@ -211,10 +219,12 @@ class Result:
                 executor.close()
         settings = {**self.settings, **stopping._asdict(), "false_discovery_rate": found.false_discovery_rate}
         parts = (self.dictionary.values, coder.transform, found.target, self.history, self.stop_reason)
-        return Result(*parts, settings, *self._features())
+        return Result(*parts, settings, *self._features(), stability=self.stability)
 
     def first(self, n_atoms: int) -> Result:
         """The result of the first atoms alone, which ``groups`` learns to be a dictionary of their own.
+
+        Of a `daskksvd.consensus` they are those that recur most.
 
         Parameters
         ----------
@@ -244,7 +254,8 @@ class Result:
             settings["false_discovery_rate"] = None
         atoms = self.dictionary.values[:n_atoms]
         parts = (atoms, self.coder.transform, target, self.history, self.stop_reason)
-        return Result(*parts, settings, *self._features())
+        stability = None if self.stability is None else self.stability.isel(atom=slice(n_atoms))
+        return Result(*parts, settings, *self._features(), stability=stability)
 
     # ------------------------------------------------------ coding and back
 

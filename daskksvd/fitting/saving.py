@@ -58,6 +58,12 @@ RESULT = Store(
         "encoder_mean_nonzeros": Variable(
             (), ("float64",), "atoms that pursuit takes of a sample, on average", optional=True
         ),
+        "stability_likeness": Variable(
+            ("atom",), ("float64",), "how near fits of other seeds come to the atom, |cos|", optional=True
+        ),
+        "stability_recurrence": Variable(
+            ("atom",), ("float64",), "share of fits that found the atom", optional=True
+        ),
     },
     refusal="not a result of daskksvd",
 )
@@ -68,6 +74,9 @@ _TARGET = ("width", "rtol", "pursuit", "nonnegative", "threshold")
 
 _SINCE = {"nonnegative": False, "threshold": 0.0}
 """Those that results of earlier versions have not, and what they meant."""
+
+STABILITY = ("likeness", "recurrence")
+"""What is told of every atom of a consensus of several fits."""
 
 _TIMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 """Units of names that are times, as xarray reads them."""
@@ -87,6 +96,10 @@ def to_dataset(result):
     for name, value in (result.encoder._asdict() if result.encoder else {}).items():
         stored = RESULT.variables[f"encoder_{name}"]
         variables[f"encoder_{name}"] = (stored.dims, value, {"long_name": stored.meaning})
+    for name in STABILITY if result.stability is not None else ():
+        stored = RESULT.variables[f"stability_{name}"]
+        about = {"long_name": stored.meaning}
+        variables[f"stability_{name}"] = (stored.dims, result.stability[name].values, about)
     history = result.history.copy()
     kinds = sorted(set(history.kind.values.tolist()))
     codes = np.searchsorted(kinds, history.kind.values) if kinds else history.kind.values
@@ -167,6 +180,7 @@ def parts_of(dataset, path):
         json.loads(dataset.attrs["settings"]),
         *_features_of(dictionary.feature, dataset.attrs.get("feature_dtype")),
         _encoder_of(dataset),
+        _stability_of(dataset),
     )
 
 
@@ -177,6 +191,32 @@ def _encoder_of(dataset):
     weights, bias, gains = (dataset[f"encoder_{name}"].values for name in OneShot._fields[:3])
     mean = float(dataset["encoder_mean_nonzeros"]) if "encoder_mean_nonzeros" in dataset else math.nan
     return OneShot(weights, bias, gains, float(dataset["encoder_threshold"]), mean)
+
+
+def _stability_of(dataset):
+    """What fits agree on, None for a result of one fit."""
+    if not all(f"stability_{name}" in dataset for name in STABILITY):
+        return None
+    return stability(*(dataset[f"stability_{name}"].values for name in STABILITY))
+
+
+def stability(likeness, recurrence):
+    """What is told of every atom as one `xarray.Dataset`; see `Result.stability`."""
+    import xarray as xr
+
+    values = zip(STABILITY, (likeness, recurrence), strict=True)
+    about = {name: {"long_name": RESULT.variables[f"stability_{name}"].meaning} for name in STABILITY}
+    atoms = {"atom": np.arange(len(likeness))}
+    return xr.Dataset({name: ("atom", value, about[name]) for name, value in values}, coords=atoms)
+
+
+def agreement(stability):
+    """How far fits agree, in words."""
+    likeness, recurrence = (stability[name].values for name in STABILITY)
+    return (
+        f"likeness {likeness.mean():.2f}; {int((recurrence == 1).sum()):,} of {len(likeness):,} atoms are "
+        f"found by all fits, {int((recurrence >= 0.5).sum()):,} by half of them"
+    )
 
 
 def _features_of(feature, dtype):
