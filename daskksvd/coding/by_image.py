@@ -10,6 +10,7 @@ import numpy as np
 import sparse
 
 from .. import arguments
+from .formats import no_codes
 from .inputs import plain_codes
 from .nonzeros import as_csr
 from .store import CODES, open_codes
@@ -75,7 +76,7 @@ def image_codes(
     if any(rows % each for rows in codes.chunks[0]):
         codes = codes.rechunk({0: each * max(1, max(codes.chunks[0]) // each)})
     m = int(codes.shape[1])
-    meta = sparse.COO(np.empty((2, 0), np.int64), np.empty(0, codes.dtype), shape=(0, 0))
+    meta = no_codes(codes.dtype)
     chunks = tuple(rows // each for rows in codes.chunks[0]), (m,)
     return codes.map_blocks(pooled, each, least, chunks=chunks, dtype=codes.dtype, meta=meta)
 

@@ -16,7 +16,7 @@ from ..machine.blas import single_threaded_blas
 from ..rows import Transform
 from ..rows.blocks import plain
 from .cost import process_bytes, row_flops
-from .formats import codes_to_coo, decode
+from .formats import codes_to_coo, decode, no_codes
 from .how import How, choose_products
 from .products import code_rows, make_products
 from .target import SparsityTarget
@@ -142,7 +142,7 @@ class SparseCoder:
             products=products,
             chunks=(lazy.chunks[0], (len(self.dictionary),)),
             dtype=dtype,
-            meta=sparse.COO(np.empty((2, 0), np.int64), np.empty(0, dtype), shape=(0, 0)),
+            meta=no_codes(dtype),
         )
 
     def decode(self, codes: npt.ArrayLike | sparse.SparseArray | da.Array) -> np.ndarray | da.Array:

@@ -32,6 +32,13 @@ def codes_to_coo(codes, n_components):
     )
 
 
+def no_codes(dtype):
+    """Codes of no rows, which say of what kind others are."""
+    # in order as they are: to sort none, and to look at them, is compiled in every process
+    coords, values = np.empty((2, 0), np.int64), np.empty(0, dtype)
+    return sparse.COO(coords, values, shape=(0, 0), has_duplicates=False, sorted=True)
+
+
 def reconstruct(codes, dictionary):
     """Dense product of codes (n, m), sparse or not, and a dictionary (m, d)."""
     if hasattr(codes, "tocsr"):  # sparse.COO, or SciPy's: CSR is the fast form

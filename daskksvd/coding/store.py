@@ -10,7 +10,7 @@ import sparse
 
 from ..stores import Store, StoredArray, Variable
 from .codes import Codes
-from .formats import codes_to_coo
+from .formats import codes_to_coo, no_codes
 
 if TYPE_CHECKING:
     import os
@@ -61,7 +61,7 @@ def open_codes(path: str | os.PathLike[str]) -> da.Array:
     indices, values = StoredArray(arrays["indices"]), StoredArray(arrays["values"])
     chunks = indices.chunks
     m = int(opened.attrs["n_components"])
-    meta = sparse.COO(np.empty((2, 0), np.int64), np.empty(0, values.dtype), shape=(0, 0))
+    meta = no_codes(values.dtype)
     return da.map_blocks(
         _pair_to_coo,
         da.from_array(indices, chunks=chunks, inline_array=True),

@@ -101,7 +101,9 @@ def make_planted(
         law,
         chunks=(rows, (n_components,)),
         dtype=np.float64,
-        meta=sparse.COO(np.empty((2, 0), np.int64), np.empty(0), shape=(0, 0)),
+        meta=sparse.COO(
+            np.empty((2, 0), np.int64), np.empty(0), shape=(0, 0), has_duplicates=False, sorted=True
+        ),
     )
     array = da.map_blocks(
         _samples_chunk,

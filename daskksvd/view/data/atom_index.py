@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
+import math
 import os
 import shutil
 import tempfile
@@ -27,8 +29,8 @@ INDEX_CHUNK = 2**15
 """Uses in one stored chunk of that index: 256 kB, read in a few milliseconds."""
 
 KEPT_USES = 2**20
-"""Uses of the atom that was asked for last are kept up to so many, 12 MB: a page asks for one
-atom several times."""
+"""Uses of all atoms, else of the one that was asked for last, are kept up to so many, 12 MB: a page
+asks for one atom several times."""
 
 INDEX_FINGERPRINT_CHUNKS = 8
 """Chunks of codes that are hashed to tell whether an index is theirs. Codes of another
@@ -99,6 +101,10 @@ class AtomIndex:
         """
         low, high = int(self.start[atom]), int(self.start[atom + 1])
         first, last, _ = slice(start, stop).indices(high - low)
+        if self.start[-1] <= KEPT_USES:  # all atoms are read at once
+            rows, values = self._all
+            cut = slice(low + first, low + max(first, last))
+            return rows[cut].copy(), values[cut].copy()
         if high - low <= KEPT_USES:  # all of it, as it is soon asked for again
             held, rows, values = self._last
             if held != atom:
@@ -107,13 +113,24 @@ class AtomIndex:
             return rows[first : max(first, last)].copy(), values[first : max(first, last)].copy()
         return self._read(slice(low + first, low + max(first, last)))
 
+    @functools.cached_property
+    def _all(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._read(slice(0, int(self.start[-1])))
+
     def _read(self, cut: slice) -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(self._arrays["row"][cut]), np.asarray(self._arrays["value"][cut])
 
     def companions(self, atom: int) -> tuple[np.ndarray, np.ndarray]:
         """Atoms used together with an atom, and the correlations of use, strongest first."""
-        found = np.asarray(self._arrays["companion"][atom])
-        return found[found >= 0], np.asarray(self._arrays["together"][atom])[found >= 0]
+        companion, together = self._companions
+        found = np.asarray(companion[atom])
+        return found[found >= 0], np.asarray(together[atom])[found >= 0]
+
+    @functools.cached_property
+    def _companions(self):
+        """Companions of all atoms: in memory, if they are few."""
+        found = self._arrays["companion"], self._arrays["together"]
+        return tuple(array[:] for array in found) if math.prod(found[0].shape) <= KEPT_USES else found
 
 
 def build_atom_index(

@@ -9,6 +9,9 @@ from ...captions.by_sample import open_captions
 from ...captions.words.forms import meant
 from ...captions.words.tokens import Tokenizer
 
+KEPT_CAPTIONS = 2**14
+"""Captions of which the words are kept, about 10 MB."""
+
 CAPTION_PARTS = 32
 """Parts of a table of captions kept in memory: a look at an atom touches about 20."""
 
@@ -73,6 +76,8 @@ class Marker:
         self.tokenizer = Tokenizer.from_settings(json.loads(labels.attrs["tokenizer"]))
         self._words = labels.word.values.tolist()
         self._index = {word: number for number, word in enumerate(self._words)}
+        # samples come again in the galleries of other atoms
+        self._said = functools.lru_cache(KEPT_CAPTIONS)(self._places)
 
     def meant(self, text):
         """Words of the vocabulary that somebody means who types a text; see `forms.meant`."""
@@ -93,7 +98,7 @@ class Marker:
             In order, apart from one another.
         """
         wanted = set(words)
-        found = [span[:2] for span in self.tokenizer.spans(caption) if self._counted(span[2]) in wanted]
+        found = [(start, stop) for start, stop, word in self._said(caption) if word in wanted]
         apart = []
         for start, stop in sorted(found):
             if apart and start < apart[-1][1]:
@@ -101,6 +106,10 @@ class Marker:
             else:
                 apart.append((start, stop))
         return apart
+
+    def _places(self, caption):
+        """Where a caption says what words of the vocabulary."""
+        return [(start, stop, self._counted(word)) for start, stop, word in self.tokenizer.spans(caption)]
 
     def _counted(self, word):
         """The word of the vocabulary that a word counts as, or itself."""
