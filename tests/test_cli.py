@@ -126,11 +126,20 @@ def test_options_agree_with_fit():
             value = values.pop(renamed.get(name, name))
             # progress is on where there is a terminal
             assert name in ("array", "n_components", "progress") or value == parameter.default, name
-    assert set(values) == {"out", "overwrite"}
+    assert set(values) == {"out", "overwrite", "consensus"} and values["consensus"] is None
     choices = {option.name: getattr(option.type, "choices", None) for option in cli.fit_command.params}
     for name in ("pursuit", "update", "init"):
         allowed = stopping if name == "pursuit" else settings
         assert tuple(choices[name]) == getattr(allowed, f"{name.upper()}S")
+
+
+def test_a_consensus_of_two_fits(stores, samples, tmp_path):
+    output = run_fit(stores / "samples.zarr", tmp_path / "r.zarr", "--consensus", "2")
+    assert "fits agree" in output
+    how = {"n_components": M, "n_nonzero_coefs": K, "random_state": 1, "max_passes": 3}
+    expected = daskksvd.consensus(samples, n_fits=2, **how)
+    assert_same(tmp_path / "r.zarr", expected)
+    assert daskksvd.load(tmp_path / "r.zarr").stability.identical(expected.stability)
 
 
 def test_progress_bar(stores, tmp_path):

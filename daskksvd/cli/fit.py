@@ -1,5 +1,6 @@
 """``daskksvd fit``: samples to a saved dictionary."""
 
+import functools
 import shlex
 import sys
 
@@ -113,6 +114,9 @@ OPTIONS = [
                  help="Begin with M0 atoms and double them up to M in the first quarter of the waves."),
     click.Option(["--incoherence"], default=0.0, metavar="STEP",
                  help="Move atoms apart by a step of this size after updates, up to 0.1."),
+    click.Option(["--consensus"], type=int, metavar="N", show_default="one fit",
+                 help="Make N fits of different seeds, and refit what they agree on; in N times the seconds. "
+                 "Checkpoints are FILE.0, FILE.1 and so on."),
     click.Option(["--dtype"], type=click.Choice(["float32", "float64"]), default="float32",
                  help="Precision of the computation, whatever the samples are stored in."),
     DEVICE,
@@ -133,16 +137,21 @@ OPTIONS = [
 
 
 def _found(result):
-    """What a rule found, as lines to show."""
+    """What a rule found, or several fits agree on, as lines to show."""
+    from ..fitting.saving import agreement
+
+    agreed = {} if result.stability is None else {"fits agree": agreement(result.stability)}
     if not isinstance(result.settings["threshold"], str):
-        return {}
+        return agreed
     rate = result.false_discovery_rate
     noise = "" if rate is None else f", about {rate:.2%} of the atoms chosen are noise"
-    return {"threshold": f"{result.coder.target.threshold:.4g}{noise}"}
+    return agreed | {"threshold": f"{result.coder.target.threshold:.4g}{noise}"}
 
 
 @click.command("fit", params=OPTIONS, short_help="Learn a dictionary and save it.", epilog=EXAMPLES)
-def fit_command(store, out, scheduler, checkpoint, threads, progress, missing_chunks, overwrite, **settings):
+def fit_command(
+    store, out, consensus, scheduler, checkpoint, threads, progress, missing_chunks, overwrite, **settings
+):
     """Learn a dictionary from the samples in STORE and save it at --out.
 
     STORE is a two-dimensional Zarr array, a Zarr group with one such array (or
@@ -155,6 +164,7 @@ def fit_command(store, out, scheduler, checkpoint, threads, progress, missing_ch
     Ctrl-C stops the fit and saves what was learned so far at --out; with
     --checkpoint the same command can then go on.
     """
+    from ..evaluation.agreement import consensus as agreed
     from ..execution import WorkersLost
     from ..fitting.fit import FitInterrupted, fit
     from ..fitting.result import load
@@ -169,14 +179,16 @@ def fit_command(store, out, scheduler, checkpoint, threads, progress, missing_ch
             raise ValueError(f"--out {out} is no result of a fit; only such are replaced") from error
     if scheduler and threads is not None:
         raise ValueError("--threads is for fits without --scheduler")
+    learn = fit if consensus is None else functools.partial(agreed, n_fits=consensus)
+    first = checkpoint if consensus is None or not checkpoint else f"{checkpoint}.0"
     rows = as_source(store, "STORE", missing_chunks)
     going_on = f"The same command with --overwrite goes on from the checkpoint {checkpoint}."
     with connected(scheduler) as client, telling_compilation():
         click.echo(f"Learning from {rows.n:,} x {rows.d:,} {rows.dtype} samples in {store}", err=True)
-        if checkpoint and exists(checkpoint):
+        if checkpoint and exists(first):
             click.echo(f"Going on from the checkpoint {checkpoint}", err=True)
         try:
-            result = fit(
+            result = learn(
                 rows,
                 client=client,
                 checkpoint=checkpoint,
