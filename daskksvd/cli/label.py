@@ -383,6 +383,11 @@ def summary(labels):
         "named": f"{named:,} atoms ({named / facts['n_components']:.0%}) have a significant word",
         "test": facts["test"],
     }
+    if "rows_per_image" in facts:
+        least = "any" if facts["used_by"] == "any" else f"{facts['used_by']:.3g}"
+        crowded = least == "any" and 4 * facts["mean_nonzeros"] > facts["n_components"]
+        more = "; many atoms are, and --used-by 0.02 leaves out what hardly shows" if crowded else ""
+        lines["used by"] = f"{least} of the {facts['rows_per_image']} patches of an image{more}"
     left_out = {
         "samples without captions": facts["n_without_captions"] * (facts["missing"] == "exclude"),
         "blank captions": facts["n_blank_captions"],

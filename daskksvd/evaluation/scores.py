@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ..captions.by_sample import CaptionsLike
     from ..captions.words.tokens import Tokenizer
+    from ..coding.by_image import UsedBy
     from ..coding.inputs import CodesLike
 
 SCORED_USES = 10
@@ -90,6 +91,7 @@ def score_labels(
     alpha: float = SIGNIFICANCE,
     random_state: int | np.random.Generator | None = None,
     level: float | None = None,
+    used_by: UsedBy = "any",
     progress: bool = False,
 ) -> xr.Dataset:
     """Name atoms on one part of the samples, score the names on the rest.
@@ -102,8 +104,7 @@ def score_labels(
     Parameters
     ----------
     codes : dask.array.Array, path, sparse.COO, SciPy sparse or dense array
-        n x m. Those of patches are taken by image, which uses an atom if any patch does; for another
-        share of them give what `image_codes` makes.
+        n x m. Those of patches are taken by image; see ``used_by``.
     captions : path, frame, list, ..., or SciPy sparse or dense matrix
         What `daskksvd.label` takes, or word occurrence (n x V, 0 or 1).
         Samples without captions are left out.
@@ -131,6 +132,9 @@ def score_labels(
     random_state : int or numpy.random.Generator, optional
     level : float, optional
         Old name of ``alpha``.
+    used_by : {"any"} or float
+        Of codes of patches, those of baselines too: an image uses an atom if any of its patches does, or
+        such a share of them. As for `daskksvd.label`, whose names are scored.
     progress : bool
         Whether to show bars: of the pass over captions, of resamples and of shuffles.
 
@@ -171,9 +175,12 @@ def score_labels(
     others = {}
     for name, given in (baselines or {}).items():
         said = f"baselines[{name!r}]"
-        others[name] = codes_matrix(codes_of_images(given, captions, sample_ids=sample_ids, name=said), said)
+        by_image = codes_of_images(given, captions, sample_ids=sample_ids, name=said, used_by=used_by)
+        others[name] = codes_matrix(by_image, said)
     with parts_shown(progress, "words of captions"):
-        samples = gather(codes, captions, vocabulary=vocabulary, tokenizer=tokenizer, sample_ids=sample_ids)
+        samples = gather(
+            codes, captions, vocabulary=vocabulary, tokenizer=tokenizer, sample_ids=sample_ids, used_by=used_by
+        )
     n_given = len(samples.rows) + samples.n_left_out
     for name, value in others.items():
         if value.shape[0] != n_given:
@@ -211,6 +218,7 @@ def score_labels(
             "test": TEST,
             "alpha": alpha,
             "rank_by": rank_by,
+            "used_by": used_by,
             "least_uses": SCORED_USES,
             "n_permutations": n_permutations,
             "n_resamples": n_resamples,

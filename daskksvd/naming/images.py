@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..coding.by_image import image_codes, rows_per_image_of
+from ..coding.by_image import UsedBy, image_codes, least_rows, rows_per_image_of
 from ..coding.store import open_codes
 from ..embedding.store import CAPTIONS, layout_in
 from ..machine.files import absolute
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 
 def codes_of_images(
-    codes: CodesLike, captions: Any = None, *, embeddings: Any = None, sample_ids: Any = None, name="codes"
+    codes: CodesLike,
+    captions: Any = None,
+    *,
+    embeddings: Any = None,
+    sample_ids: Any = None,
+    name="codes",
+    used_by: UsedBy = "any",
 ) -> CodesLike:
     """Codes with a row an image, of the strongest of its rows where rows are patches; others as they are.
 
@@ -27,14 +33,23 @@ def codes_of_images(
     codes, captions, embeddings, sample_ids : as for `rows_of_image`
     name : str
         What messages call the codes.
+    used_by : {"any"} or float
+        As for `image_codes`.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        As for `rows_of_image`.
+        As for `rows_of_image`, and if a share is asked for of codes whose rows are no patches.
     """
+    least_rows(used_by, 1)
     each = rows_of_image(codes, captions, embeddings=embeddings, sample_ids=sample_ids, name=name)
-    return codes if each == 1 else image_codes(codes, each)
+    if each > 1:
+        return image_codes(codes, each, used_by=used_by)
+    if used_by != "any":
+        raise ValueError(
+            f"used_by={used_by!r} is for codes of patches; neither {name} nor what they are of tell of any"
+        )
+    return codes
 
 
 def rows_of_image(

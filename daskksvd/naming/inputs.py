@@ -64,7 +64,7 @@ class Lines(NamedTuple):
     sample: np.ndarray
 
 
-def gather(codes, captions, *, vocabulary=None, tokenizer=None, sample_ids=None):
+def gather(codes, captions, *, vocabulary=None, tokenizer=None, sample_ids=None, used_by="any"):
     """Codes and captions as matrices; samples without captions are left out.
 
     Parameters
@@ -78,12 +78,14 @@ def gather(codes, captions, *, vocabulary=None, tokenizer=None, sample_ids=None)
     tokenizer : captions.Tokenizer, optional
     sample_ids : (n,) array of int, optional
         Sample of each row of the codes.
+    used_by : {"any"} or float
+        Share of an image's patches that must use an atom, see `image_codes`.
 
     Returns
     -------
     Samples
     """
-    codes = codes_matrix(codes_of_images(codes, captions, sample_ids=sample_ids))
+    codes = codes_matrix(codes_of_images(codes, captions, sample_ids=sample_ids, used_by=used_by))
     n = codes.shape[0]
     matrix = isinstance(captions, np.ndarray) and captions.ndim == 2 and captions.dtype.kind in "fiub"
     if sp.issparse(captions) or matrix:

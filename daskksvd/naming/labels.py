@@ -23,7 +23,6 @@ from ..captions.words.vocabulary import (
     choose_words,
     document_frequencies,
 )
-from ..coding.by_image import image_codes, least_rows
 from ..coding.nonzeros import open_code_rows
 from ..embedding.store import open_embeddings
 from ..execution import WORKER_TIMEOUT, make_executor
@@ -33,7 +32,7 @@ from ..machine.memory import MEMORY_SHARE, available_bytes, check_memory
 from ..tracking.parts import parts_shown
 from . import association
 from .counting import count, table_bytes, tree
-from .images import rows_of_image
+from .images import codes_of_images, rows_of_image
 from .measures import name_atoms
 from .resuming import Progress, identity_of, tokenizer_identity
 from .thresholds import ATOM_USES, JOINT_LEAST, SIGNIFICANCE
@@ -256,15 +255,10 @@ def label(
 
 def _code_rows(codes, captions, embeddings, sample_ids, used_by):
     """Codes by image, and how many rows of those given an image has."""
-    least_rows(used_by, 1)
-    each = rows_of_image(codes, captions, embeddings=embeddings, sample_ids=sample_ids)
-    if each == 1:
-        if used_by != "any":
-            raise ValueError(
-                f"used_by={used_by!r} is for codes of patches; neither codes nor embeddings tell of any"
-            )
-        return open_code_rows(codes), 1
-    return open_code_rows(image_codes(codes, each, used_by=used_by), size=LABEL_IMAGES), each
+    known = {"embeddings": embeddings, "sample_ids": sample_ids}
+    by_image = codes_of_images(codes, captions, **known, used_by=used_by)
+    each = rows_of_image(codes, captions, **known)
+    return open_code_rows(by_image, **({} if each == 1 else {"size": LABEL_IMAGES})), each
 
 
 def _tokenizer(tokenizer, phrases, vocabulary) -> Tokenizer:
