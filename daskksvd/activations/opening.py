@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..embedding.layout import TOKENS, Layout, image_slice
+from ..embedding.layout import TOKENS, Layout, image_slice, seen_box
 from ..machine.files import absolute
 from .arrays import open_arrays, open_tables
 from .files import in_order, inside, whole
@@ -90,6 +90,10 @@ class Activations:
         if self.layout is None:
             raise ValueError(f"path={self.path!r} has one row an image, which has no place in it")
         return self.layout.positions(image)
+
+    def seen(self, image: int, width: int, height: int) -> tuple[float, float, float, float]:
+        """What the model saw of an image, as shares of its sides; all of it where nothing tells."""
+        return seen_box(None if self.layout is None else self.layout.frame, width, height)
 
     def thumbnail(self, row: int) -> PIL.Image.Image | None:
         """None: there are no thumbnails. Images are looked for by name, see ``images`` of `open_view`."""

@@ -109,7 +109,14 @@ def frame_of(size: dict[str, int] | None, crop: tuple[int, int]) -> dict[str, An
     return {"size": size, "crop": [int(crop[0]), int(crop[1])]}
 
 
-def seen_box(frame: dict[str, Any] | None, width: int, height: int) -> tuple[float, float, float, float]:
+def resizes(frame: dict[str, Any] | None) -> bool:
+    """Whether images are brought to a size first: what is seen then depends on their shape alone."""
+    return frame is None or frame["size"] is not None
+
+
+def seen_box(
+    frame: dict[str, Any] | None, width: int, height: int, *, copied: bool = True
+) -> tuple[float, float, float, float]:
     """What a model sees of an image: left, upper, right and lower edge as shares of its width and height.
 
     Edges outside 0 to 1 are of a margin that was added.
@@ -119,14 +126,16 @@ def seen_box(frame: dict[str, Any] | None, width: int, height: int) -> tuple[flo
     frame : dict or None
         As `frame_of` makes it; None for the whole image.
     width, height : int
-        Of the image, or of a copy of another size. Without resizing images are taken to have the size of
-        what enters the model, as prepared ones do.
+        Of the image, or of a copy of another size.
+    copied : bool
+        Whether it may be a copy of another size. One that was not resized before it entered the model is
+        then taken to have had the size of what enters it.
     """
     if frame is None:
         return 0.0, 0.0, 1.0, 1.0
     size, (crop_height, crop_width) = frame["size"], frame["crop"]
     if size is None:
-        scaled = crop_width, crop_height  # prepared images; the copy may be of any size
+        scaled = (crop_width, crop_height) if copied else (width, height)
     elif "height" in size:
         scaled = size["width"], size["height"]
     else:

@@ -23,6 +23,8 @@ class Outcome(NamedTuple):
     thumbnail : bytes or None
     lost : int
         Captions besides those that are blank, or cannot be read.
+    size : (int, int) or None
+        Width and height of the image as it came to the model, where these are stored.
     """
 
     sample: int
@@ -32,6 +34,7 @@ class Outcome(NamedTuple):
     vector: np.ndarray | None = None
     thumbnail: bytes | None = None
     lost: int = 0
+    size: tuple[int, int] | None = None
 
 
 def captions_table(kept, first):
@@ -79,6 +82,7 @@ def write_batch(path, outcomes, state):
             ("vector", pa.binary()),
             ("thumbnail", pa.binary()),
             ("lost", pa.int64()),
+            ("size", pa.list_(pa.int64())),
         ],
         metadata={"dtype": str(vector.dtype), "state": json.dumps(state)}
         | ({} if vector.ndim == 1 else {"rows": str(len(vector))}),

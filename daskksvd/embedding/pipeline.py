@@ -17,7 +17,7 @@ from ..execution.threads import usable_cores
 from .errors import Rejected, one_line
 from .fetch import fetch
 from .images import THUMBNAIL_BYTES, thumbnail
-from .layout import Layout
+from .layout import Layout, resizes
 from .loading import load
 from .models import cached_encoder
 from .models.threads import one_thread, threads_kept
@@ -71,6 +71,7 @@ class Prepared(NamedTuple):
     pixels: np.ndarray | None
     thumbnail: bytes | None
     reason: str | None
+    size: tuple[int, int] | None = None
 
 
 def fetched(item, options):
@@ -95,7 +96,7 @@ def prepare(item, encoder, options):
             allow_private=options.allow_private,
             timeout=options.timeout,
             max_pixels=options.max_pixels,
-            target=encoder.image_size,
+            target=None if encoder.spec.resize is False else encoder.image_size,
         )
         small = None if options.thumbnails is None else small_jpeg(image, options.thumbnails)
         pixels = encoder.prepare(image)
@@ -104,7 +105,9 @@ def prepare(item, encoder, options):
                 f"it is {pixels.shape[2]} x {pixels.shape[1]} pixels as the model sees it, which is another "
                 f"grid of patches than that of {encoder.shape[2]} x {encoder.shape[1]}"
             )
-        return Prepared(pixels, small, None)
+        # of others their shape tells what the model sees
+        sized = options.layout is not None and not resizes(options.layout.frame)
+        return Prepared(pixels, small, None, image.size if sized else None)
     except Rejected as error:
         return Prepared(None, None, str(error))
     except Exception as error:  # whatever a processor makes of an odd image must not end a long run
@@ -142,7 +145,9 @@ def outcomes_of(items, prepared, encoder, options):
                     vector = options.layout.chosen(vector, item.position)
                 vector = vector.astype(options.dtype)
         found.append(
-            Outcome(item.position, item.source, item.captions, reason, vector, one.thumbnail, item.lost)
+            Outcome(
+                item.position, item.source, item.captions, reason, vector, one.thumbnail, item.lost, one.size
+            )
         )
     return found
 

@@ -20,7 +20,7 @@ from ..rows.inputs.opening import EMBEDDINGS as GROUP
 from ..stores import Store, StoredArray, Variable, read_part
 from ..stores.damage import damaged
 from ..stores.record import digest_of_file
-from .layout import Layout, image_slice, read_layout
+from .layout import Layout, image_slice, read_layout, seen_box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +65,13 @@ EMBEDDINGS = Store(
             ("sample", "token"),
             ("int32",),
             "place in the grid of patches of every row of an image, row by row; -1 for the class token",
+            optional=True,
+            dense=True,
+        ),
+        "size": Variable(
+            ("sample", "side"),
+            ("int32",),
+            "width and height of the image, where rows are tokens and images are cropped without resizing",
             optional=True,
             dense=True,
         ),
@@ -161,6 +168,23 @@ class Embeddings:
         if self.layout is None:
             raise ValueError(f"path={self.path!r} has one row an image, which has no place in it")
         return read_part(self.group["position"], image)
+
+    def seen(self, image: int, width: int, height: int) -> tuple[float, float, float, float]:
+        """What the model saw of an image: left, upper, right and lower edge as shares of its sides.
+
+        Edges outside 0 to 1 are of a margin that was added.
+
+        Parameters
+        ----------
+        image : int
+            Counted from 0 in the order of the store.
+        width, height : int
+            Of a copy of it, which may be of another size.
+        """
+        frame = None if self.layout is None else self.layout.frame
+        if "size" not in self.group:
+            return seen_box(frame, width, height)
+        return seen_box(frame, *map(int, read_part(self.group["size"], image)), copied=False)
 
     @property
     def layers(self) -> list[int | None]:

@@ -266,6 +266,10 @@ class Writer:
         if self.layout is not None:
             places = np.stack([self.layout.positions(outcome.sample) for outcome in kept]).astype(np.int32)
             arrays["position"] = (places, (rows, each), ("sample", "token"), compressors())
+            sizes = [outcome.size for outcome in kept]
+            # a store that was begun without them goes on so
+            if (not first or "size" in group) and None not in sizes:
+                arrays["size"] = (np.array(sizes, np.int32), (rows, 2), ("sample", "side"), compressors())
         with zarr.config.set({"array.write_empty_chunks": True}):  # what is missing was lost
             for name, (values, chunks, dims, codecs) in arrays.items():
                 if name not in group:
