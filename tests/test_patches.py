@@ -1,19 +1,24 @@
 """Rows of patches: the model's own tokens, by image for captions and pictures, and resumed exactly."""
 
 import io
+import shutil
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pytest
 import real
 import scipy.sparse as sp
 import small_models
 import sparse
 import torch
+import transformers
 import zarr
+from click.testing import CliRunner
 from PIL import Image
 
 import daskksvd
+from daskksvd import cli
 from daskksvd.coding.by_image import image_codes
 from daskksvd.embedding.layout import Layout, frame_of, seen_box
 from daskksvd.embedding.models import check_spec, load_encoder
@@ -274,14 +279,132 @@ def test_what_a_model_sees():
     assert seen_box(frame_of({"longest_edge": 224}, (224, 224)), 448, 224) == (0, -0.5, 1, 1.5)
     for copy in ((100, 100), (32, 32), (224, 224)):  # not resized: all of it, whatever copy is looked at
         assert seen_box(frame_of(None, (100, 100)), *copy) == (0, 0, 1, 1)
+    assert seen_box(frame_of(None, (32, 32)), 64, 128, copied=False) == (0.25, 0.375, 0.75, 0.625)
     assert seen_box(None, 10, 20) == (0, 0, 1, 1)
     assert Layout((2, 3), 6, cls=True).positions(4).tolist() == [-1, 0, 1, 2, 3, 4, 5]
+
+
+def test_images_that_are_cropped_and_not_resized(saved, tmp_path):
+    """Their sizes are stored, and heat lies in the middle that the model saw; a drafted JPEG is no image."""
+    sizes = [(64, 40), (32, 32), (96, 128)]
+    images = []
+    for size in sizes:
+        image = Image.new("RGB", size, "gray")
+        image.paste("red", (size[0] // 2 - 16, size[1] // 2 - 16, size[0] // 2 - 8, size[1] // 2 - 8))
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=100, subsampling=0)
+        images.append((buffer.getvalue(), "a"))
+    model = shutil.copytree(saved["clip"][0], tmp_path / "model")
+    crop = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}, "do_center_crop": True}
+    transformers.CLIPImageProcessor(**crop).save_pretrained(model)
+    settings = {"model": model, "tokens": "patches", "layer": 0, "thumbnails": 32, "chunk_rows": 2}
+    found = daskksvd.embed(images, tmp_path / "crop", resize=False, **settings)
+    assert found.group["size"][:].tolist() == [list(size) for size in sizes]
+    assert "size" not in daskksvd.embed(images, tmp_path / "resized", **settings).group
+    # the red patch is the first that each model saw, wherever it lies in the image
+    rows = found.array.compute().reshape(3, GRID**2, -1)
+    np.testing.assert_allclose(rows, rows[[1] * 3], atol=0.02)
+    for row, (width, height) in enumerate(sizes):
+        seen = np.array(found.seen(row, *found.thumbnail(row).size)) * [width, height, width, height]
+        middle = np.array([width, height, width, height]) / 2
+        np.testing.assert_allclose(seen, middle + np.array([-16, -16, 16, 16]))
+
+
+@pytest.fixture(scope="module")
+def dashboard_of(view):
+    pytest.importorskip("panel", reason='the dashboard needs Panel: pip install "daskksvd[view]"')
+    from daskksvd.view.server.app import dashboard
+
+    with dashboard(view, port=0) as running:
+        yield running
+
+
+def test_an_image_is_picked_in_the_browser(browser, dashboard_of, view):
+    """From an atom's gallery to the atoms of one of its images, to a map of another, and by numbers."""
+    atom, row = used_most(view)
+    table = view.patches.atoms_of(row)
+    codes = view.patches.codes_of(row).toarray()
+    assert sorted(table.index) == np.flatnonzero(codes.any(0)).tolist()
+    assert table.patches[atom] == (codes[:, atom] != 0).sum()
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page.set_default_timeout(60_000)
+    wrong = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(f"{dashboard_of.url}#atom={atom}")
+    page.locator("[data-panel=heat] a").first.click()
+    page.locator(f"h2[data-image='{row}'][data-shown='{atom}']").wait_for()
+    assert page.url.endswith(f"#image={row}-{atom}")
+    page.get_by_text(
+        f"coefficient here is {table.coefficient[atom]:+.3g}; {table.patches[atom]} of 64"
+    ).wait_for()
+    links = page.locator("[data-panel=atoms] a")
+    shown = links.evaluate_all("all => all.map(a => Number(a.dataset.atom))")
+    assert shown == table.index[:24].tolist()
+    title = (
+        "[...Bokeh.documents[0]._all_models.values()].some(m => m.type == 'Title' && m.text.startsWith(%r))"
+    )
+    page.wait_for_function(title % f"Atom {atom} in image {row}: strongest {table.coefficient[atom]:+.3g}")
+    other = next(one for one in shown if one != atom)
+    page.locator(f"[data-panel=atoms] a[data-atom='{other}']").click()
+    page.locator(f"h2[data-image='{row}'][data-shown='{other}']").wait_for()
+    page.go_back()
+    page.locator(f"h2[data-image='{row}'][data-shown='{atom}']").wait_for()
+
+    field = page.get_by_label("Find an image")
+    field.fill("59")
+    page.locator(".dk-found a[href='#image=59']").first.wait_for()
+    page.get_by_text("image 59", exact=True).wait_for()
+    page.keyboard.press("Enter")
+    page.locator("h2[data-image='59']").wait_for()
+    for text, said in (("60", "There are images from 0 to 59."), ("qqqq", "No atom goes with “qqqq”.")):
+        field.fill(text)
+        page.get_by_text(said).wait_for()
+    page.set_viewport_size({"width": 420, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    page.get_by_role("link", name="Turn", exact=True).click()
+    page.get_by_text("Rows of these embeddings are patches").wait_for()
+    page.close()
+    assert wrong == []
+
+
+@pytest.mark.skipif(not real.PHOTOGRAPHS.exists(), reason="the photographs are not here")
+def test_photographs_by_commands(tmp_path, monkeypatch):
+    """Embedded, fitted, coded, named by image and drawn, as a user does it."""
+    monkeypatch.chdir(tmp_path)
+    captions = pd.read_parquet(real.CAPTIONS).set_index("file")["captions"]
+    with zipfile.ZipFile(real.PHOTOGRAPHS) as archive:
+        names = [name for name in sorted(archive.namelist()) if name.endswith(".jpg")][:20]
+        archive.extractall("photos", names)
+    pd.DataFrame({"image": names, "caption": [captions[name][0] for name in names]}).to_csv(
+        "photos.csv", index=False
+    )
+    model = str(real.DATA / "vit_small_14")
+    for command in (
+        ["embed", "photos", "--captions", "photos.csv", "--model", model, "--layer", "11",
+         "--tokens", "patches", "--thumbnails", "112", "--device", "cpu", "--out", "patches"],
+        ["fit", "patches", "-m", "48", "-k", "4", "--max-passes", "2", "--random-state", "0",
+         "-o", "words.zarr"],
+        ["encode", "words.zarr", "patches"],
+        ["label", "words.zarr", "patches", "--min-df", "3", "--used-by", "0.05"],
+        ["report", "words.zarr", "--embeddings", "patches", "--n-atoms", "2", "-o", "page.html"],
+    ):  # fmt: skip
+        done = CliRunner().invoke(cli.main, command)
+        assert done.exit_code == 0, done.output
+    view = open_view("words.zarr", embeddings="patches")
+    assert view.n == 20 and view.patches.layout.grid == (16, 16)
+    labels = view.labels
+    assert labels.attrs["n"] == 20 and labels.attrs["used_by"] == 0.05 and view.images.get(3)[1]
+    atom, row = used_most(view)
+    found = heat.heat_map(view, atom, row)
+    codes = daskksvd.open_codes("words-codes.zarr")[row * 256 : (row + 1) * 256].compute().todense()
+    np.testing.assert_array_equal(found.heat.ravel(), codes[:, atom])
+    text = (tmp_path / "page.html").read_text()
+    assert "Where in the image" in text and text.count('data-row="heat-') > 8
 
 
 @pytest.mark.skipif(not real.PHOTOGRAPHS.exists(), reason="the photographs are not here")
 def test_photographs_through_a_real_model(tmp_path):
     """A real ViT's patches of photographs, against its own hidden states."""
-    transformers = pytest.importorskip("transformers")
     folder = real.DATA / "vit_small_14"
     with zipfile.ZipFile(real.PHOTOGRAPHS) as archive:
         names = [name for name in sorted(archive.namelist()) if name.endswith(".jpg")][:3]

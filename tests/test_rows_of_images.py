@@ -18,7 +18,7 @@ from daskksvd.naming.inputs import gather
 from daskksvd.naming.tokens.inputs import open_material
 from daskksvd.rows.source import as_source
 from daskksvd.view import gallery, open_view
-from daskksvd.view.data.heat import crop
+from daskksvd.view.data.heat import crop, heat_map
 
 N, EACH = 96, 6
 
@@ -120,6 +120,14 @@ def test_baselines_by_image(coded):
     expected = score_labels(path, store.path, baselines={"same": path}, **how)
     np.testing.assert_array_equal(found.word.values, expected.word.values)
     assert found.identical(expected)
+    # of a share of the patches, as labels are
+    some = image_codes(path, used_by=0.3)
+    found = score_labels(codes, store.path, baselines={"same": path}, used_by=0.3, **how)
+    expected = score_labels(some, store.path, baselines={"same": some}, **how)
+    assert found.attrs.pop("used_by") == 0.3 and expected.attrs.pop("used_by") == "any"
+    assert found.identical(expected)
+    with pytest.raises(ValueError, match=r"used_by=0\.3 is for codes of patches; neither codes nor"):
+        score_labels(some, store.path, used_by=0.3)
 
 
 def test_rows_of_neither_are_refused(coded):
@@ -162,4 +170,7 @@ def test_no_crop_where_only_the_class_token_uses_an_atom(coded, tmp_path):
     view = open_view(coded[2], codes=sparse.COO(codes), embeddings=found, images=pictures)
     assert crop(view, 7, 0)[1:] == (0, False) and crop(view, 7, 1)[1:] == (1, True)
     panels = {panel.key: [sample.row for sample in panel.samples] for panel in gallery(view, 7)}
-    assert panels["top"] == panels["heat"] == [0, 1] and panels["crops"] == [1]
+    assert panels["top"] == [0, 1] and panels["heat"] == panels["crops"] == [1]
+    assert heat_map(view, 7, 1).largest == 1  # of patches, not of class tokens
+    used = view.patches.atoms_of(1).loc[7]
+    assert (used.coefficient, used.patches, used.class_token) == (1, 1, 2)

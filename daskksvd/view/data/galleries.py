@@ -186,16 +186,21 @@ def panels(
 
 def _where(view: View, atom: int, samples: list[Sample]) -> Iterator[Panel]:
     """Where in its strongest images an atom is: heat maps, and its strongest patches."""
-    shown = []
+    shown, nowhere = [], 0
     for sample in samples:
         if sample.found:
-            image = heat_map(view, atom, sample.row, max(sample.image.size)).image
-            shown.append(sample._replace(image=image, captions=[], kind=f"heat-{atom}-"))
+            drawn = heat_map(view, atom, sample.row, max(sample.image.size))
+            if np.nan_to_num(drawn.heat).any():
+                shown.append(sample._replace(image=drawn.image, captions=[], kind=f"heat-{atom}-"))
+            else:
+                nowhere += 1
     if shown:
         note = (
             "The same images: blue where patches use the atom with positive coefficients, orange with "
             "negative ones; the full colour is its largest coefficient in any image."
         )
+        if nowhere:
+            note += f" In {nowhere} of them no patch does, only the class token."
         yield Panel("heat", "Where in the image", note, shown)
     shown = []
     for row in (sample.row for sample in samples):

@@ -77,8 +77,8 @@ def heat_map(view: View, atom: int, row: int, side: int = HEAT_SIDE) -> HeatMap:
     patches, atom = patches_of(view), view.check_atom(atom)
     heat = patches.heat(atom, row)
     image = _enlarged(view.image(row), side)
-    box = _seen(patches, image)
-    largest = _largest(view, atom)
+    box = patches.seen(row, *image.size)
+    largest = patches.largest(view.coded(), atom)
     return HeatMap(painted(image, heat, box, largest), heat, box, largest)
 
 
@@ -151,7 +151,7 @@ def crop(view: View, atom: int, row: int) -> tuple[PIL.Image.Image, float, bool]
     image, found = (placeholder(), False) if view.images is None else view.images.get(row, CROPPED_SIDE)
     if not found or not value:
         return image, value, False
-    left, upper, right, lower = _seen(patches, image)
+    left, upper, right, lower = patches.seen(row, *image.size)
     rows, columns = heat.shape
     wide, high = (right - left) * image.width / columns, (lower - upper) * image.height / rows
     down, across = divmod(place, columns)
@@ -181,20 +181,6 @@ def patches_of(view: View) -> Patches:
             "patches, and with the embeddings that they are of"
         )
     return view.patches
-
-
-def _seen(patches, image):
-    """What the model sees of an image, as shares of its sides."""
-    from ...embedding.layout import seen_box  # takes long, and few need it
-
-    return seen_box(patches.layout.frame, *image.size)
-
-
-def _largest(view, atom):
-    """The largest magnitude of an atom's coefficients in any image."""
-    uses = int(view.coded().uses[atom])
-    ends = [view.coded().activations(atom, *cut)[1] for cut in ((0, 1), (max(0, uses - 1), uses))]
-    return float(max((abs(value) for end in ends for value in end), default=0)) or 1.0
 
 
 def _enlarged(image, side):

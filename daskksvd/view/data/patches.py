@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from ...coding.by_image import image_codes, rows_per_image_of
 from ...coding.codes import Codes
@@ -13,11 +14,17 @@ from ...coding.formats import codes_to_coo
 from ...coding.nonzeros import as_csr
 from ...coding.store import CODES, open_codes
 from ...stores import StoredArray
+from .once import once
 
 if TYPE_CHECKING:
     import scipy.sparse
 
     from ...embedding.layout import Layout
+    from .atom_index import AtomIndex
+
+SCALED = 32
+"""Images that are read at most for the largest coefficient of an atom in patches, where class tokens are
+rows, too: each takes a millisecond or some."""
 
 
 class Patches:
@@ -53,6 +60,73 @@ class Patches:
             return as_csr(part.compute() if hasattr(part, "compute") else part)
         indices, values = (np.asarray(array[rows]) for array in self._arrays)
         return as_csr(codes_to_coo(Codes(indices, values), self._m))
+
+    def seen(self, image: int, width: int, height: int) -> tuple[float, float, float, float]:
+        """What the model saw of an image: left, upper, right, lower edge as shares of its sides.
+
+        Parameters
+        ----------
+        image, width, height : int
+            The size of the copy that is shown.
+        """
+        return self._embeddings.seen(image, width, height)
+
+    def atoms_of(self, image: int) -> pd.DataFrame:
+        """Atoms that an image uses.
+
+        Parameters
+        ----------
+        image : int
+
+        Returns
+        -------
+        pandas.DataFrame
+            By atom: ``coefficient``, of largest magnitude among its patches, ``patches`` that use it,
+            both 0 where only the class token does, and ``class_token``, the coefficient there, NaN where
+            that is no row. The largest magnitude in patches first.
+        """
+        codes = self.codes_of(image)
+        inside = self._embeddings.positions(image) >= 0
+        atoms = np.unique(codes.indices)
+        values = codes[:, atoms].toarray()
+        patches, token = values[inside], values[~inside]
+        strongest = np.abs(patches).argmax(0)
+        table = pd.DataFrame(
+            {
+                "coefficient": patches[strongest, np.arange(len(atoms))],
+                "patches": (patches != 0).sum(0),
+                "class_token": token[0] if len(token) else np.full(len(atoms), np.nan),
+            },
+            index=pd.Index(atoms, name="atom"),
+        )
+        return table.iloc[np.argsort(-np.abs(table.coefficient.to_numpy()), kind="stable")]
+
+    @once
+    def largest(self, index: AtomIndex, atom: int) -> float:
+        """The largest magnitude of an atom's coefficients in the patches of any image; 1 without uses.
+
+        The index has the strongest row of every image. That may be its class token, whose coefficients
+        are of another size: then the strongest images are read until no other can have more.
+
+        Parameters
+        ----------
+        index : AtomIndex
+            Of the codes by image.
+        atom : int
+        """
+        uses, reach = int(index.uses[atom]), SCALED if self.layout.cls else 1
+        found: dict[int, float] = {}
+        for cut in ((0, reach), (max(0, uses - reach), uses)):
+            rows, values = index.activations(atom, *cut)
+            found.update(zip(rows.tolist(), np.abs(values).tolist(), strict=True))
+        if not self.layout.cls:
+            return max(found.values(), default=0.0) or 1.0
+        largest = 0.0
+        for row in sorted(found, key=found.__getitem__, reverse=True)[:reach]:
+            if found[row] <= largest:
+                break
+            largest = max(largest, float(np.nanmax(np.abs(self.heat(atom, row)))))
+        return largest or 1.0
 
     def heat(self, atom: int, image: int) -> np.ndarray:
         """Coefficients of an atom over the patches of an image.

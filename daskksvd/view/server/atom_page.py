@@ -56,9 +56,14 @@ class AtomPage:
 
     def _drawn(self, atom, others):
         """Galleries but the first, then pictures."""
-        yield gallery_html(others, side=160, style=False) if others else Markup("")
+        yield self._gallery(others) if others else Markup("")
         for element in for_atom(self.view, atom, **LINKS).values():
             yield picture(element)
+
+    def _gallery(self, found):
+        """Panels as HTML; images of patches link to their heat maps."""
+        linked = self.link is not None and self.view.patches is not None
+        return gallery_html(found, side=160, style=False, href=f"#image={{}}-{self.atom}" if linked else "")
 
     def _add(self, made):
         if isinstance(made, Markup):
@@ -76,5 +81,5 @@ class AtomPage:
         few = {"top": 8, "opposite": 0, "n_quantiles": 0, "controls": 0} if self.link is None else {}
         found = panels(self.view, atom, choose(self.view, atom, **few))
         first = 1 if self.view.patches is None else 2  # with heat maps
-        self.strongest.put(gallery_html(list(islice(found, first)), side=160, style=False))
+        self.strongest.put(self._gallery(list(islice(found, first))))
         return found

@@ -10,11 +10,15 @@ from . import parts
 from .atoms import Atoms
 from .compare import Compare
 from .graph import Graph
+from .image_page import ImagePage
 from .overview import Overview
 from .turn import Turn
 
-SCREENS = {"overview": "Overview", "atoms": "Atoms", "graph": "Graph", "compare": "Compare", "turn": "Turn"}
-ONE = {"atom": "atoms"}
+SCREENS = {
+    "overview": "Overview", "atoms": "Atoms", "images": "Images", "graph": "Graph", "compare": "Compare",
+    "turn": "Turn",
+}  # fmt: skip
+ONE = {"atom": "atoms", "image": "images"}
 """Names in addresses that mean a screen with something open."""
 
 
@@ -93,6 +97,8 @@ class Window:
             return Overview(view)
         if name == "atoms":
             return Atoms(view, self.go)
+        if name == "images" and view.patches is not None and view.images is not None:
+            return ImagePage(view, self.go)
         if name == "graph" and view.labels is not None:
             return Graph(view, self.go)
         if name == "compare" and other is not None:
@@ -100,10 +106,17 @@ class Window:
         if name == "turn" and view.space is not None:
             return Turn(view, self.go)
         missing = {
+            "images": "Where in an image its atoms are is known of codes of patches (daskksvd embed --tokens "
+            "patches), and shown with the embeddings that they are of (--embeddings) and their images.",
             "turn": "There are no vectors of these samples; name them with --embeddings, or embeddings=.",
             "graph": "The atoms have no names yet; the command daskksvd label finds them.",
             "compare": "There is no second result; name one with --compare, or compare= in Python.",
         }
+        if name == "turn" and view.patches is not None:
+            missing[name] = (
+                "Rows of these embeddings are patches, and here an atom is turned in the vector of a whole "
+                "image; in Python result.intervening turns it in every patch, inside the model."
+            )
         return parts.Note(SCREENS[name], missing[name])
 
 

@@ -27,6 +27,7 @@ def gallery_html(
     side: int | None = None,
     style: bool = True,
     source: Callable[[Sample], Markup] | None = None,
+    href: str = "",
 ) -> Markup:
     """A gallery as HTML that is safe whatever captions hold.
 
@@ -41,6 +42,8 @@ def gallery_html(
     source : callable, optional
         Takes a `Sample` and returns attributes of its ``<img>``, as `Markup`; by
         default the image itself, as a data URI.
+    href : str
+        What images link to, with ``{}`` for the row; nothing by default.
 
     Returns
     -------
@@ -48,7 +51,7 @@ def gallery_html(
         A ``str``.
     """
     source = source or (lambda sample: Markup('src="{}"').format(data_uri(sample.image, side)))
-    return ATOM.gallery(panels, source, ATOM_STYLE if style else "")
+    return ATOM.gallery(panels, source, ATOM_STYLE if style else "", href)
 
 
 def data_uri(image, side=None, *, quality=80, format="JPEG"):
