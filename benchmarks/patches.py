@@ -2,12 +2,15 @@
 
     python benchmarks/patches.py forward [MODEL_FOLDER IMAGES_ZIP]
     python benchmarks/patches.py scale [N_IMAGES]
+    python benchmarks/patches.py whole [N_SCENES]
     python benchmarks/patches.py heat [N_SCENES]
 
 ``forward``: images a second from files to a store, one vector an image against its patches, in turns.
-``scale``: CPU seconds and peak memory of fit, codes and labels of so many images' patches.
+``scale``: CPU seconds and peak memory of fit, codes and labels of so many images' made-up patches.
+``whole``: the same from images to heat maps, in one process: so many scenes of 64 patches each.
 ``heat``: share of the heat of atoms that lies in boxes of what they stand for, against chance, random
-directions and PCA. One thread each; figures are CPU seconds.
+directions and PCA. One thread each; figures are CPU seconds. ``--out FILE --name NAME`` keeps them in
+a JSON file, under a name.
 """
 
 import argparse
@@ -19,6 +22,7 @@ import tempfile
 import time
 import zipfile
 
+import common
 import numpy as np
 
 import daskksvd
@@ -27,6 +31,9 @@ from daskksvd.evaluation import baseline_codes, localization, localization_summa
 
 TOPICS = 8
 """Of made-up images: each has atoms of its own."""
+
+SHOWN = 12
+"""Atoms whose galleries are made in the end, with 12 heat maps and 12 crops each."""
 
 
 def forward(folder, images, n, rounds):
@@ -88,29 +95,65 @@ def made_up(path, n_images, each, d, m, rng):
     frame.to_parquet(f"{path}/captions.parquet")
 
 
+class Steps(dict):
+    """CPU seconds of each step, and the peak memory of the process after it."""
+
+    def run(self, name, call):
+        began = time.process_time()
+        made = call()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        self[name] = {"CPU s": round(time.process_time() - began, 1), "peak GB": round(peak, 2)}
+        return made
+
+
+def size_of(folder):
+    """GB of all files of a folder."""
+    files = (file for file in pathlib.Path(folder).rglob("*") if file.is_file())
+    return round(sum(file.stat().st_size for file in files) / 2**30, 2)
+
+
 def scale(n_images, each, d, m, k):
     """CPU seconds of each step, and the peak memory of the process after it."""
-    found = {"images": n_images, "rows": n_images * each, "features": d, "atoms": m, "nonzeros": k}
+    found = Steps(images=n_images, rows=n_images * each, features=d, atoms=m, nonzeros=k)
     with tempfile.TemporaryDirectory() as path:
         made_up(path, n_images, each, d, m, np.random.default_rng(0))
         rows, codes = f"{path}/rows.zarr", f"{path}/codes.zarr"
-
-        def timed(name, call):
-            began = time.process_time()
-            made = call()
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-            found[name] = {"CPU s": round(time.process_time() - began, 1), "peak GB": round(peak, 2)}
-            return made
-
-        result = timed(
+        result = found.run(
             "fit", lambda: daskksvd.fit(rows, n_components=m, n_nonzero_coefs=k, random_state=0, n_threads=1)
         )
-        timed("write_codes", lambda: result.write_codes(rows, codes))
-        labels = timed("label", lambda: daskksvd.label(codes, f"{path}/captions.parquet"))
-        timed("index", lambda: daskksvd.view.build_atom_index(codes))
+        found.run("write_codes", lambda: result.write_codes(rows, codes))
+        labels = found.run("label", lambda: daskksvd.label(codes, f"{path}/captions.parquet"))
+        found.run("index", lambda: daskksvd.view.build_atom_index(codes))
         found["named"] = int(labels.significant.sum())
-        size = sum(file.stat().st_size for file in pathlib.Path(path).rglob("*") if file.is_file())
-        found["GB on disk"] = round(size / 2**30, 2)
+        found["GB on disk"] = size_of(path)
+    return found
+
+
+def whole(n_scenes, m, k, layer):
+    """CPU seconds and peak memory of every step from images to the galleries of atoms, in one process."""
+    found = Steps(images=n_scenes, atoms=m, nonzeros=k, layer=layer)
+    with tempfile.TemporaryDirectory() as path:
+        settings = {"model": "scenes", "tokens": "patches", "layer": layer, "thumbnails": 64, "device": "cpu"}
+        store = found.run(
+            "embed",
+            lambda: daskksvd.embed(make_scenes(n_scenes, random_state=0), f"{path}/store", **settings),
+        )
+        found["rows"], found["features"] = store.array.shape
+        rows, codes = store.path, f"{path}/codes.zarr"
+        fitted = {"n_components": m, "n_nonzero_coefs": k, "whiten": 0.25, "random_state": 0, "n_threads": 1}
+        result = found.run("fit", lambda: daskksvd.fit(rows, **fitted))
+        found.run("write_codes", lambda: result.write_codes(rows, codes))
+        labels = found.run("label", lambda: daskksvd.label(codes, rows))
+        found["named"] = int(labels.significant.sum())
+        view = found.run(
+            "index", lambda: daskksvd.view.open_view(result, codes=codes, labels=labels, embeddings=rows)
+        )
+        atoms = view.atoms.query("uses > 0").g.sort_values(ascending=False).index[:SHOWN]
+        panels = found.run("heat maps", lambda: [daskksvd.view.gallery(view, int(atom)) for atom in atoms])
+        found["heat maps drawn"] = sum(
+            len(panel.samples) for one in panels for panel in one if panel.key == "heat"
+        )
+        found["GB on disk"] = size_of(path)
     return found
 
 
@@ -140,6 +183,14 @@ def heat(n_scenes, m, k, layer):
     return found
 
 
+def keep(path, name, found):
+    """Put figures into a JSON file under a name; others stay."""
+    path = pathlib.Path(path)
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    kept[name] = found
+    path.write_text(json.dumps(kept, indent=1) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -154,17 +205,25 @@ def main():
     two.add_argument("n_images", nargs="?", type=int, default=2_000)
     for name, value in (("--each", 256), ("--features", 384), ("--atoms", 1_024), ("--nonzeros", 8)):
         two.add_argument(name, type=int, default=value)
-    three = commands.add_parser("heat")
-    three.add_argument("n_scenes", nargs="?", type=int, default=1_500)
-    for name, value in (("--atoms", 256), ("--nonzeros", 4), ("--layer", 3)):
-        three.add_argument(name, type=int, default=value)
+    scenes = {"whole": (16_000, whole), "heat": (1_500, heat)}
+    for what, (n_scenes, _) in scenes.items():
+        three = commands.add_parser(what)
+        three.add_argument("n_scenes", nargs="?", type=int, default=n_scenes)
+        for name, value in (("--atoms", 256), ("--nonzeros", 4), ("--layer", 3)):
+            three.add_argument(name, type=int, default=value)
+    for command in commands.choices.values():
+        command.add_argument("--out")
+        command.add_argument("--name")
     given = parser.parse_args()
+    common.restart_pinned(1)
     if given.what == "forward":
         found = forward(given.model, given.images, given.n, given.rounds)
     elif given.what == "scale":
         found = scale(given.n_images, given.each, given.features, given.atoms, given.nonzeros)
     else:
-        found = heat(given.n_scenes, given.atoms, given.nonzeros, given.layer)
+        found = scenes[given.what][1](given.n_scenes, given.atoms, given.nonzeros, given.layer)
+    if given.out:
+        keep(given.out, given.name or given.what, found)
     print(json.dumps(found, indent=2))
 
 
