@@ -459,7 +459,7 @@ def test_demo(tmp_path):
     """The job from end to end, as a user runs it: a process that starts worker processes."""
     out = tmp_path / "demo"
     done = subprocess.run(
-        [sys.executable, "-m", "daskksvd", "demo", "--out", str(out), *TINY],
+        [sys.executable, "-m", "daskksvd", "demo", "--out", str(out), "--workers", "1", *TINY],
         capture_output=True,
         text=True,
         timeout=300,

@@ -27,7 +27,7 @@ SHOWN = 12
 
 @click.command("demo", short_help="See the whole job done on drawn scenes.", epilog=EXAMPLES)
 @click.option("--out", "-o", default="demo-output", metavar="DIR", help="Directory to make.")
-@click.option("--n-samples", "n", type=POSITIVE, metavar="N", default=10_000, help="Scenes to draw.")
+@click.option("--n-samples", "n", type=POSITIVE, metavar="N", default=5_000, help="Scenes to draw.")
 @click.option("--n-components", "m", type=POSITIVE, metavar="M", default=256, help="Atoms to learn.")
 @click.option("--n-nonzero-coefs", "k", type=POSITIVE, metavar="K", default=8, help="Most atoms in a scene.")
 @click.option("--workers", type=POSITIVE, metavar="N", default=2, help="Worker processes to start.")
@@ -42,7 +42,8 @@ def demo_command(out, n, m, k, workers, seed, overwrite):
     vectors, codes all scenes, names the atoms with words of the captions, and
     makes a page to look at: report.html in DIR.
 
-    It takes one to two minutes; the first run compiles, and takes longer.
+    It takes about a minute on two cores, and half a minute more where kernels are not
+    compiled yet.
     """
     from ..coding.store import open_codes
     from ..datasets import make_scenes
