@@ -248,3 +248,10 @@ def test_spilled_codes_keep_their_fill_value(tmp_path, result, samples):
         client.run(spill)
         assert len(worker.data.slow) >= ones.npartitions
         assert plain(ones.sum().compute()) == expected
+
+
+def test_functions_of_sparse_are_compiled_once_a_machine(result, samples):
+    """They come from files, or go there."""
+    assert result.encode(samples)[3:7].compute().shape == (4, M)
+    told = sys.modules["sparse.numba_backend._coo.indexing"]._compute_mask.stats
+    assert told.cache_path and sum(told.cache_hits.values()) + sum(told.cache_misses.values()) > 0

@@ -25,6 +25,7 @@ from dask.array.dispatch import (
 )
 from distributed.protocol import dask_serialize
 
+from . import sparse_kernels  # noqa: F401  kept wherever such arrays are worked with
 from .pickling import leave_to_pickle
 
 
