@@ -87,7 +87,7 @@ def logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         raise ImportError(
             'probes need scikit-learn; install it with: pip install "daskksvd[sklearn]"'
         ) from error
-    return LogisticRegression(max_iter=200).fit(x, y).coef_[0]
+    return LogisticRegression(solver="newton-cholesky", max_iter=200).fit(x, y).coef_[0]
 
 
 def areas(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
