@@ -109,7 +109,7 @@ def test_an_atom_is_turned_in_the_browser(browser, turning, view):
         assert shown("after") == [str(sample.row) for sample in again.panels[2].samples]
         page.get_by_label("Sample").fill("3")
         page.get_by_label("Sample").press("Enter")
-        page.wait_for_url("**#turn=7-3")
+        page.wait_for_function("location.hash === '#turn=7-3'")
         page.get_by_text("Sample 3 has the coefficient").wait_for()
         page.close()
         assert wrong == []

@@ -3,11 +3,12 @@
 import dask.array as da
 import numpy as np
 import pytest
+import reference
 import small
 from numpy.testing import assert_allclose, assert_array_equal
 
 import daskksvd
-from daskksvd.coding import SparseCoder, SparsityTarget
+from daskksvd.coding import OneShot, SparseCoder, SparsityTarget
 from daskksvd.execution import ThreadExecutor
 from daskksvd.fitting.encoder import fit_encoder
 from daskksvd.fitting.ridge import PENALTIES
@@ -204,3 +205,19 @@ def test_rows_that_tell_nothing(Y):
     assert not result.encoder.weights.any() and np.isfinite(result.encoder.gains).all()
     once, pursued = (result.encode(same, method=name).compute().todense() for name in ("oneshot", "pursuit"))
     assert_allclose(once, pursued, atol=1e-3 * np.abs(pursued).max())
+
+
+def test_atoms_without_a_score_are_not_taken():
+    """Whichever of the equal scores of zero come first."""
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        atoms = reference.unit_atoms(rng, 20, 8)
+        some = rng.choice(20, 3, replace=False)
+        bias = np.zeros(20)
+        bias[some] = [3, -2, 1]
+        encoder = OneShot(np.zeros((20, 8)), bias, np.ones(20), 0.0)
+        coder = SparseCoder(atoms, Transform(), SparsityTarget(3)).with_encoder(encoder)
+        row = rng.standard_normal(8)
+        expected = np.zeros(20)
+        expected[some] = np.linalg.lstsq(atoms[some].T, row, rcond=None)[0]
+        assert_allclose(coder.encode(row[None]).todense()[0], expected, rtol=1e-4)

@@ -71,7 +71,8 @@ def choose(scores, encoder, target):
     Returns
     -------
     indices : (n, w) int32 array
-        Largest first, `POOL` times as many as the target's, where there are.
+        Largest first, `POOL` times as many as the target's, where there are; -1 for a score of zero, as
+        atoms have that no code of those learned from uses.
     counts : (n,) int64 array
     """
     m = scores.shape[1]
@@ -84,7 +85,7 @@ def choose(scores, encoder, target):
     indices, taken = (np.take_along_axis(values, order, 1) for values in (indices, taken))
     early = target.rtol > 0 or target.threshold > 0
     counts = (taken > (encoder.threshold if early else 0)).sum(axis=1)
-    return indices.astype(np.int32), np.minimum(counts, target.n_nonzero_coefs)
+    return np.where(taken == 0, -1, indices).astype(np.int32), np.minimum(counts, target.n_nonzero_coefs)
 
 
 def _all(shape):
@@ -103,7 +104,7 @@ def refit(rows, dictionary, inner, indices, counts, positive):
     inner : (p, p) float array
         Inner products of the atoms; empty where there are too many.
     indices : (n, w) int32 array
-        The best first.
+        The best first; -1 for none.
     counts : (n,) int64 array
         Atoms to be left of each row; the pool has `POOL` times as many.
     positive : bool
@@ -124,7 +125,7 @@ def refit(rows, dictionary, inner, indices, counts, positive):
         right = np.matmul(atoms, rows[at, :, None])[..., 0].astype(np.float64)
         products = inner[own[:, :, None], own[:, None, :]] if inner.size else atoms @ atoms.swapaxes(1, 2)
         gram = products.astype(np.float64)
-        used = ranks < POOL * wanted
+        used = (ranks < POOL * wanted) & (own >= 0)
         for share in PRUNED:
             x = _solve(gram, right, used)
             excess = np.maximum(used.sum(axis=1)[:, None] - wanted, 0)

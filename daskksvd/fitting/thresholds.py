@@ -237,16 +237,22 @@ def _noise(rows):
 
     Noise is symmetric: as many atoms as correlate with it above a threshold correlate with it below
     minus that, and of non-negative codes those are never chosen. (As decoys in Barber and Candes 2015,
-    "Controlling the false discovery rate via knockoffs".)
+    "Controlling the false discovery rate via knockoffs"; as in their knockoff+, one more is counted,
+    or a handful of atoms chosen, of which none is noise by chance, would be proof.)
     """
     target, jobs = rows.coder.target, rows.jobs(NOISE_ROWS)
     tried = {}
 
-    def rate(threshold):
+    def counted(threshold):
         if threshold not in tried:
-            counts = rows.count(jobs, threshold=threshold)
-            tried[threshold] = counts.mirrored / max(counts.chosen, 1)
+            tried[threshold] = rows.count(jobs, threshold=threshold)
         return tried[threshold]
+
+    def share(counts):
+        return counts.mirrored / max(counts.chosen, 1)
+
+    def rate(threshold):
+        return (1 + counted(threshold).mirrored) / max(counted(threshold).chosen, 1)
 
     start = target.threshold
     if not start > 0:
@@ -265,11 +271,12 @@ def _noise(rows):
         low, high = (low, middle) if rate(middle) <= NOISE_SHARE else (middle, high)
     if rate(high) > NOISE_SHARE:
         warnings.warn(
-            f"threshold='noise' found none: for {rate(start):.1%} of the atoms chosen another correlates as "
-            "strongly, but negatively, with what is left, and a larger threshold does not help; rows may be "
-            f"of both signs, or atoms too much alike. Codes have the threshold {start:.4g} of learning",
+            f"threshold='noise' found none: for {share(counted(start)):.1%} of the atoms chosen another "
+            "correlates as strongly, but negatively, with what is left, and a larger threshold does not "
+            "help; rows may be of both signs, or atoms too much alike. Codes have the threshold "
+            f"{start:.4g} of learning",
             RuntimeWarning,
             stacklevel=2,
         )
         high = start
-    return Found(target._replace(threshold=high), rate(high))
+    return Found(target._replace(threshold=high), share(counted(high)))
