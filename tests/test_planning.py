@@ -14,11 +14,13 @@ import zarr
 from distributed import Client, LocalCluster
 
 import daskksvd
+from daskksvd.coding.how import Answer
 from daskksvd.execution import ThreadExecutor
 from daskksvd.fitting.initial import sample_size
 from daskksvd.fitting.needs import memory_needed
 from daskksvd.fitting.settings import check_settings
 from daskksvd.machine.memory import PROCESS_BYTES
+from daskksvd.planning import planner
 from daskksvd.planning.model import (
     Cost,
     Network,
@@ -399,12 +401,16 @@ def test_bad_input(array, options, error, words):
         plan(array, **options)
 
 
-def test_on_a_device(store):
+def test_on_a_device(monkeypatch):
     """Rows of a device come in its larger tasks; where there is none, processors are planned for."""
     pytest.importorskip("torch")
-    found = plan(store, persist=False, device="cpu")
-    assert found.full.tasks_per_round == 1
-    assert plan(store, persist=False, device="auto").seconds > 0
+    found = plan((100_000, 8), device="cpu")
+    assert found.full.tasks_per_round == 2
+    assert "Rows are coded on cpu." in found.notes
+    monkeypatch.setattr(planner, "find_device", lambda name: Answer(None))
+    found = plan((100_000, 8), device="cuda:7")
+    assert "device='cuda:7' is not everywhere: planned for processors." in found.notes
+    assert found.full.tasks_per_round == plan((100_000, 8)).full.tasks_per_round > 2
 
 
 def test_benchmark_smoke(tmp_path, monkeypatch):

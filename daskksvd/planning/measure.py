@@ -41,7 +41,7 @@ TASKS = 5
 
 
 class Call(NamedTuple):
-    """One call that a `Recorder` noted."""
+    """One call that a `Recorder` noted: its seconds, what it added up, and the size of what came out."""
 
     kind: str
     seconds: float
@@ -141,7 +141,8 @@ def measure_rounds(job, inputs, settings, schedule, d, n_workers, n_threads):
     rows = np.concatenate(parts)[:total]
     executor = Recorder(*(min(number, usable_cores()) for number in (n_threads * n_workers, n_threads)))
     try:
-        with blas_for(settings.n_components, d):
+        with blas_for(settings.n_components, d), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of few distinct rows: a fit has more; of devices: a note tells
             costs = _Rehearsal(executor, rows, n_rows, settings, schedule).costs()
     finally:
         executor.close()
@@ -186,10 +187,8 @@ class _Rehearsal:
         settings, schedule, executor = self.settings, self.schedule, self.executor
         others = Piece(0, self.n_rows, len(self.rows), self.n_rows)
         few = schedule._replace(pieces=[others], n_samples=others.n_rows)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of few distinct rows: a fit has more
-            begin(self.reader, settings, few, 0)  # compiles
-            (coder, variance, *_), driver = executor.timed(begin, self.reader, settings, few, 0)
+        begin(self.reader, settings, few, 0)  # compiles
+        (coder, variance, *_), driver = executor.timed(begin, self.reader, settings, few, 0)
         costs = {"survey": self.cost(len(self.rows), driver)}
         sample = size_of(self.rows[: sample_size(settings, others.n_rows)])
         costs["survey"] = costs["survey"]._replace(part=costs["survey"].result - sample)
@@ -294,9 +293,9 @@ class _Rehearsal:
         if 2 * nonzeros > m * d:  # residuals of all rows together come as Gram matrices
             rows = coder.transform.apply(self.rows[: 2 * d], dictionary.dtype).astype(np.float64)
             spread = Spread(None, np.ones(2, np.int64), np.stack([rows.T @ rows] * 2))
-            for _ in range(2):
-                finish = executor.timed(dominant_directions, spread, dictionary[:2], positive)[1]
-            finish, part = finish * m / n_blocks / 2, m // n_blocks * d * d * 8
+            solve = dominant_directions, spread, dictionary[:2], positive
+            finish = min(executor.timed(*solve)[1] for _ in range(3)) * m / n_blocks / 2
+            part = m // n_blocks * d * d * 8
         block = self.cost(n_rows, 0.0, tasks[-n:], adds[-each:], share=0.0, finish=finish, end=end)
         return {
             "code": self.cost(n_rows, 0.0, tasks[:n], adds[:each]),

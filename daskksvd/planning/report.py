@@ -17,24 +17,15 @@ TITLES = {
 }
 
 _PARTS = {
-    "reading": "reading",
-    "coding": "coding rows",
-    "preparing": "Gram matrix",
-    "adding": "adding up",
-    "sending": "sending tasks",
-    "network": "network",
-    "driver": "driver",
+    "reading": ("reading", "a round has no more tasks that could read"),
+    "coding": ("coding rows", "a round has no more than {tasks} tasks"),
+    "preparing": ("Gram matrix", "every process makes the Gram matrix of the dictionary first"),
+    "adding": ("adding up", "partial results are added up one group after the other"),
+    "sending": ("sending tasks", "client and scheduler send out one task after the other"),
+    "network": ("network", "messages, the dictionary and partial results travel"),
+    "driver": ("driver", "the driver updates the dictionary alone"),
 }
-
-_REASONS = {
-    "reading": "a round has no more tasks that could read",
-    "coding": "a round has no more than {tasks} tasks",
-    "preparing": "every process makes the Gram matrix of the dictionary first",
-    "adding": "partial results are added up one group after the other",
-    "sending": "client and scheduler send out one task after the other",
-    "network": "messages, the dictionary and partial results travel",
-    "driver": "the driver updates the dictionary alone",
-}
+"""Of every field of `Seconds` what it is called, and why it does not get shorter."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +187,7 @@ class Plan:
 
         line("passes, at most", lambda part: str(part.count))
         line("a pass takes", lambda part: format_time(part.seconds))
-        for name, title in _PARTS.items():
+        for name, (title, _) in _PARTS.items():
             line(f"  {title}", lambda part, name=name: _share(getattr(part.parts, name), part.seconds))
         line("rounds in a pass", lambda part: f"{part.n_rounds:,}")
         line("a round takes", lambda part: format_time(part.seconds_per_round))
@@ -211,13 +202,9 @@ class Plan:
         return lines
 
     def _table(self):
-        lines = self._lines()
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        aligned = (
-            [cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(pairs)]
-            for pairs in ([*zip(row, widths, strict=True)] for row in lines)
-        )
-        return ["  ".join(cells).rstrip() for cells in aligned]
+        titles, *columns = zip(*self._lines(), strict=True)
+        columns = [_aligned(titles, str.ljust), *(_aligned(column, str.rjust) for column in columns)]
+        return ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
 
     def _foot(self):
         count = sum(part.count for part in self.passes)
@@ -232,12 +219,16 @@ class Plan:
         ]
         for part in self.passes:
             scaling = part.scaling
-            reason = _REASONS[scaling.part].format(tasks=f"{part.tasks_per_round:,}")
+            reason = _PARTS[scaling.part][1].format(tasks=f"{part.tasks_per_round:,}")
             places = _places(scaling.n_workers, scaling.n_threads)
             lines.append(
                 f"Beyond {places} a {TITLES[part.kind]} gets at most {scaling.gain:.0%} faster: {reason}"
             )
         return [*lines, *self.notes]
+
+
+def _aligned(cells, how):
+    return [how(cell, max(map(len, cells))) for cell in cells]
 
 
 def _share(part, whole):
