@@ -178,8 +178,14 @@ def score_labels(
         by_image = codes_of_images(given, captions, sample_ids=sample_ids, name=said, used_by=used_by)
         others[name] = codes_matrix(by_image, said)
     with parts_shown(progress, "words of captions"):
-        known = {"vocabulary": vocabulary, "tokenizer": tokenizer, "sample_ids": sample_ids}
-        samples = gather(codes, captions, **known, used_by=used_by)
+        samples = gather(
+            codes,
+            captions,
+            vocabulary=vocabulary,
+            tokenizer=tokenizer,
+            sample_ids=sample_ids,
+            used_by=used_by,
+        )
     n_given = len(samples.rows) + samples.n_left_out
     for name, value in others.items():
         if value.shape[0] != n_given:
