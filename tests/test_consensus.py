@@ -184,3 +184,42 @@ def test_so_many_are_kept_as_a_row_may_use():
     with pytest.warns(UserWarning, match="min_recurrence.*the 3 that fits agree on most are kept"):
         result = daskksvd.consensus(noise, min_recurrence=1, **how)
     assert len(result.dictionary) == 3
+
+
+@pytest.mark.parametrize("more", [{"n_fits": 3}, {"max_passes": 3}, {"min_recurrence": 0.5}])
+def test_a_finished_one_goes_on_with_more(Y, tmp_path, more):
+    """Only what there is not yet is made, and nothing of an earlier refit is left."""
+    few = HOW | {"n_fits": 2, "max_passes": 2}
+    daskksvd.consensus(Y, checkpoint=tmp_path / "state", **few)
+    again = daskksvd.consensus(Y, checkpoint=tmp_path / "state", **(few | more))
+    if "max_passes" not in more:  # a fit that is made longer has learned otherwise from the start
+        assert_same_bits(again, daskksvd.consensus(Y, **(few | more)))
+    assert len(list(tmp_path.glob("state.refit-*"))) == 1
+    assert len(list(tmp_path.iterdir())) == 1 + (few | more)["n_fits"]
+
+
+def test_growth_that_was_cut_short(Y):
+    """Fewer atoms than a row may use."""
+    result = daskksvd.consensus(Y, **(HOW | {"n_fits": 2, "growth": 2, "max_time": 1e-9}))
+    assert len(result.dictionary) == 2
+    assert result.settings["consensus"]["stop_reasons"] == ["max_time"] * 2
+
+
+def test_an_error_bounds_the_atoms_that_are_kept_by_none(Y):
+    result = daskksvd.consensus(
+        Y, n_components=12, rtol=0.1, max_passes=3, n_fits=2, min_recurrence=1, random_state=0
+    )
+    assert (result.stability.recurrence == 1).all() or len(result.dictionary) == 1
+
+
+def test_an_interrupt_gives_the_last_fit_that_was_finished(Y):
+    begun = []
+
+    def stop(event):
+        begun.append(isinstance(event, daskksvd.tracking.FitFinished))
+        if any(begun[:-1]):
+            raise KeyboardInterrupt
+
+    with pytest.raises(daskksvd.FitInterrupted) as caught:
+        daskksvd.consensus(Y, callbacks=[stop], **HOW)
+    assert caught.value.result is not None and "in fit 2 of 3" in caught.value.__notes__[-1]

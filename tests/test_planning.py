@@ -426,3 +426,17 @@ def test_benchmark_smoke(tmp_path, monkeypatch):
         assert row["predicted_seconds"] > 0
         assert row["measured_mb"] > 0
     assert (tmp_path / "planning.md").read_text().count("full") >= 2
+
+
+@pytest.mark.parametrize("update", ["online", "ksvd"])
+def test_one_atom(update):
+    assert daskksvd.plan((500, 4), n_components=1, n_nonzero_coefs=1, update=update).seconds > 0
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, np.nan])
+def test_rows_in_the_middle_that_tell_nothing(value):
+    """A fit may have others, and says itself what is wrong with rows."""
+    rows = np.random.default_rng(0).standard_normal((9_000, 8))
+    rows[1_000:8_000] = value
+    array = da.from_array(rows, chunks=(500, 8))
+    assert daskksvd.plan(array, n_components=16, n_nonzero_coefs=2, center=True).seconds > 0

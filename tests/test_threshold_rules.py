@@ -139,6 +139,13 @@ def test_rows_of_both_signs_are_told_of(seed):
     assert result.encode(planted.array).compute().nnz > 1_000
 
 
+def test_of_few_rows_nothing_can_be_proved():
+    rows = np.abs(np.random.default_rng(0).standard_normal((60, 40)))
+    how = {"n_components": 3, "n_nonzero_coefs": 1, "nonnegative": True, "random_state": 0, "max_passes": 3}
+    with pytest.warns(RuntimeWarning, match="found none: 60 atoms were chosen, of which none need be noise"):
+        daskksvd.fit(rows, **how, threshold="noise")
+
+
 # ----------------------------------------------------------- the same dictionary
 
 

@@ -114,9 +114,9 @@ OPTIONS = [
                  help="Begin with M0 atoms and double them up to M in the first quarter of the waves."),
     click.Option(["--incoherence"], default=0.0, metavar="STEP",
                  help="Move atoms apart by a step of this size after updates, up to 0.1."),
-    click.Option(["--consensus"], type=int, metavar="N", show_default="one fit",
+    click.Option(["--consensus"], type=click.IntRange(min=2), metavar="N", show_default="one fit",
                  help="Make N fits of different seeds, and refit what they agree on; in N times the seconds. "
-                 "Checkpoints are FILE.0, FILE.1 and so on."),
+                 "Checkpoints are FILE.0, FILE.1 and so on, and one of the refit."),
     click.Option(["--dtype"], type=click.Choice(["float32", "float64"]), default="float32",
                  help="Precision of the computation, whatever the samples are stored in."),
     DEVICE,
@@ -207,9 +207,10 @@ def fit_command(
                 stop.add_note(going_on)
             raise
     result.save(out, overwrite=overwrite)
+    reasons = result.settings.get("consensus", {}).get("stop_reasons", [result.stop_reason])
     lines = {
         "samples": f"{rows.n:,} with {rows.d:,} features",
-        "stopped by": result.stop_reason,
+        "stopped by": ", ".join(dict.fromkeys(reasons)),
         "seconds": f"{result.settings['seconds']:.1f}",
         "seed": result.settings["random_state"],
         **_found(result),
@@ -219,8 +220,11 @@ def fit_command(
         lines["error"] = f"{float(result.history.wave_relative_error[-1]):.4f} (of the last samples read)"
     click.echo(f"{aligned(lines)}\n\n{pass_table(records(result.history)[-10:])}\n")
     if checkpoint:
-        finished = result.stop_reason in ("max_passes", "tol")
-        click.echo(f"The checkpoint {checkpoint} is no longer needed.\n" if finished else f"{going_on}\n")
+        done = (
+            f"The checkpoint {checkpoint} is" if consensus is None else f"The checkpoints {checkpoint}.* are"
+        )
+        finished = {"max_passes", "tol"}.issuperset(reasons)
+        click.echo(f"{done} no longer needed.\n" if finished else f"{going_on}\n")
     click.echo(
         f"Next:\n  daskksvd info {shlex.quote(out)}\n"
         f"  daskksvd encode {shlex.quote(out)} {shlex.quote(store)}"

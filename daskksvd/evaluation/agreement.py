@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import warnings
 from collections.abc import Sequence
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..arguments import integer, number, seed
-from ..execution import WORKER_TIMEOUT
-from ..fitting.fit import fit
+from ..execution import WORKER_TIMEOUT, WorkersLost
+from ..fitting.fit import FitInterrupted, fit
 from ..fitting.result import Result
 from ..fitting.saving import stability
 from ..machine.blas import blas_for
 from ..rows import as_source
+from ..stores.keys import crc32c
 from .matching import match_atoms, unit_atoms
 from .stability import SAME_ATOM
 
@@ -77,16 +79,17 @@ def consensus(
     n_fits : int
         Fits, each of a seed of its own; at least 2. It takes about as many times as long as one.
     min_recurrence : float
-        Keep atoms only that at least this share of the fits found, from 0 to 1. By default all
-        ``n_components`` are kept.
+        Keep atoms only that at least this share of the fits found, from 0 to 1, but at least
+        ``n_nonzero_coefs``. By default all ``n_components`` are kept.
     refit_passes : int
         Passes over the rows, with one update after each, that refit the means.
     random_state : int, numpy.random.Generator or RandomState, optional
         Seed of the seeds of the fits.
     checkpoint : path, optional
         The state of fit ``i`` is written to ``"<checkpoint>.<i>"`` and that of the refit to
-        ``"<checkpoint>.refit"``. The same call goes on from there, also with more ``n_fits``; fits that
-        were finished are not made again.
+        ``"<checkpoint>.refit-<digest>"``, by what is refitted. The same call goes on from there, also with
+        more ``n_fits``, ``max_passes`` or another ``min_recurrence``; fits that were finished are not made
+        again.
     missing_chunks, worker_timeout : as for `daskksvd.fit`
     **options
         Those of `daskksvd.fit`, for every fit: ``n_components=``, ``n_nonzero_coefs=``, ``client=`` and
@@ -97,19 +100,23 @@ def consensus(
     daskksvd.Result
         With ``stability``: by ``atom``, its ``likeness``, the mean over fits of the ``|cos|`` of their atom
         with the mean of those of the others (``cos``, with ``nonnegative``), and its ``recurrence``, the
-        share of fits in which that is at least .8. Both are saved with it. History is that of the refit;
-        ``settings["seconds"]`` is of everything, and ``settings["consensus"]`` has seeds and arguments.
+        share of fits in which that is at least .8. Both are saved with it. History is that of the refit,
+        whose errors are those before an update (of one pass: of the means);
+        ``settings["seconds"]`` is of everything, and ``settings["consensus"]`` has seeds and arguments, and
+        by what each fit was stopped.
 
     Raises
     ------
     TypeError, ValueError
         For arguments or data that cannot work.
     FitInterrupted, WorkersLost
-        As `daskksvd.fit`, with the result of the fit that was running.
+        As `daskksvd.fit`, with the result of the fit that was running, or of the last one that was finished
+        if that had learned nothing.
 
     Notes
     -----
-    Each fit has one vote an atom. Beginning with the atoms of the first fit, atoms of every fit are
+    Each fit has one vote an atom. Beginning with the atoms of the first fit (the largest, where growth was
+    cut short), atoms of every fit are
     matched with the means by `match_atoms` and averaged, signs aligned, with
     weights ``cos^2``, three times. That atoms pooled over seeds make a more stable
     dictionary has been found for sparse autoencoders too (arXiv 2606.12138).
@@ -134,14 +141,20 @@ def consensus(
     seeds = [None if given is None else _seed(given, index) for index in range(n_fits)]
     rows = as_source(array, missing_chunks=missing_chunks, worker_timeout=worker_timeout)
     options |= {"missing_chunks": missing_chunks, "worker_timeout": worker_timeout}
-    fits = [
-        fit(rows, random_state=each, checkpoint=_beside(checkpoint, index), **options)
-        for index, each in enumerate(seeds)
-    ]
+    fits: list[Result] = []
+    for index, each in enumerate(seeds):
+        try:
+            fits.append(fit(rows, random_state=each, checkpoint=_beside(checkpoint, index), **options))
+        except (FitInterrupted, WorkersLost) as stop:
+            stop.result = stop.result or (fits[-1] if fits else None)
+            stop.add_note(
+                f"That was in fit {index + 1} of {n_fits}; a result is that of one fit, not of a consensus."
+            )
+            raise
     first = fits[0]
     with blas_for(*first.dictionary.shape):
         found = agree([one.dictionary.values for one in fits], signed=first.coder.target.nonnegative)
-    kept = _kept(found, min_recurrence, first.coder.target.n_nonzero_coefs)
+    kept = _kept(found, min_recurrence, min(first.settings["n_nonzero_coefs"] or 1, len(found.atoms)))
     seconds = sum(one.settings["seconds"] for one in fits)
     about = {
         "n_fits": n_fits,
@@ -149,6 +162,7 @@ def consensus(
         "refit_passes": refit_passes,
         "seeds": [one.settings["random_state"] for one in fits],
         "update": first.settings["update"],
+        "stop_reasons": [one.stop_reason for one in fits],
     }
     result = _refitted(rows, found.atoms[kept], first, refit_passes, given, checkpoint, options)
     result.settings |= {"consensus": about, "seconds": seconds + result.settings["seconds"]}
@@ -228,8 +242,17 @@ def _refitted(rows, atoms, first, passes, random_state, checkpoint, options):
     how = {**options, **WAVES_ONLY, "update": update, "n_components": len(atoms), "init": atoms}
     if how.get("n_blocks") is not None:
         how["n_blocks"] = min(how["n_blocks"], len(atoms))
+    if how.get("n_nonzero_coefs") is not None:  # there are fewer atoms where growth was cut short
+        how["n_nonzero_coefs"] = min(how["n_nonzero_coefs"], len(atoms))
     how |= {"max_passes": passes, "replace_atoms": False, "random_state": random_state}
-    return fit(rows, checkpoint=_beside(checkpoint, "refit"), **how)
+    if checkpoint is not None:
+        # of other means there may be one from before; to refit takes little beside what was refitted
+        digest = crc32c(np.ascontiguousarray(atoms).tobytes() + bytes(str(passes), "ascii"))
+        checkpoint = _beside(checkpoint, f"refit-{digest:08x}")
+        for old in glob.glob(f"{glob.escape(checkpoint[:-8])}{'[0-9a-f]' * 8}"):
+            if old != checkpoint:
+                os.remove(old)
+    return fit(rows, checkpoint=checkpoint, **how)
 
 
 def _check_options(options):

@@ -270,11 +270,16 @@ def _noise(rows):
         middle = float(np.sqrt(low * high))
         low, high = (low, middle) if rate(middle) <= NOISE_SHARE else (middle, high)
     if rate(high) > NOISE_SHARE:
+        chosen, least = counted(start).chosen, round(1 / NOISE_SHARE)
+        why = (
+            f"for {share(counted(start)):.1%} of the atoms chosen another correlates as strongly, but "
+            "negatively, with what is left, and a larger threshold does not help; rows may be of both signs, "
+            "or atoms too much alike"
+            if chosen >= least
+            else f"{chosen} atoms were chosen, of which none need be noise to prove it of {least} or more"
+        )
         warnings.warn(
-            f"threshold='noise' found none: for {share(counted(start)):.1%} of the atoms chosen another "
-            "correlates as strongly, but negatively, with what is left, and a larger threshold does not "
-            "help; rows may be of both signs, or atoms too much alike. Codes have the threshold "
-            f"{start:.4g} of learning",
+            f"threshold='noise' found none: {why}. Codes have the threshold {start:.4g} of learning",
             RuntimeWarning,
             stacklevel=2,
         )

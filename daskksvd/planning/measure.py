@@ -12,7 +12,7 @@ import numpy as np
 
 from ..coding.how import settled
 from ..execution import ThreadExecutor
-from ..execution.executor import run_task
+from ..execution.executor import TREE_FAN_IN, run_task
 from ..execution.threads import usable_cores
 from ..fitting.beginning import begin
 from ..fitting.initial import sample_size
@@ -38,6 +38,9 @@ READERS = 8
 
 TASKS = 5
 """Tasks that are timed at least: of two the faster one was 20 % too fast at times."""
+
+FIRST_ROWS = 16
+"""Of the tasks that are run only for what is done with their results."""
 
 
 class Call(NamedTuple):
@@ -111,7 +114,7 @@ def measure_rounds(job, inputs, settings, schedule, d, n_workers, n_threads):
     Parameters
     ----------
     job : rows.Job or None
-        Chunks to read; without, rows are made up.
+        Chunks to read. Rows are made up without, or where those read are zero, equal or not finite.
     inputs : list
         Values of what the chunks need.
     settings : Settings
@@ -130,11 +133,15 @@ def measure_rounds(job, inputs, settings, schedule, d, n_workers, n_threads):
     width = settings.target(d).n_nonzero_coefs
     most = max(2 * rows_per_task(settings.n_components, d, width), schedule.wave_task_rows)
     n_rows = max(schedule.wave_job_rows, min(schedule.task_rows, most))
-    if job is None:
-        once = later = 0.0
-        rows = np.random.default_rng(0).standard_normal((2 * n_rows, d), settings.dtype)
-    else:
+    once = later = 0.0
+    rows = None
+    if job is not None:
         (once, later), rows = _read(job, inputs, 2 * n_rows, n_threads, schedule.n_samples)
+        if len(rows) < schedule.n_samples:  # others may tell more; what is wrong with rows a fit says
+            rows = rows[np.isfinite(rows).all(axis=1) & rows.any(axis=1)]
+            rows = None if (rows == rows[:1]).all() else rows
+    if rows is None:
+        rows = np.random.default_rng(0).standard_normal((2 * n_rows, d), settings.dtype)
     # what is coded is no atom itself, of which nothing would be left; rolled, rows are distinct, if not new
     total = n_rows + max(sample_size(settings, schedule.n_samples), settings.n_components)
     parts = [np.roll(rows, i, axis=1) for i in range(-(-total // len(rows)))]
@@ -209,7 +216,7 @@ class _Rehearsal:
             def held(jobs):
                 return self.engine.moments(jobs, Wanted(None, 0), self.engine.coder)
 
-            held(self.jobs(self.full_rows, 1))
+            held(self.first_jobs(self.full_rows))
             driver = executor.timed(held, self.jobs(self.full_rows))[1]
             costs["held"] = self.cost(self.full_rows, driver)
         sent = coder.dictionary.nbytes + size_of(coder.transform.cast(settings.dtype))
@@ -220,6 +227,10 @@ class _Rehearsal:
     def jobs(self, n_rows, count=None):
         """Jobs of so many rows, as many as run at once and are enough to time."""
         return [(Piece(0, 0, n_rows, 0),)] * (count or self.n_tasks)
+
+    def first_jobs(self, n_rows):
+        """Jobs that run what is compiled, or loaded, when it first runs: additions of sums of sums too."""
+        return self.jobs(n_rows, 1) + self.jobs(min(n_rows, FIRST_ROWS), TREE_FAN_IN)
 
     def cost(self, n_rows, driver=0.0, tasks=None, adds=None, **more):
         """`Cost` by the calls of the last round."""
@@ -248,14 +259,14 @@ class _Rehearsal:
         t = max(period, n_waves * limit // 2 // period * period)
         # about as many nonzeros as the passes of a ramp have on average, and no easier rtol
         moment = {"pass_index": min(limit, RAMP_PASSES - 1 if settings.ramp else limit) - 1}
-        self.round_(passes, self.jobs(n_rows, 1), n_waves, n_updates=t - 1, **moment)
+        self.round_(passes, self.first_jobs(n_rows), n_waves, n_updates=t - 1, **moment)
         looking = self.round_(passes, self.jobs(n_rows, 1), n_waves, n_updates=t - 1, **moment)
         driver = self.round_(passes, self.jobs(n_rows), n_waves, n_updates=t, **moment)
         return {WAVE: self.cost(n_rows, driver, end=looks * max(0.0, looking - driver))}
 
     def full(self, passes):
         """A full pass, with atoms replaced where that may be."""
-        self.round_(passes, self.jobs(self.full_rows, 1), 1, pass_index=1, totals=None)
+        self.round_(passes, self.first_jobs(self.full_rows), 1, pass_index=1, totals=None)
         cost = self.cost(self.full_rows, self.round_(passes, self.jobs(self.full_rows), 1))
         before = self.engine.state
         passes.after_pass(self.engine)
@@ -279,7 +290,7 @@ class _Rehearsal:
             except _Enough:
                 return
 
-        blocks(self.jobs(n_rows, 1))
+        blocks(self.first_jobs(n_rows))
         executor.timed(blocks, self.jobs(n_rows))
         tasks, adds, n = executor.of("task"), executor.of("add"), self.n_tasks
         each = len(adds) // (last + 2)
@@ -292,9 +303,10 @@ class _Rehearsal:
         end = executor.timed(surplus, dictionary, ones, ones, positive)[1] if settings.replace_atoms else 0.0
         if 2 * nonzeros > m * d:  # residuals of all rows together come as Gram matrices
             rows = coder.transform.apply(self.rows[: 2 * d], dictionary.dtype).astype(np.float64)
-            spread = Spread(None, np.ones(2, np.int64), np.stack([rows.T @ rows] * 2))
-            solve = dominant_directions, spread, dictionary[:2], positive
-            finish = min(executor.timed(*solve)[1] for _ in range(3)) * m / n_blocks / 2
+            few = min(2, m)
+            spread = Spread(None, np.ones(few, np.int64), np.stack([rows.T @ rows] * few))
+            solve = dominant_directions, spread, dictionary[:few], positive
+            finish = min(executor.timed(*solve)[1] for _ in range(3)) * m / n_blocks / few
             part = m // n_blocks * d * d * 8
         block = self.cost(n_rows, 0.0, tasks[-n:], adds[-each:], share=0.0, finish=finish, end=end)
         return {
