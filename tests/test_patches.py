@@ -19,13 +19,15 @@ from PIL import Image
 
 import daskksvd
 from daskksvd import cli
-from daskksvd.coding.by_image import image_codes
+from daskksvd.cli.label import summary
+from daskksvd.coding.by_image import image_codes, least_rows
 from daskksvd.embedding.layout import Layout, frame_of, seen_box
 from daskksvd.embedding.models import check_spec, load_encoder
 from daskksvd.evaluation import localization, localization_summary
 from daskksvd.evaluation.localization import covered
 from daskksvd.view import gallery, open_view, plots, report
 from daskksvd.view.data import heat
+from daskksvd.view.data.facts import atom_facts
 from daskksvd.view.data.listing import best_atoms
 
 N_PREFIX = {"clip": 1, "siglip": 0, "registers": 4, "dinov2": 1}
@@ -247,6 +249,15 @@ def test_label_by_image(store, fitted):
     some = daskksvd.label(codes, store.path, min_uses=5, min_df=5, used_by=0.1)
     assert (some.use_count <= expected.use_count).all() and (some.use_count < expected.use_count).any()
     assert some.attrs["used_by"] == 0.1 and some.attrs["rows_per_image"] == 64
+    atom, view = int(some.use_count.values.argmax()), open_view(fitted, embeddings=store, labels=some)
+    told = f"by any patch; named by those in which 10 % of the patches use it: {int(some.use_count[atom])}"
+    assert atom_facts(view, atom)["used by"].endswith(told)
+    assert "by any" not in atom_facts(open_view(fitted, embeddings=store, labels=found), atom)["used by"]
+    assert "0.1 of the 64 rows of an image" in summary(some)["used by"]
+    for each in (2, 17, 50, 64, 256):
+        crowded = expected.assign_attrs(rows_per_image=each, used_by="any", mean_nonzeros=40)
+        share = float(summary(crowded)["used by"].split("--used-by ")[1].split()[0])
+        assert least_rows(share, each) > 1 and share <= max(0.02, 1 / each + 0.01)
     with pytest.raises(ValueError, match=r"used_by=0\.1 is for codes of patches"):
         daskksvd.label(by_image, list(store.captions.compute()["caption"][:60]), used_by=0.1)
 
@@ -310,6 +321,27 @@ def test_images_that_are_cropped_and_not_resized(saved, tmp_path):
         np.testing.assert_allclose(seen, middle + np.array([-16, -16, 16, 16]))
 
 
+def test_large_images_are_not_decoded_smaller_where_none_is_resized(saved, tmp_path):
+    """Whoever says so, the call or the checkpoint: a JPEG is seen as the same picture in a PNG."""
+    noise = np.random.default_rng(0).integers(0, 256, (25, 40, 3), np.uint8).repeat(10, 0).repeat(10, 1)
+    files = []
+    for kind, how in (("JPEG", {"quality": 100, "subsampling": 0}), ("PNG", {})):
+        buffer = io.BytesIO()
+        Image.fromarray(noise).save(buffer, kind, **how)
+        files.append((buffer.getvalue(), "a"))
+    model = shutil.copytree(saved["clip"][0], tmp_path / "model")
+    size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}, "do_center_crop": True}
+    transformers.CLIPImageProcessor(**size).save_pretrained(model)
+    assert load_encoder(check_spec(model)).short_side == 32
+    assert load_encoder(check_spec(model, resize=64)).short_side == 64  # cropped after that
+    transformers.CLIPImageProcessor(**size, do_resize=False).save_pretrained(model)
+    assert load_encoder(check_spec(model, resize=64)).short_side == 64
+    found = daskksvd.embed(files, tmp_path / "out", model=model, tokens="patches", layer=0, dtype="float32")
+    assert found.group["size"][:].tolist() == [[400, 250]] * 2
+    jpeg, png = found.array.compute().reshape(2, GRID**2, -1)
+    assert np.corrcoef(jpeg.ravel(), png.ravel())[0, 1] > 0.99
+
+
 @pytest.fixture(scope="module")
 def dashboard_of(view):
     pytest.importorskip("panel", reason='the dashboard needs Panel: pip install "daskksvd[view]"')
@@ -359,6 +391,31 @@ def test_an_image_is_picked_in_the_browser(browser, dashboard_of, view):
     for text, said in (("60", "There are images from 0 to 59."), ("qqqq", "No atom goes with “qqqq”.")):
         field.fill(text)
         page.get_by_text(said).wait_for()
+    page.goto(f"{dashboard_of.url}#image={row}")  # in the same window: what was looked for is gone
+    page.locator(f"h2[data-image='{row}']").wait_for()
+    page.get_by_text("24 of 60 images, drawn at random").wait_for()
+    assert field.input_value() == ""
+    numbers = "There is no image “%s”; they are from 0 to 59."
+    for what, said in (
+        ("999", numbers % "999"),
+        ("-1", numbers % "-1"),
+        ("qqqq", "No atom goes with “qqqq”."),
+        ("5-999", "There is no atom “999”; they are from 0 to 47."),
+        ("5-4-3", "There is no atom “4-3”; they are from 0 to 47."),
+    ):
+        page.goto(f"{dashboard_of.url}#image={what}")
+        page.locator("[data-note]").get_by_text(said).wait_for()
+        place = page.locator("h2[data-image]").get_attribute("data-image")
+        first = page.locator(".dk-found a").first.get_attribute("href")
+        assert place == ("5" if what.startswith("5") else first.removeprefix("#image=")), what
+    page.goto(f"{dashboard_of.url}#image=5-4")
+    page.locator("h2[data-image='5'][data-shown='4']").wait_for()
+    assert page.locator("[data-note]").count() == 0
+    word = next(name for names in view.names for name in names)
+    named = int(view.find(word, 1).atom.iloc[0])
+    best = int(view.top_rows(named, int(view.sides[named]), 1)[0][0])
+    page.goto(f"{dashboard_of.url}#image={word}-4")
+    page.locator(f"h2[data-image='{best}'][data-shown='4']").wait_for()
     page.set_viewport_size({"width": 420, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") <= 420
     page.get_by_role("link", name="Turn", exact=True).click()
@@ -429,7 +486,8 @@ def test_photographs_through_a_real_model(tmp_path):
 
 @pytest.fixture(scope="module")
 def view(store, scenes, fitted):
-    return open_view(fitted, embeddings=store, images=scenes)
+    labels = daskksvd.label(fitted.parent / "words-codes.zarr", store.path, min_uses=5, min_df=5)
+    return open_view(fitted, embeddings=store, images=scenes, labels=labels)
 
 
 def used_most(view):

@@ -124,7 +124,10 @@ def test_baselines_by_image(coded):
     some = image_codes(path, used_by=0.3)
     found = score_labels(codes, store.path, baselines={"same": path}, used_by=0.3, **how)
     expected = score_labels(some, store.path, baselines={"same": some}, **how)
-    assert found.attrs.pop("used_by") == 0.3 and expected.attrs.pop("used_by") == "any"
+    assert found.attrs.pop("used_by") == 0.3 and "used_by" not in expected.attrs
+    assert found.identical(expected)
+    found = score_labels(codes, store.path, baselines={"same": some}, used_by=0.3, **how)  # by image already
+    found.attrs.pop("used_by")
     assert found.identical(expected)
     with pytest.raises(ValueError, match=r"used_by=0\.3 is for codes of patches; neither codes nor"):
         score_labels(some, store.path, used_by=0.3)
@@ -174,3 +177,12 @@ def test_no_crop_where_only_the_class_token_uses_an_atom(coded, tmp_path):
     assert heat_map(view, 7, 1).largest == 1  # of patches, not of class tokens
     used = view.patches.atoms_of(1).loc[7]
     assert (used.coefficient, used.patches, used.class_token) == (1, 1, 2)
+    codes[6:, 7] = 0  # no patch uses it in any image
+    view = open_view(coded[2], codes=sparse.COO(codes), embeddings=found, images=pictures)
+    where = next(panel for panel in gallery(view, 7) if panel.key == "heat")
+    assert not where.samples and where.note.startswith("In none of these images does a patch use the atom")
+    codes[0, 8], codes[6, 8] = 3, 0.25
+    view = open_view(coded[2], codes=sparse.COO(codes), embeddings=found, images=pictures)
+    assert view.patches.largest(view.index, 7) == 0 and view.patches.largest(view.index, 8) == 0.25
+    view.patches.largest = lambda index, atom: 0.0  # as where only other images, not looked at, use it so
+    assert heat_map(view, 8, 1).largest == 0.25

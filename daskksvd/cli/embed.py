@@ -6,7 +6,7 @@ import shlex
 
 import click
 
-from .shared import SCHEDULER, WORKER_TIMEOUT, aligned, connected, counted
+from .shared import SCHEDULER, WORKER_TIMEOUT, aligned, at_terminal, connected, counted
 
 EXAMPLES = """\b
 Examples:
@@ -121,7 +121,7 @@ def embed_command(
             layer=layer,
             random_state=random_state,
             client=client,
-            progress=not quiet,
+            progress=not quiet and at_terminal(),
             **options,
         )
     n, d = found.array.shape

@@ -373,8 +373,9 @@ def read_ids(path):
 
 def summary(labels):
     """What was labelled, in a few lines."""
-    facts = labels.attrs
-    named = int(labels.significant.sum())
+    from ..coding.by_image import more_than_one
+
+    facts, named = labels.attrs, int(labels.significant.sum())
     lines = {
         "samples": f"{facts['n']:,} with captions ({facts['n_captions']:,} captions)",
         "captions": CAPTIONS_BY[facts["captions_by"]],
@@ -386,8 +387,9 @@ def summary(labels):
     if "rows_per_image" in facts:
         least = "any" if facts["used_by"] == "any" else f"{facts['used_by']:.3g}"
         crowded = least == "any" and 4 * facts["mean_nonzeros"] > facts["n_components"]
-        more = "; many atoms are, and --used-by 0.02 leaves out what hardly shows" if crowded else ""
-        lines["used by"] = f"{least} of the {facts['rows_per_image']} patches of an image{more}"
+        share = more_than_one(facts["rows_per_image"])
+        more = f"; many atoms are, and --used-by {share:g} leaves out what hardly shows" if crowded else ""
+        lines["used by"] = f"{least} of the {facts['rows_per_image']} rows of an image{more}"
     left_out = {
         "samples without captions": facts["n_without_captions"] * (facts["missing"] == "exclude"),
         "blank captions": facts["n_blank_captions"],

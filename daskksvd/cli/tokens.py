@@ -129,7 +129,7 @@ def embed_captions_command(captions, out, sample_ids, scheduler, quiet, **option
             out,
             sample_ids=None if sample_ids is None else read_ids(sample_ids),
             client=client,
-            progress=not quiet,
+            progress=not quiet and at_terminal(),
             **options,
         )
     n, e = made.array.shape

@@ -24,6 +24,10 @@ UsedBy: TypeAlias = Literal["any"] | float
 """How many of an image's rows must use an atom for the image to use it: any, or a share of them."""
 
 
+FEW_ROWS = 0.02
+"""Share of an image's rows that must use an atom, where by any row most images use it."""
+
+
 def image_codes(
     codes: CodesLike, rows_per_image: int | None = None, *, used_by: UsedBy = "any"
 ) -> da.Array | sparse.COO:
@@ -96,6 +100,11 @@ def least_rows(used_by, each):
     if not arguments.number("used_by", used_by, 0, 1, allowed):
         raise ValueError(f"used_by=0; it must be {allowed}")
     return max(1, math.ceil(used_by * each - 1e-9))
+
+
+def more_than_one(each):
+    """A share of so many rows of an image, two or more, that means more than one of them: 2 % at least."""
+    return max(FEW_ROWS, math.floor(100 / each + 1) / 100)
 
 
 def pooled(codes, each, least):

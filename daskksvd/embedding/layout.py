@@ -109,11 +109,6 @@ def frame_of(size: dict[str, int] | None, crop: tuple[int, int]) -> dict[str, An
     return {"size": size, "crop": [int(crop[0]), int(crop[1])]}
 
 
-def resizes(frame: dict[str, Any] | None) -> bool:
-    """Whether images are brought to a size first: what is seen then depends on their shape alone."""
-    return frame is None or frame["size"] is not None
-
-
 def seen_box(
     frame: dict[str, Any] | None, width: int, height: int, *, copied: bool = True
 ) -> tuple[float, float, float, float]:

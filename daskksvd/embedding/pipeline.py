@@ -17,7 +17,7 @@ from ..execution.threads import usable_cores
 from .errors import Rejected, one_line
 from .fetch import fetch
 from .images import THUMBNAIL_BYTES, thumbnail
-from .layout import Layout, resizes
+from .layout import Layout
 from .loading import load
 from .models import cached_encoder
 from .models.threads import one_thread, threads_kept
@@ -96,7 +96,7 @@ def prepare(item, encoder, options):
             allow_private=options.allow_private,
             timeout=options.timeout,
             max_pixels=options.max_pixels,
-            target=None if encoder.spec.resize is False else encoder.image_size,
+            target=encoder.short_side,
         )
         small = None if options.thumbnails is None else small_jpeg(image, options.thumbnails)
         pixels = encoder.prepare(image)
@@ -106,7 +106,7 @@ def prepare(item, encoder, options):
                 f"grid of patches than that of {encoder.shape[2]} x {encoder.shape[1]}"
             )
         # of others their shape tells what the model sees
-        sized = options.layout is not None and not resizes(options.layout.frame)
+        sized = options.layout is not None and not encoder.resizes
         return Prepared(pixels, small, None, image.size if sized else None)
     except Rejected as error:
         return Prepared(None, None, str(error))

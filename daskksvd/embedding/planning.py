@@ -121,7 +121,7 @@ device
     layout = facts.layout(spec.tokens, patch_share, 0)
     each = 1 if layout is None else layout.rows_per_image
     on_processor = encoder.device.type == "cpu"
-    seconds = _image_seconds(encoder, PLAN_IMAGES if on_processor else facts.batch, on_processor, spec.resize)
+    seconds = _image_seconds(encoder, PLAN_IMAGES if on_processor else facts.batch, on_processor)
     n_threads = usable_cores() if on_processor else 1
     n_bytes = n_images * (each * facts.d * np.dtype(dtype).itemsize + (THUMBNAIL_BYTES if thumbnails else 0))
     return EmbedPlan(
@@ -129,12 +129,12 @@ device
     )
 
 
-def _image_seconds(encoder, batch, on_processor, resize):
+def _image_seconds(encoder, batch, on_processor):
     """Seconds of an image: of the time of this thread on a processor, by the clock elsewhere."""
     from PIL import Image
 
     clock = time.thread_time if on_processor else time.perf_counter
-    shape = encoder.shape[1:] if encoder.shape and resize is False else PLAN_SIDE
+    shape = encoder.shape[1:] if encoder.shape and not encoder.resizes else PLAN_SIDE
     rng = np.random.default_rng(0)
     images = [Image.fromarray(rng.integers(0, 256, (*shape, 3), np.uint8)) for _ in range(batch)]
     with threads_kept(1 if on_processor else None):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..arguments import renamed
+from ..coding.by_image import image_codes
 from ..naming.association import MEASURES, benjamini_hochberg
 from ..naming.choosing import (
     best_words,
@@ -17,7 +18,7 @@ from ..naming.choosing import (
     name_auroc,
     rank,
 )
-from ..naming.images import codes_of_images
+from ..naming.images import codes_of_images, rows_of_image
 from ..naming.inputs import codes_matrix, frequent, gather, indicator, one_side, orient, split_samples
 from ..naming.thresholds import SIGNIFICANCE
 from ..tracking.parts import each_counted, parts_shown
@@ -133,8 +134,8 @@ def score_labels(
     level : float, optional
         Old name of ``alpha``.
     used_by : {"any"} or float
-        Of codes of patches, those of baselines too: an image uses an atom if any of its patches does, or
-        such a share of them. As for `daskksvd.label`, whose names are scored.
+        Of codes of patches, and of baselines that are of patches: an image uses an atom if any of its
+        patches does, or such a share of them. As for `daskksvd.label`, whose names are scored.
     progress : bool
         Whether to show bars: of the pass over captions, of resamples and of shuffles.
 
@@ -173,10 +174,12 @@ def score_labels(
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha!r}; it must be between 0 and 1")
     others = {}
+    each = rows_of_image(codes, captions, sample_ids=sample_ids)
+    codes = codes_of_images(codes, captions, sample_ids=sample_ids, used_by=used_by)
     for name, given in (baselines or {}).items():
         said = f"baselines[{name!r}]"
-        by_image = codes_of_images(given, captions, sample_ids=sample_ids, name=said, used_by=used_by)
-        others[name] = codes_matrix(by_image, said)
+        its = rows_of_image(given, captions, sample_ids=sample_ids, name=said)
+        others[name] = codes_matrix(image_codes(given, its, used_by=used_by) if its > 1 else given, said)
     with parts_shown(progress, "words of captions"):
         samples = gather(
             codes,
@@ -184,7 +187,6 @@ def score_labels(
             vocabulary=vocabulary,
             tokenizer=tokenizer,
             sample_ids=sample_ids,
-            used_by=used_by,
         )
     n_given = len(samples.rows) + samples.n_left_out
     for name, value in others.items():
@@ -223,7 +225,7 @@ def score_labels(
             "test": TEST,
             "alpha": alpha,
             "rank_by": rank_by,
-            "used_by": used_by,
+            **({} if each == 1 else {"used_by": used_by}),
             "least_uses": SCORED_USES,
             "n_permutations": n_permutations,
             "n_resamples": n_resamples,

@@ -79,6 +79,8 @@ class Encoder(abc.ABC):
         Numbers in a vector.
     image_size : int
         Short side of what enters the model, in pixels.
+    resizes : bool
+        Whether images are brought to a size before they are cropped.
     grid : (int, int) or None
         Rows and columns of patches, where a vector is of a token.
     frame : dict or None
@@ -90,11 +92,18 @@ class Encoder(abc.ABC):
     grid: tuple[int, int] | None = None
     frame: dict | None = None
     shape: tuple[int, ...] | None = None
+    image_size: int
+    resizes = True
 
     def __init__(self, spec):
         self.spec = spec
         self.device = choose_device(spec.device)
         self.dtype = choose_dtype(spec.precision, self.device)
+
+    @property
+    def short_side(self):
+        """Pixels that the shorter side of an image is scaled to, no less; None where it stays as it is."""
+        return max(self.image_size, self.spec.resize or 0) if self.resizes else None
 
     @abc.abstractmethod
     def prepare(self, image):

@@ -60,7 +60,8 @@ class HuggingFaceEncoder(Encoder):
         elif resize is not None:
             square = "height" in dict(processor.size)
             size = {"height": resize, "width": resize} if square else {"shortest_edge": resize}
-            processor = type(processor).from_dict({**processor.to_dict(), "size": size})
+            processor = type(processor).from_dict({**processor.to_dict(), "size": size, "do_resize": True})
+        self.resizes = bool(getattr(processor, "do_resize", False))
         return processor
 
     def _unprepared(self, error):
@@ -75,7 +76,7 @@ class HuggingFaceEncoder(Encoder):
             size = dict(getattr(self.processor, "crop_size", None) or {}) or dict(self.processor.size)
             self.image_size = int(size.get("height") or size.get("shortest_edge"))
             grey = Image.new("RGB", (2 * self.image_size, 2 * self.image_size), (127, 127, 127))
-            if self.spec.resize is False:
+            if not self.resizes:
                 grey = grey.resize((self.image_size, self.image_size))
             pixels = self.prepare(grey)
         except Exception as error:  # settings that make no sense show only in use
@@ -118,7 +119,7 @@ class HuggingFaceEncoder(Encoder):
 
     def _frame(self, crop):
         """What of an image the processor keeps."""
-        size = dict(self.processor.size or {}) if getattr(self.processor, "do_resize", False) else {}
+        size = dict(self.processor.size or {}) if self.resizes else {}
         known = {key: int(value) for key, value in size.items() if key in _SIZES and value}
         return frame_of(known or None, crop)
 

@@ -20,7 +20,7 @@ def atom_facts(view, atom):
         "names": row["names"] or "no significant word",
         "more specific": row.specific,
         **prompt_facts(view, atom, row.side),
-        "used by": "" if math.isnan(row.uses) else f"{int(row.uses):,} samples ({row.share:.2%})",
+        "used by": used_by(view, atom, row),
         "named side": "positive coefficients" if row.side > 0 else "negative coefficients",
         "mean |coefficient|": figure(row.mean_coef),
         "correlation with first word": figure(row.correlation),
@@ -29,6 +29,21 @@ def atom_facts(view, atom):
         "held-out q": figure(row.held_out_q, small=True),
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def used_by(view, atom, row):
+    """Samples that use an atom; beside them those that names were found by, where these are fewer."""
+    if math.isnan(row.uses):
+        return ""
+    said = f"{int(row.uses):,} samples ({row.share:.2%})"
+    share = "any" if view.labels is None else view.labels.attrs.get("used_by", "any")
+    if share == "any":
+        return said
+    least = f"{100 * share:.3g} % of the patches use it"
+    if view.index is None:  # counted as names were found
+        return f"{said}, in which {least}"
+    named = int(view.labels.use_count[atom])
+    return f"{said} by any patch; named by those in which {least}: {named:,}"
 
 
 def prompt_facts(view, atom, side):

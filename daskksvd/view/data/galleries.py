@@ -111,7 +111,7 @@ def gallery(
     Returns
     -------
     list of Panel
-        Without those that would be empty.
+        Without those that would be empty, but for one of heat maps that says why.
     """
     return list(panels(view, atom, choose(view, atom, top, opposite, n_quantiles, per, controls)))
 
@@ -202,6 +202,9 @@ def _where(view: View, atom: int, samples: list[Sample]) -> Iterator[Panel]:
         if nowhere:
             note += f" In {nowhere} of them no patch does, only the class token."
         yield Panel("heat", "Where in the image", note, shown)
+    elif nowhere:
+        note = "In none of these images does a patch use the atom, only the class token, which lies nowhere."
+        yield Panel("heat", "Where in the image", note, [])
     shown = []
     for row in (sample.row for sample in samples):
         image, value, found = crop(view, atom, row)

@@ -78,7 +78,8 @@ def heat_map(view: View, atom: int, row: int, side: int = HEAT_SIDE) -> HeatMap:
     heat = patches.heat(atom, row)
     image = _enlarged(view.image(row), side)
     box = patches.seen(row, *image.size)
-    largest = patches.largest(view.coded(), atom)
+    # where only class tokens of the strongest images use it, by what this image has
+    largest = patches.largest(view.coded(), atom) or float(np.nanmax(np.abs(heat))) or 1.0
     return HeatMap(painted(image, heat, box, largest), heat, box, largest)
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from .atom_index import AtomIndex
 
 SCALED = 32
-"""Images that are read at most for the largest coefficient of an atom in patches, where class tokens are
-rows, too: each takes a millisecond or some."""
+"""Strongest images that are read at most for the largest coefficient of an atom in patches, where class
+tokens are rows, too: each takes a millisecond or some."""
 
 
 class Patches:
@@ -103,10 +103,10 @@ class Patches:
 
     @once
     def largest(self, index: AtomIndex, atom: int) -> float:
-        """The largest magnitude of an atom's coefficients in the patches of any image; 1 without uses.
+        """The largest magnitude of an atom's coefficients in patches; 0 where these do not use it.
 
-        The index has the strongest row of every image. That may be its class token, whose coefficients
-        are of another size: then the strongest images are read until no other can have more.
+        The index has the strongest row of every image. Where that may be its class token, whose
+        coefficients are of another size, it is the largest in patches of the 32 strongest images.
 
         Parameters
         ----------
@@ -120,13 +120,13 @@ class Patches:
             rows, values = index.activations(atom, *cut)
             found.update(zip(rows.tolist(), np.abs(values).tolist(), strict=True))
         if not self.layout.cls:
-            return max(found.values(), default=0.0) or 1.0
+            return max(found.values(), default=0.0)
         largest = 0.0
         for row in sorted(found, key=found.__getitem__, reverse=True)[:reach]:
             if found[row] <= largest:
                 break
             largest = max(largest, float(np.nanmax(np.abs(self.heat(atom, row)))))
-        return largest or 1.0
+        return largest
 
     def heat(self, atom: int, image: int) -> np.ndarray:
         """Coefficients of an atom over the patches of an image.

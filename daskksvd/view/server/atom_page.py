@@ -1,6 +1,6 @@
 """One atom: facts, words, pictures, images and neighbours."""
 
-from itertools import islice
+from itertools import chain, islice
 
 import panel as pn
 from markupsafe import Markup
@@ -62,7 +62,7 @@ class AtomPage:
 
     def _gallery(self, found):
         """Panels as HTML; images of patches link to their heat maps."""
-        linked = self.link is not None and self.view.patches is not None
+        linked = self.link is not None and self.view.patches is not None and self.view.images is not None
         return gallery_html(found, side=160, style=False, href=f"#image={{}}-{self.atom}" if linked else "")
 
     def _add(self, made):
@@ -80,6 +80,9 @@ class AtomPage:
             return iter(())
         few = {"top": 8, "opposite": 0, "n_quantiles": 0, "controls": 0} if self.link is None else {}
         found = panels(self.view, atom, choose(self.view, atom, **few))
-        first = 1 if self.view.patches is None else 2  # with heat maps
-        self.strongest.put(self._gallery(list(islice(found, first))))
-        return found
+        strongest, later = list(islice(found, 1)), []
+        if self.view.patches is not None:  # with heat maps, where there are any
+            after = list(islice(found, 1))
+            (strongest if after and after[0].key == "heat" else later).extend(after)
+        self.strongest.put(self._gallery(strongest))
+        return chain(later, found)

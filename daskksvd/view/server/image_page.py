@@ -32,7 +32,7 @@ class ImagePage:
     """
 
     def __init__(self, view, go):
-        self.view, self.go, self.drawn = view, go, 0
+        self.view, self.go, self.drawn, self.rows = view, go, 0, []
         self.search = pn.widgets.TextInput(
             label="Find an image", placeholder="dog, or the number of an image", sizing_mode="stretch_width",
             margin=(0, 0, 6, 0),
@@ -55,33 +55,62 @@ class ImagePage:
 
     def show(self, argument):
         """Show an image by its number, and an atom in it; without either the first image that is offered."""
-        which, _, atom = argument.partition("-")
-        row = self._number(which, self.view.n)
-        if row is None:
-            if argument:
-                self.search.value = self.search.value_input = argument
-            row = self.shown[0] if self.shown is not None and not argument else self._first()
-        if row is None:
-            return
+        row, atom, note = self._asked(argument)
         table = self.view.patches.atoms_of(row)
-        atom = self._number(atom, self.view.m)
         if atom is None:
             atom = int(table.index[0]) if len(table) else 0
-        if (row, atom) == self.shown:
+        if (row, atom, note) == self.shown:
             return
-        self.shown = row, atom
+        self.shown = row, atom, note
         self.found.stylesheets = [*self.found.stylesheets[:2], chosen(f"#image={row}")]
-        self._show_atom(row, atom, table)
+        self._show_atom(row, atom, table, note)
         self._show_atoms(row, atom, table)
 
-    def _show_atom(self, row, atom, table):
+    def _asked(self, argument):
+        """Image and atom (None for the strongest) that an address means, and what is wrong with it.
+
+        A word means the strongest image of its atom. Where there is no such image, it is the first that is
+        offered.
+        """
+        which, _, atom = argument.partition("-")
+        row = self._number(which, self.view.n)
+        if row is not None:
+            if row not in self.rows and (self.shown is None or row != self.shown[0]):
+                self._look_for("")  # what was looked for before is not what is shown
+            found = self._number(atom, self.view.m)
+            wrong = atom and found is None
+            note = f"There is no atom “{atom[:40]}”; they are from 0 to {self.view.m - 1:,}." if wrong else ""
+            return row, found, note
+        if not argument:
+            return (self.shown[0] if self.shown is not None else self._first()), None, ""
+        note = f"There is no image “{argument[:40]}”; they are from 0 to {self.view.n - 1:,}."
+        if any(map(str.isalpha, argument)):
+            word, _, atom = argument.rpartition("-")
+            found = self._number(atom, self.view.m) if word else None
+            text = argument if found is None else word
+            self._look_for(text)
+            if self.rows:
+                return self._first(), found, ""
+            note = f"No atom goes with “{text[:40]}”."
+        self._look_for("")
+        return self._first(), None, note
+
+    def _look_for(self, text):
+        """Put a text into the field, as if it were typed."""
+        if (self.search.value_input or "") != text:
+            self.search.param.update(value=text, value_input=text)
+
+    def _show_atom(self, row, atom, table, note):
         view = self.view
         used = table.loc[atom] if atom in table.index else None
         value, patches = (0.0, 0) if used is None else (used.coefficient, int(used.patches))
         token = 0.0 if used is None or np.isnan(used.class_token) else used.class_token
         sample = samples_of(view, np.array([row]), np.array([value]), view.names[atom])[0]
-        self.heading.put(TELLS.heading(row, atom, view.title(atom)))
-        told = f"{value:+.3g}", patches, view.patches.layout.n_patches, f"{token:+.3g}" if token else ""
+        self.heading.put(TELLS.heading(row, atom, view.title(atom), note))
+        layout = view.patches.layout
+        drawn = layout.n_patches < layout.grid[0] * layout.grid[1]
+        of = f"of the {layout.n_patches} patches drawn" if drawn else f"of {layout.n_patches} patches"
+        told = f"{value:+.3g}", patches, of, f"{token:+.3g}" if token else ""
         self.facts.put(TELLS.facts(*told, sample.captions))
         self.map[:] = [picture(heat_element(view, atom, row)), self.facts]
 
