@@ -5,13 +5,12 @@ import logging
 import os
 import shlex
 import signal
-import sys
 import textwrap
 import time
 
 import click
 
-from .shared import aligned
+from .shared import aligned, at_terminal
 
 EXAMPLES = """\b
 Examples:
@@ -61,7 +60,7 @@ def demo_command(out, n, m, k, workers, seed, overwrite):
     if m > n:
         raise ValueError(f"--n-components={m} is above --n-samples={n}")
     check_paths(paths, overwrite)
-    world, bars = make_scenes(n, random_state=seed), sys.stderr.isatty()
+    world, bars = make_scenes(n, random_state=seed), at_terminal()
     click.echo(
         f"A world of scenes with {len(world.concepts)} concepts, and captions. The task: find the concepts,\n"
         "given nothing but the vectors that a Vision Transformer makes of the images, and\n"

@@ -2,7 +2,6 @@
 
 import functools
 import shlex
-import sys
 
 import click
 
@@ -15,6 +14,7 @@ from .shared import (
     SCHEDULER,
     WORKER_TIMEOUT,
     aligned,
+    at_terminal,
     check_out,
     connected,
     telling_compilation,
@@ -193,7 +193,7 @@ def fit_command(
                 client=client,
                 checkpoint=checkpoint,
                 n_threads=threads,
-                progress=sys.stderr.isatty() if progress is None else progress,
+                progress=at_terminal() if progress is None else progress,
                 **settings,
             )
         except (FitInterrupted, WorkersLost) as stop:
