@@ -1,6 +1,7 @@
 """Bars of calls that make passes: they count all parts once, change nothing, and leave nothing."""
 
 import contextlib
+import inspect
 import io
 import subprocess
 import sys
@@ -217,6 +218,81 @@ def test_calls_show_bars_and_return_the_same(world, tmp_path, capsys):
 def encode(texts):
     """Numbers of some letters: vectors of texts that need no model."""
     return np.array([[text.count(letter) + 0.1 for letter in "dogcatbehus"] for text in texts], np.float32)
+
+
+def whole(counts):
+    """Whether every pass was counted, Dask's but for tasks that it makes one of, and the bar closed."""
+    passes = [one for one in counts if one != "closed"]
+    return bool(passes) and counts[-1] == "closed" and all(0 < done <= total for total, done in passes)
+
+
+def test_what_reads_all_rows_counts_them(world, counts, monkeypatch):
+    from daskksvd.execution import ThreadExecutor
+
+    monkeypatch.setattr(ThreadExecutor, "runs_here", False)  # else passes of one task are not counted
+    rows, result, captions = world
+    codes = result.encode(rows).compute()
+    labels, judged = np.random.default_rng(0).random((2100, 2)) < 0.5, daskksvd.evaluation
+    calls = (
+        lambda **how: result.evaluate(rows, **how),
+        lambda **how: result.score(rows, **how),
+        lambda **how: result.fit_encoder(rows, **how).encoder.weights,
+        lambda **how: judged.faithfulness(
+            None, codes, captions, ks=1, embeddings=rows, random_state=0, **how
+        ),
+        lambda **how: judged.sparse_probes(codes, labels, ks=[1], random_state=0, **how).table,
+        lambda **how: judged.concept_bottleneck(codes, labels[:, 0], random_state=0, **how).table,
+        lambda **how: judged.retrieval(codes, labels, n_queries=9, random_state=0, **how).table,
+        lambda **how: judged.monosemanticity(codes, rows, **how).table,
+        lambda **how: daskksvd.shared_atoms(result, rows, rows, **how),
+        lambda **how: daskksvd.joint.align(rows, rows, method="none", **how).correlations,
+        lambda **how: daskksvd.view.open_view(result, codes=codes, **how).index.uses.tolist(),
+    )
+    for call in calls:
+        counts.clear()
+        plain = call()
+        assert counts == []
+        shown = call(progress=True)
+        assert whole(counts), counts
+        assert repr(plain) == repr(shown)
+
+
+def test_a_fit_shows_what_it_does_before_and_after_its_passes(world, counts, monkeypatch):
+    from daskksvd.execution import ThreadExecutor
+
+    monkeypatch.setattr(ThreadExecutor, "runs_here", False)
+    rows = world[0]
+    how = {"n_components": 24, "threshold": "mean", "n_nonzero_coefs": 3, "max_passes": 1, "random_state": 0}
+    monkeypatch.setattr("daskksvd.fitting.fit.ProgressBar", Silent)
+    daskksvd.fit(rows, progress=True, **how)
+    assert counts.count("closed") == 2 and whole(counts), counts
+
+
+class Silent:
+    """In place of the bar of passes."""
+
+    def __call__(self, event):
+        pass
+
+    def close(self):
+        pass
+
+
+def test_whatever_waits_for_a_cluster_can_show_a_bar():
+    """All that runs on a client, but for what looks at some rows, and what passes its arguments on."""
+    others = {"plan", "Result.with_target"}
+    without = set()
+    for module in (daskksvd, daskksvd.evaluation, daskksvd.joint, daskksvd.naming, daskksvd.view):
+        for name in module.__all__:
+            found = getattr(module, name)
+            named = {name: found}
+            if inspect.isclass(found):
+                named = {f"{name}.{key}": value for key, value in vars(found).items() if key[0] != "_"}
+            for key, value in named.items():
+                taken = inspect.signature(value).parameters if inspect.isfunction(value) else {}
+                if "client" in taken and "progress" not in taken:
+                    without.add(key)
+    assert without == others
 
 
 def test_an_error_leaves_a_clean_line(world, tmp_path):

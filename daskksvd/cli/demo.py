@@ -85,7 +85,7 @@ def demo_command(out, n, m, k, workers, seed, overwrite):
             save_labels(labels, LABELS.beside(dictionary), overwrite=overwrite)
         with step("6. Load everything from disk again and compare with the truth"):
             result = load(dictionary)
-            found = result.evaluate(scenes, client=client)
+            found = result.evaluate(scenes, client=client, progress=bars)
             truth = world.truth()[store.sample]
             first = [str(word) for word in labels.top_word.values[:, 0]]
             right = names_right(open_codes(codes).compute(), first, truth, world.concepts, world.words)

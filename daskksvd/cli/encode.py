@@ -92,7 +92,7 @@ def encode_command(
         if samples is not None:
             click.echo(f"Fitting an encoder to the codes of {samples}", err=True)
             fitting = {"client": client, "worker_timeout": worker_timeout, "missing_chunks": missing_chunks}
-            loaded.fit_encoder(samples, **fitting)
+            loaded.fit_encoder(samples, progress=at_terminal(), **fitting)
         click.echo(f"Coding {rows.n:,} x {rows.d:,} {rows.dtype} samples in {store}", err=True)
         how = {
             "client": client,

@@ -2,7 +2,7 @@
 
 import click
 
-from .shared import MISSING_CHUNKS, SCHEDULER, WORKER_TIMEOUT, check_out, connected
+from .shared import MISSING_CHUNKS, SCHEDULER, WORKER_TIMEOUT, at_terminal, check_out, connected
 
 FORMATS = ("saelens", "overcomplete", "saev", "visaebench")
 ARCHITECTURES = ("topk", "jumprelu", "matching_pursuit", "pursuit")
@@ -63,6 +63,6 @@ def export_command(
         with connected(scheduler) as client:
             click.echo(f"Fitting an encoder to the codes of {samples}", err=True)
             how = {"client": client, "worker_timeout": worker_timeout, "missing_chunks": missing_chunks}
-            loaded.fit_encoder(samples, **how)
+            loaded.fit_encoder(samples, progress=at_terminal(), **how)
     loaded.export(format, out, architecture=architecture, rows=rows, overwrite=overwrite)
     click.echo(f"An autoencoder of {format} is in {out}.")

@@ -5,7 +5,7 @@ import os
 import click
 
 from ..view.page import REPORT_ATOMS
-from .shared import at_terminal, index_shown
+from .shared import at_terminal
 
 EXAMPLES = """\b
 Examples:
@@ -61,9 +61,9 @@ def report_command(result, out, title, n_atoms, overwrite, **sources):
     from ..view.page.report import check_report, report
 
     check_report(out, n_atoms, overwrite)
-    with index_shown():
-        view = open_view(result, **sources)
-    path = report(view, out, title=title, n_atoms=n_atoms, overwrite=overwrite, progress=at_terminal())
+    bars = at_terminal()
+    view = open_view(result, progress=bars, **sources)
+    path = report(view, out, title=title, n_atoms=n_atoms, overwrite=overwrite, progress=bars)
     missing = [name for name in ("labels", "index", "captions", "images") if getattr(view, name) is None]
     named = {"index": "codes"}
     if missing:

@@ -58,13 +58,6 @@ def at_terminal():
     return sys.stderr.isatty()
 
 
-def index_shown():
-    """A bar of the samples that are put into an index of atoms, the first time that codes are looked at."""
-    from ..tracking.parts import parts_shown
-
-    return parts_shown(at_terminal(), "index of atoms", " samples")
-
-
 @contextlib.contextmanager
 def connected(address):
     """A client of the scheduler at ``address``, or None without one."""

@@ -3,7 +3,7 @@
 import click
 
 from .report import SOURCES
-from .shared import index_shown
+from .shared import at_terminal
 
 EXAMPLES = """\b
 Examples:
@@ -54,15 +54,15 @@ def view_command(result, compare, port, address, allow_origin, show, **sources):
     with own_process():
         with staying():
             from ..view.server.app import dashboard
-        with index_shown():
-            served = dashboard(
-                result,
-                compare=compare,
-                port=port,
-                address=address,
-                allow_origin=allow_origin,
-                show=show,
-                **sources,
-            )
+        served = dashboard(
+            result,
+            compare=compare,
+            port=port,
+            address=address,
+            allow_origin=allow_origin,
+            show=show,
+            progress=at_terminal(),
+            **sources,
+        )
         click.echo(f"{served.url} shows {result}. Stop with Ctrl-C.")
         served.wait()

@@ -13,6 +13,7 @@ import numpy as np
 from ..arguments import flag, integer, number
 from ..execution import WORKER_TIMEOUT, WorkersLost, make_executor
 from ..machine.files import absolute, telling_disk_full
+from ..tracking.parts import shows_parts
 from .facts import ask_workers, check_share, facts_of
 from .images import IMAGE_PIXELS
 from .models import TEXTS_ONLY, cached_encoder, check_spec, check_text_spec, forget_encoder
@@ -331,6 +332,7 @@ class Bar:
             self._bar.update(count)
 
 
+@shows_parts("texts", " texts")
 def embed_texts(
     texts: Sequence[str],
     *,
@@ -340,6 +342,7 @@ def embed_texts(
     batch_size: int = TEXT_BATCH,
     precision: Precision = "auto",
     device: str = "auto",
+    progress: bool = False,
 ) -> np.ndarray:
     """Vectors of texts: words, or captions.
 
@@ -354,6 +357,8 @@ def embed_texts(
     pretrained, revision, precision, device
         As for `embed`.
     batch_size : int
+    progress : bool
+        Whether to show a bar of the texts that are done.
 
     Returns
     -------

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from ..arguments import integer, seed
 from ..execution import WORKER_TIMEOUT
 from ..naming.inputs import split_samples
+from ..tracking.parts import shows_parts
 from .passes import ATOMS, FREQUENT_CLASS, gather_rows, open_material
 from .probes import PROBE_ROWS, some_rows
 from .scores import wilson
@@ -63,6 +64,7 @@ class Bottleneck:
         )
 
 
+@shows_parts("classifier")
 def concept_bottleneck(
     codes: CodesLike,
     classes: npt.ArrayLike,
@@ -76,6 +78,7 @@ def concept_bottleneck(
     random_state: int | np.random.Generator | None = None,
     client: Client | None = None,
     worker_timeout: float | None = WORKER_TIMEOUT,
+    progress: bool = False,
 ) -> Bottleneck:
     """Classify samples linearly by their codes, and by embeddings beside that.
 
@@ -88,7 +91,7 @@ def concept_bottleneck(
         Names of the atoms, such as ``label_table`` or ``labels.top_word`` have.
     top : int
         Atoms that are told of each class.
-    random_state, client, worker_timeout : as for `sparse_probes`
+    random_state, client, worker_timeout, progress : as for `sparse_probes`
 
     Returns
     -------

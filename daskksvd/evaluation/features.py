@@ -4,6 +4,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..rows.blocks import plain
+from ..tracking.parts import counted_by
 
 READ_ROWS = 4096
 """Samples whose words are scored at once: 50 MB with 1,500 words."""
@@ -34,8 +35,8 @@ class Sparse:
 
     def blocks(self, size=READ_ROWS):
         """Yield the number of the first row and the rows of every block."""
-        for start in range(0, self.matrix.shape[0], size):
-            yield start, self.matrix[start : start + size]
+        blocks = ((start, self.matrix[start : start + size]) for start in range(0, self.shape[0], size))
+        return counted_by(blocks, self.shape[0], _height)
 
     def large_blocks(self):
         """The same for sums over rows, which sparse matrices make fastest of many at once."""
@@ -72,6 +73,9 @@ class Dense:
 
     def blocks(self):
         """Yield the number of the first row and the rows, in float64, of every block."""
+        return counted_by(self._blocks(), len(self.rows), _height)
+
+    def _blocks(self):
         first, place = 0, 0
         for number, length in enumerate(self.array.chunks[0]):
             inside = self.rows[place : place + np.searchsorted(self.rows[place:], first + length)] - first
@@ -89,3 +93,8 @@ class Dense:
             first, place = first + length, place + len(inside)
 
     large_blocks = blocks
+
+
+def _height(numbered):
+    """Rows of a block that comes with the number of its first one."""
+    return numbered[1].shape[0]

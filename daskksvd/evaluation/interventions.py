@@ -14,6 +14,7 @@ from ..arguments import integer, row_numbers
 from ..coding.nonzeros import as_csr
 from ..embedding.texts import as_text_encoder
 from ..naming.choosing import auroc
+from ..tracking.parts import each_counted, shows_parts
 from ..turning import as_turn
 from .features import Dense
 from .ranking import top_words
@@ -89,6 +90,7 @@ class InterventionEffect:
         )
 
 
+@shows_parts("turns", " concepts")
 def intervention_effect(
     result: Result,
     embeddings: ArrayLike,
@@ -105,6 +107,7 @@ def intervention_effect(
     n_controls: int = 5,
     n_resamples: int = 200,
     random_state: int | np.random.Generator | None = None,
+    progress: bool = False,
 ) -> InterventionEffect:
     """Turn the atoms of a concept, and see what the texts of a contrastive model say of it.
 
@@ -140,6 +143,8 @@ def intervention_effect(
     n_resamples : int
         Bootstrap resamples of samples, and of concepts, behind intervals.
     random_state : int or numpy.random.Generator, optional
+    progress : bool
+        Whether to show a bar of the concepts whose atoms were turned.
 
     Returns
     -------
@@ -167,7 +172,7 @@ def intervention_effect(
     codes = as_csr(result.coder.encode(x))
     scale = Scores(vectors).fit(x)
     table, changes = {}, {}
-    for concept, own in wanted.items():
+    for concept, own in each_counted(wanted.items()):
         target = names.index(concept)
         turn = as_turn(dict.fromkeys(own, value), mode, result.coder)
         there = codes[:, turn.atoms].toarray()

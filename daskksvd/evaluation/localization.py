@@ -14,6 +14,7 @@ from ..coding.inputs import plain_codes
 from ..coding.nonzeros import as_csr
 from ..coding.store import open_codes
 from ..naming.association import phi
+from ..tracking.parts import counted_by, shows_parts
 from .scores import RESAMPLES
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class _Side(NamedTuple):
     phi: float
 
 
+@shows_parts("heat", " images")
 def localization(
     codes: CodesLike,
     embeddings: Any,
@@ -61,6 +63,7 @@ def localization(
     choose: Literal["patches", "images"] = "patches",
     train: float = 0.5,
     random_state: int | np.random.Generator | None = 0,
+    progress: bool = False,
 ) -> pd.DataFrame:
     """How well heat maps of atoms find the things that they go with.
 
@@ -86,6 +89,8 @@ def localization(
     train : float
         Share of the images to choose on.
     random_state : int or numpy.random.Generator, optional
+    progress : bool
+        Whether to show a bar of the images of each of the two passes that are done.
 
     Returns
     -------
@@ -199,8 +204,10 @@ class _Block(NamedTuple):
 def _blocks(codes, embeddings, boxes, names, wanted):
     """Blocks of those images that are wanted; rows of class tokens are left out."""
     each, grid = embeddings.layout.rows_per_image, embeddings.layout.grid
-    for low in range(0, embeddings.n_images, IMAGES_AT_ONCE):
-        images = np.arange(low, min(low + IMAGES_AT_ONCE, embeddings.n_images))
+    n = embeddings.n_images
+    firsts = range(0, n, IMAGES_AT_ONCE)
+    for low in counted_by(firsts, n, lambda first: min(IMAGES_AT_ONCE, n - first)):
+        images = np.arange(low, min(low + IMAGES_AT_ONCE, n))
         block = codes[low * each : (images[-1] + 1) * each]
         images = images[wanted[images]]
         if not len(images):

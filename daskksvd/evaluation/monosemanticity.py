@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..arguments import integer
 from ..execution import WORKER_TIMEOUT
+from ..tracking.parts import shows_parts
 from .passes import ATOMS, EMBEDDINGS, open_material
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Monosemanticity:
         )
 
 
+@shows_parts("likeness")
 def monosemanticity(
     codes: CodesLike,
     judge: ArrayLike,
@@ -86,6 +88,7 @@ def monosemanticity(
     n_resamples: int = 200,
     client: Client | None = None,
     worker_timeout: float | None = WORKER_TIMEOUT,
+    progress: bool = False,
 ) -> Monosemanticity:
     """How alike the samples are that use a side of an atom, as another encoder sees them.
 
@@ -100,6 +103,8 @@ def monosemanticity(
     n_resamples : int
         Of the bootstrap over sides.
     client, worker_timeout : as for `daskksvd.fit`
+    progress : bool
+        Whether to show a bar of the parts of each pass that are done.
 
     Returns
     -------

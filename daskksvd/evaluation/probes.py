@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from ..arguments import integer, seed
 from ..execution import WORKER_TIMEOUT
 from ..naming.inputs import split_samples
+from ..tracking.parts import shows_parts
 from .passes import (
     ATOMS,
     COMPONENTS,
@@ -104,6 +105,7 @@ class Probes:
         )
 
 
+@shows_parts("probes")
 def sparse_probes(
     codes: CodesLike,
     labels: npt.ArrayLike | scipy.sparse.spmatrix | Any,
@@ -119,6 +121,7 @@ def sparse_probes(
     random_state: int | np.random.Generator | None = None,
     client: Client | None = None,
     worker_timeout: float | None = WORKER_TIMEOUT,
+    progress: bool = False,
 ) -> Probes:
     """Tell each label from its k best atoms, and as well from k other features.
 
@@ -149,6 +152,8 @@ def sparse_probes(
         Of the bootstrap over labels.
     random_state : int or numpy.random.Generator, optional
     client, worker_timeout : as for `daskksvd.fit`
+    progress : bool
+        Whether to show a bar of the parts of each pass that are done.
 
     Returns
     -------

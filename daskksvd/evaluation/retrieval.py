@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from ..arguments import integer, row_numbers
 from ..execution import WORKER_TIMEOUT
+from ..tracking.parts import shows_parts
 from .passes import ANY_SAMPLES, ATOMS, EMBEDDINGS, gather_rows, open_material
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Retrieval:
         return f"<Retrieval: {some}; Jaccard {', '.join(told)}>"
 
 
+@shows_parts("retrieval")
 def retrieval(
     codes: CodesLike,
     labels: npt.ArrayLike | scipy.sparse.spmatrix | Any,
@@ -70,6 +72,7 @@ def retrieval(
     random_state: int | np.random.Generator | None = None,
     client: Client | None = None,
     worker_timeout: float | None = WORKER_TIMEOUT,
+    progress: bool = False,
 ) -> Retrieval:
     """Find the nearest samples of some by cosine, of codes and of embeddings, and compare their labels.
 
@@ -87,7 +90,7 @@ def retrieval(
         Samples among which queries are, and nearest ones; all by default. Better not those learned from.
     n_resamples : int
         Of the bootstrap over queries.
-    random_state, client, worker_timeout : as for `sparse_probes`
+    random_state, client, worker_timeout, progress : as for `sparse_probes`
 
     Returns
     -------

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..naming.inputs import document_counts, frequent, gather, split_samples
+from ..tracking.parts import shows_parts
 from .diagram import SCORED_ROWS, faithfulness_by_encoder
 from .features import Dense
 from .mapping import as_mapping, choose_mapping
@@ -47,6 +48,7 @@ BOOTSTRAP_GROUPS = 10_000
 """Samples are resampled in at most so many groups: more cost time and change no interval."""
 
 
+@shows_parts("words of samples", " samples")
 def faithfulness(
     mapping: xr.Dataset | xr.DataArray | pd.DataFrame | Mapping | npt.ArrayLike | None,
     codes: CodesLike,
@@ -67,6 +69,7 @@ def faithfulness(
     n_slots: int | None = None,
     template: TemplateLike = None,
     n_scored: int = SCORED_ROWS,
+    progress: bool = False,
 ) -> xr.Dataset:
     """Score a mapping from atoms to words by the captions of held-out samples.
 
@@ -116,6 +119,8 @@ def faithfulness(
         As for `daskksvd.naming.map_tokens`; by default that of the mapping.
     n_scored : int
         Held-out samples whose prompts are encoded.
+    progress : bool
+        Whether to show a bar of what is done of each pass.
 
     Returns
     -------

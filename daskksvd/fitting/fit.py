@@ -15,6 +15,7 @@ from ..execution import WORKER_TIMEOUT, WorkersLost, make_executor
 from ..rows import Reader, as_source
 from ..stores.checkpoint import Checkpointer, load_checkpoint
 from ..tracking import EventLogger, HistoryRecorder, ProgressBar, StopFit
+from ..tracking.parts import parts_shown
 from . import CHECKPOINT_EVERY
 from .beginning import begin
 from .initial import check_init
@@ -315,19 +316,20 @@ def _fit(
         writer = Checkpointer(checkpoint) if checkpoint is not None else None
         reader = Reader(source, executor, keep)
         found = load_checkpoint(checkpoint) if checkpoint is not None else None
-        identity = problem_identity(reader, settings) if checkpoint is not None else None
-        recorder = HistoryRecorder()
-        if found is None:
-            seed = settings.random_state
-            if seed is None:
-                seed = int(np.random.SeedSequence().generate_state(1)[0])
-            begun = begin(reader, settings, schedule, seed, checked=writer is not None)
-            coder, variance, state, checksums = begun
-        else:
-            resumed = resume(checkpoint, *found, identity, settings, schedule)
-            coder, variance, state, seed, recorder, checksums = resumed
-            if checksums is not None:
-                check_rows(checkpoint, reader, checksums)
+        with parts_shown(progress, "survey"):
+            identity = problem_identity(reader, settings) if checkpoint is not None else None
+            recorder = HistoryRecorder()
+            if found is None:
+                seed = settings.random_state
+                if seed is None:
+                    seed = int(np.random.SeedSequence().generate_state(1)[0])
+                begun = begin(reader, settings, schedule, seed, checked=writer is not None)
+                coder, variance, state, checksums = begun
+            else:
+                resumed = resume(checkpoint, *found, identity, settings, schedule)
+                coder, variance, state, seed, recorder, checksums = resumed
+                if checksums is not None:
+                    check_rows(checkpoint, reader, checksums)
         coder = settled(coder, executor, settings.device)
         if coder.how.device is not None:
             schedule = schedule.for_device()
@@ -359,7 +361,8 @@ def _fit(
             stop_reason, found = engine.run(), None
             if isinstance(settings.threshold, str):
                 finished = dataclasses.replace(engine.coder, prefixes=())
-                found = find_target(settings.threshold, reader, finished, schedule.kept)
+                with parts_shown(progress, "threshold"):
+                    found = find_target(settings.threshold, reader, finished, schedule.kept)
             return make_result(stop_reason, found)
         except (KeyboardInterrupt, WorkersLost) as stop:
             raise _stopped(stop, executor, engine, make_result, checkpoint) from None

@@ -19,6 +19,7 @@ from ..interop import writing
 from ..rows import Reader, as_source
 from ..rows.features import check_features
 from ..rows.names import check_names
+from ..tracking.parts import shows_parts
 from ..turning import Intervention, as_turn, turn_rows
 from . import saving
 from .encoder import fit_encoder
@@ -259,6 +260,7 @@ class Result:
 
     # ------------------------------------------------------ coding and back
 
+    @shows_parts("encoder")
     def fit_encoder(
         self,
         array: ArrayLike,
@@ -266,6 +268,7 @@ class Result:
         client: Client | None = None,
         missing_chunks: MissingChunks = "error",
         worker_timeout: float | None = WORKER_TIMEOUT,
+        progress: bool = False,
     ) -> Result:
         """Fit a linear encoder to the codes of samples, for codes without pursuit; returns the result itself.
 
@@ -275,7 +278,7 @@ class Result:
         Parameters
         ----------
         array : as for `encode`
-        client, missing_chunks, worker_timeout : as for `evaluate`
+        client, missing_chunks, worker_timeout, progress : as for `evaluate`
         """
         source = self._source(array, missing_chunks, worker_timeout)
         executor = make_executor(client, worker_timeout=worker_timeout)
@@ -399,6 +402,7 @@ class Result:
             )
         return decode(codes, self.decoder, self.mean)
 
+    @shows_parts("figures")
     def evaluate(
         self,
         array: ArrayLike,
@@ -408,6 +412,7 @@ class Result:
         missing_chunks: MissingChunks = "error",
         worker_timeout: float | None = WORKER_TIMEOUT,
         device: str | None = None,
+        progress: bool = False,
     ) -> dict[str, Any]:
         """Code samples and measure what is left of them.
 
@@ -420,6 +425,8 @@ class Result:
             Seconds to wait for workers that are gone; see `daskksvd.fit`.
         device : str, optional
             Where samples are coded; see `daskksvd.fit`.
+        progress : bool
+            Whether to show a bar of the parts of each pass that are done.
 
         Returns
         -------
@@ -444,10 +451,16 @@ class Result:
         missing_chunks: MissingChunks = "error",
         worker_timeout: float | None = WORKER_TIMEOUT,
         device: str | None = None,
+        progress: bool = False,
     ) -> float:
         """Share of the variance of ``array`` that codes explain, ``1 - fvu``; `evaluate` gives the errors."""
         found = self.evaluate(
-            array, client=client, missing_chunks=missing_chunks, worker_timeout=worker_timeout, device=device
+            array,
+            client=client,
+            missing_chunks=missing_chunks,
+            worker_timeout=worker_timeout,
+            device=device,
+            progress=progress,
         )
         return 1 - found["fvu"]
 

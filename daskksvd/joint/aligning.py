@@ -15,6 +15,7 @@ from ..execution import WORKER_TIMEOUT, make_executor
 from ..fitting.ridge import Products, ridge
 from ..rows import as_source, run_survey, split_holdout
 from ..rows.blocks import plain
+from ..tracking.parts import shows_parts
 from .halves import KEPT_BACK, check_survey
 from .pairs import as_pairs, pair_jobs, text_rows
 
@@ -92,6 +93,7 @@ class Alignment:
         return da.concatenate([self.images(images, **how), self.texts(texts, **how)])
 
 
+@shows_parts("pairs")
 def align(
     images: ArrayLike,
     texts: ArrayLike,
@@ -103,6 +105,7 @@ def align(
     n_threads: int | None = None,
     worker_timeout: float | None = WORKER_TIMEOUT,
     missing_chunks: MissingChunks = "error",
+    progress: bool = False,
 ) -> Alignment:
     """Bring images and texts into one space, so that a dictionary of rows of either has atoms of both.
 
@@ -126,6 +129,8 @@ def align(
         Which rows have a text.
     client, n_threads, worker_timeout, missing_chunks
         As for `daskksvd.fit`.
+    progress : bool
+        Whether to show a bar of the parts of each pass that are done.
 
     Returns
     -------

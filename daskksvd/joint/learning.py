@@ -12,6 +12,7 @@ from ..fitting.fit import FitInterrupted, fit
 from ..fitting.result import Result
 from ..fitting.settings import check_settings
 from ..rows import Transform
+from ..tracking.parts import parts_shown
 
 _OWN = (
     "array", "n_components", "n_nonzero_coefs", "whiten", "center", "scale", "init", "holdout",
@@ -55,11 +56,12 @@ class Learning(NamedTuple):
 
     @contextlib.contextmanager
     def executor(self):
-        """Where passes beside the fit run."""
+        """Where passes beside the fit run, with a bar of their own."""
         given = [self.arguments[name] for name in ("client", "n_threads", "worker_timeout")]
         executor = make_executor(*given)
         try:
-            yield executor
+            with parts_shown(self.arguments["progress"], "pairs"):
+                yield executor
         finally:
             executor.close()
 

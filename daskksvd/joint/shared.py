@@ -11,6 +11,7 @@ from ..execution import WORKER_TIMEOUT, make_executor
 from ..fitting.result import Result
 from ..naming.association import benjamini_hochberg
 from ..rows import split_holdout
+from ..tracking.parts import shows_parts
 from .aligning import aligned_cosines
 from .pairs import as_pairs
 from .result import JointResult
@@ -61,6 +62,7 @@ MATCHED = {
 }
 
 
+@shows_parts("shared atoms")
 def shared_atoms(
     result: JointResult | Result | tuple[Result, Result],
     images: ArrayLike,
@@ -75,6 +77,7 @@ def shared_atoms(
     n_threads: int | None = None,
     worker_timeout: float | None = WORKER_TIMEOUT,
     missing_chunks: MissingChunks = "error",
+    progress: bool = False,
 ) -> xr.Dataset:
     """Which atoms stand for the same in images and in texts, on pairs of both, each coded alone.
 
@@ -99,6 +102,8 @@ def shared_atoms(
         Of the shuffles.
     client, n_threads, worker_timeout, missing_chunks
         As for `daskksvd.fit`.
+    progress : bool
+        Whether to show a bar of the parts of each pass that are done.
 
     Returns
     -------

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 Item = TypeVar("Item")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class _Bar:
@@ -74,6 +77,20 @@ def parts_shown(shown: bool, title: str, unit: str = " parts") -> Iterator[None]
     finally:
         _shown.reset(token)
         bar.close()
+
+
+def shows_parts(title: str, unit: str = " parts") -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorates a function: where its keyword ``progress`` is true, all of it is a block of `parts_shown`."""
+
+    def decorated(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*arguments: P.args, **named: P.kwargs) -> R:
+            with parts_shown(bool(named.get("progress")), title, unit):
+                return function(*arguments, **named)
+
+        return call
+
+    return decorated
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
+from ...tracking.parts import counted_by
 from ..errors import first_line
 
 EMBED_BATCH = (8, 256)
@@ -183,7 +184,8 @@ class Encoder(abc.ABC):
         import torch
 
         parts = []
-        for start in range(0, len(texts), batch_size):
+        firsts, n = range(0, len(texts), batch_size), len(texts)
+        for start in counted_by(firsts, n, lambda first: min(batch_size, n - first)):
             with torch.inference_mode(), self.autocast():
                 parts.append(self.text_vectors(list(texts[start : start + batch_size])).float().cpu().numpy())
         return np.concatenate(parts)

@@ -20,6 +20,7 @@ from ...fitting.result import load
 from ...machine.files import absolute
 from ...rows import as_source
 from ...rows.inputs.opening import EMBEDDINGS as GROUP
+from ...tracking.parts import shows_parts
 from ..inputs import distinct_words
 from ..thresholds import ATOM_USES
 from .dissection import count_uses, find_examples, log_evidence, sum_images, unit
@@ -48,6 +49,7 @@ TEMPERATURE = 10.0
 """By which similarities are multiplied before the softmax over words, as in CLIP-Dissect."""
 
 
+@shows_parts("words of atoms")
 def words_from_encoder(
     result: Result | str | os.PathLike[str] | None,
     encoder: EncoderLike,
@@ -66,6 +68,7 @@ def words_from_encoder(
     prior: float | None = None,
     client: Client | None = None,
     worker_timeout: float | None = WORKER_TIMEOUT,
+    progress: bool = False,
 ) -> xr.Dataset:
     """Words for both sides of every atom by a contrastive model, without any caption.
 
@@ -104,6 +107,8 @@ def words_from_encoder(
     client : distributed.Client, optional
     worker_timeout : float, optional
         Seconds to wait for workers that are gone; see `daskksvd.fit`.
+    progress : bool
+        Whether to show a bar of the parts of each pass that are done.
 
     Returns
     -------

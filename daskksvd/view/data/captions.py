@@ -78,6 +78,7 @@ class Marker:
         self._index = {word: number for number, word in enumerate(self._words)}
         # samples come again in the galleries of other atoms
         self._said = functools.lru_cache(KEPT_CAPTIONS)(self._places)
+        self._counted = functools.lru_cache(KEPT_CAPTIONS)(self._counted)
 
     def meant(self, text):
         """Words of the vocabulary that somebody means who types a text; see `forms.meant`."""

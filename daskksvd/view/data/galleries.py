@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .view import View
 
 
+SMALL_SIDE = 64
+"""Pixels of a side up to which an image is small."""
+
 ImagesOf: TypeAlias = "Callable[[np.ndarray], list[tuple[Any, bool]]]"
 
 
@@ -59,6 +62,16 @@ class Sample(NamedTuple):
     def key(self) -> str:
         """Names its image among all others."""
         return f"{self.kind}{self.row}"
+
+    @property
+    def told(self) -> list[Caption]:
+        """Captions, those that say a word of the atom first."""
+        return sorted(self.captions, key=lambda caption: not caption.spans)
+
+    @property
+    def small(self) -> bool:
+        """Whether it can be shown no larger than a thumbnail."""
+        return max(self.image.size) <= SMALL_SIDE
 
 
 class Panel(NamedTuple):

@@ -15,6 +15,7 @@ from ...naming.store import LABELS, check_labels, open_labels
 from ...naming.tokens.mapping import is_mapping
 from ...naming.tokens.store import TOKENS, open_tokens
 from ...stores import beside
+from ...tracking.parts import shows_parts
 from .atom_index import ATOM_INDEX, build_atom_index, open_atom_index
 from .captions import CaptionsByRow
 from .images import open_images
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ...fitting.result import Result
 
 
+@shows_parts("index of atoms", " samples")
 def open_view(
     result: Result | str | os.PathLike[str],
     *,
@@ -42,6 +44,7 @@ def open_view(
     tokens: xr.Dataset | str | os.PathLike[str] | None = None,
     encoder: EncoderLike | None = None,
     fetch: bool = False,
+    progress: bool = False,
 ) -> View:
     """Open a result to be looked at, with what explains it.
 
@@ -74,6 +77,9 @@ def open_view(
     fetch : bool
         Whether images that are only known by their URL may be fetched from
         the network.
+    progress : bool
+        Whether to show a bar of the samples that are put into an index of atoms, the first time that codes
+        are looked at.
 
     Returns
     -------

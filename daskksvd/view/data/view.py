@@ -340,11 +340,11 @@ class View:
         cosines = self.unit_atoms @ self.unit_atoms[atom]
         order = np.argsort(-np.abs(cosines), kind="stable")
         order = order[order != atom][:n]
-        near = self._named(order).assign(cosine=cosines[order].astype(float))
+        near = self._named(order, cosine=cosines[order])
         others, together = (np.empty(0, int), np.empty(0))
         if self.index is not None:
             others, together = self.index.companions(atom)
-        return Neighbours(near, self._named(others[:n]).assign(together=together[:n].astype(float)))
+        return Neighbours(near, self._named(others[:n], together=together[:n]))
 
     # --------------------------------------------------------------- samples
 
@@ -397,6 +397,8 @@ class View:
             raise ValueError("there are no codes to tell which samples use an atom; open_view takes codes")
         return self.index
 
-    def _named(self, atoms: np.ndarray) -> pd.DataFrame:
+    def _named(self, atoms: np.ndarray, **measure: np.ndarray) -> pd.DataFrame:
+        """Atoms, their names, and a measure of them."""
         names = [", ".join(self.names[atom]) for atom in atoms]
-        return pd.DataFrame({"atom": np.asarray(atoms, int), "names": names})
+        measured = {name: values.astype(float) for name, values in measure.items()}
+        return pd.DataFrame({"atom": np.asarray(atoms, int), "names": names, **measured})

@@ -15,8 +15,8 @@ from markupsafe import Markup
 from tqdm.auto import tqdm
 
 from ...execution.threads import spread_over, usable_cores
+from ...machine.collecting import seldom_collected
 from ...machine.files import absolute, replaced, telling_disk_full
-from ...tracking.parts import parts_shown
 from ..data.facts import notes, result_facts
 from ..data.finding import frequent_words, search_table
 from ..data.galleries import choose, panels
@@ -111,9 +111,9 @@ def report(
             raise ValueError(f"{next(iter(where))} was given with a view; give it to open_view")
         view = result
     else:
-        with parts_shown(progress, "index of atoms", " samples"):
-            view = open_view(result, **where)
-    text = page_html(view, title=title, n_atoms=n_atoms, progress=progress)
+        view = open_view(result, progress=progress, **where)
+    with seldom_collected():
+        text = page_html(view, title=title, n_atoms=n_atoms, progress=progress)
     text = text.encode()
     with telling_disk_full(path, len(text)), replaced(path) as temporary, open(temporary, "wb") as file:
         file.write(text)
@@ -229,7 +229,7 @@ def gather_images(view, atoms, bar=_unseen):
         key = sample.key
         if sample.found and key not in images["data"]:  # what was made of an image
             images["data"][key] = _small(sample.image, kind)
-        return Markup('data-row="{}"').format(key if sample.found else "")
+        return Markup(f'data-row="{key if sample.found else ""}"')  # of numbers and our own words
 
     galleries = {}
     for atom in bar(atoms, desc="galleries"):

@@ -61,7 +61,8 @@ def dashboard(
         Whether to open a browser.
     **sources
         For `open_view`: ``codes``, ``labels``, ``embeddings``, ``captions``,
-        ``images``, ``scores``, ``tokens``, ``encoder``, ``fetch``; of ``result``, if that is no view.
+        ``images``, ``scores``, ``tokens``, ``encoder``, ``fetch``, ``progress``; of ``result``, if that
+        is no view.
 
     Returns
     -------
@@ -80,7 +81,9 @@ def dashboard(
     port = free_port(address, port)
     with staying():
         view = result if isinstance(result, View) else open_view(result, **sources)
-        other = compare if compare is None or isinstance(compare, View) else open_view(compare)
+        other = compare
+        if not (compare is None or isinstance(compare, View)):
+            other = open_view(compare, progress=sources.get("progress", False))
         return Dashboard(Shown(view, other), port, address, origins, show)
 
 

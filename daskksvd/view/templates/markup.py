@@ -54,13 +54,18 @@ def gallery_html(
     return ATOM.gallery(panels, source, ATOM_STYLE if style else "", href)
 
 
+WEBP_EFFORT = 2
+"""How long WebP tries, of 6. Its default, 4, makes thumbnails 3 % smaller in half as long again."""
+
+
 def data_uri(image, side=None, *, quality=80, format="JPEG"):
     """An image inside a URL."""
     if side is not None and max(image.size) > side:
         image = image.copy()
         image.thumbnail((side, side))
     buffer = io.BytesIO()
-    image.save(buffer, format, quality=quality)
+    effort = {"method": WEBP_EFFORT} if format == "WEBP" else {}
+    image.save(buffer, format, quality=quality, **effort)
     return f"data:image/{format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
@@ -71,9 +76,12 @@ def facts_html(view, atom):
 
 def words_html(view, atom, n=10):
     """The words that go with an atom, as a table; empty without labels."""
+    table = view.words_of(atom).head(n)
     lines = [
-        (word, row.named, (figure(row.correlation), figure(row.q_value, small=True), f"{int(row.samples):,}"))
-        for word, row in view.words_of(atom).head(n).iterrows()
+        (word, named, (figure(correlation), figure(q_value, small=True), f"{int(samples):,}"))
+        for word, named, correlation, q_value, samples in zip(
+            table.index, table["named"], table["correlation"], table["q_value"], table["samples"], strict=True
+        )
     ]
     return ATOM.words(lines)
 
