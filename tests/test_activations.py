@@ -191,6 +191,10 @@ HOSTILE = {
     "more examples than bytes": (
         {"shards": [{"name": "acts000000.bin", "n_examples": N}]}, "it is cut off, or of another shape",
     ),
+    "a shard that is not listed": (
+        {"shards": [{"name": "acts000000.bin", "n_examples": 4}], "metadata": {"n_examples": 4}},
+        "does not list the shard 'acts000001.bin', which lies beside it",
+    ),
     "no list": ({"shards": {"a": 1}}, "must be a list of objects"),
     "negative": ({"metadata": {"n_examples": -3}}, "n_examples in .* is -3; it must be a whole number"),
     "immense": ({"metadata": {"d_model": 2**60}}, "d_model in .* it must be a whole number"),
@@ -259,6 +263,15 @@ def test_hostile_files(values, tmp_path):
 
     refused("it is cut off, or of another shape", "a.npy", cut)
 
+    def longer(path):
+        with open(path, "wb") as file:
+            np.save(file, flat)
+            np.save(file, flat)
+
+    refused("there is more in it than it says", "a.npy", longer)
+    nested = b"\x93NUMPY\x01\x00" + (900).to_bytes(2, "little") + b"(" * 900
+    refused("is no .npy file", "a.npy", nested)
+
     def header(entry, data=b"\0" * 64):
         text = json.dumps({"x": entry}).encode()
         return len(text).to_bytes(8, "little") + text + data
@@ -269,6 +282,12 @@ def test_hostile_files(values, tmp_path):
     refused("an offset in .* is -8", "a.safetensors", header({**right, "data_offsets": [-8, 56]}))
     refused("is 'I64'; it must be one of", "a.safetensors", header({**right, "dtype": "I64"}))
     refused("is .'F32'.; it must be one of", "a.safetensors", header({**right, "dtype": ["F32"]}))
+    refused(
+        "there is more in it", "a.safetensors", header({**right, "shape": [1, 8], "data_offsets": [0, 32]})
+    )
+    twice = json.dumps({"x": right})[:-1] + f', "x": {json.dumps(right)}' + "}"
+    twice = len(twice).to_bytes(8, "little") + twice.encode() + b"\0" * 64
+    refused("its header has 'x' twice", "a.safetensors", twice)
     refused("is said to take", "a.safetensors", (2**60).to_bytes(8, "little"))
     refused("its header is no JSON", "a.safetensors", (4).to_bytes(8, "little") + b"abcd")
     refused("is no Parquet file", "a.parquet", b"PAR1 and no more")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -78,8 +79,8 @@ def _npy(path):
                 else np.lib.format.read_array_header_2_0
             )
             shape, fortran, dtype = read(file)
-        except (ValueError, TypeError, SyntaxError) as error:
-            raise ValueError(f"{path!r} is no .npy file ({error})") from error
+        except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
+            raise ValueError(f"{path!r} is no .npy file ({str(error).splitlines()[0]})") from error
         offset = file.tell()
     if dtype.kind != "f" or dtype.itemsize not in (2, 4, 8):
         what = "Python objects, which are never unpickled" if dtype.hasobject else f"{dtype}"
@@ -87,8 +88,22 @@ def _npy(path):
     if fortran:
         raise ValueError(f"{path!r} is stored column by column; write it with numpy.ascontiguousarray")
     shape = _check_shape(path, list(map(int, shape)))
-    check_size(path, offset + math.prod(shape) * dtype.itemsize, f"an array of shape {shape}")
+    check_size(path, offset + math.prod(shape) * dtype.itemsize, f"an array of shape {shape}", whole=True)
     return shape, dtype.str, offset
+
+
+class _Twice(ValueError):
+    """A name that an object has twice."""
+
+
+def _each_once(pairs):
+    """An object of JSON whose names differ."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _Twice(repr(name))
+        found[name] = value
+    return found
 
 
 def _safetensors(path, key):
@@ -101,7 +116,9 @@ def _safetensors(path, key):
                 f"{path!r} is no whole safetensors file: its header is said to take {length:,} bytes"
             )
         try:
-            header = json.loads(file.read(length))
+            header = json.loads(file.read(length), object_pairs_hook=_each_once)
+        except _Twice as error:
+            raise ValueError(f"{path!r} is no safetensors file: its header has {error} twice") from error
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path!r} is no safetensors file: its header is no JSON") from error
     tensors = (
@@ -134,6 +151,8 @@ def _safetensors(path, key):
             f"{path!r}: tensor {key!r} has {stop - start:,} bytes, and its shape {shape} takes {needed:,}"
         )
     check_size(path, 8 + length + stop, f"tensor {key!r}")
+    if len(tensors) == 1:
+        check_size(path, 8 + length + needed, f"tensor {key!r}", whole=True)
     return shape, _NUMBERS[dtype], 8 + length + start
 
 

@@ -68,10 +68,14 @@ def whole(value: Any, what: str, least: int = 1) -> int:
     return int(value)
 
 
-def check_size(path: str, needed: int, what: str) -> None:
-    """Refuse a file that is shorter than what it is said to hold."""
+def check_size(path: str, needed: int, what: str, *, whole: bool = False) -> None:
+    """Refuse a file that is shorter than what it is said to hold, or of another size if that is ``whole``."""
     size = os.path.getsize(path)
     if size < needed:
         raise ValueError(
             f"{path!r} has {size:,} bytes, and {what} takes {needed:,}: it is cut off, or of another shape"
+        )
+    if whole and size > needed:
+        raise ValueError(
+            f"{path!r} has {size:,} bytes, and {what} takes {needed:,}: there is more in it than it says"
         )

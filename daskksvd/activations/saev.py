@@ -120,7 +120,8 @@ def _files(folder, n, example_bytes, most):
     entries = read_small_json(path)
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"{path!r} must be a list of objects, one a shard, one at least")
-    files = []
+    files: list[tuple[str, int]] = []
+    names = {entry.get("name") for entry in entries if isinstance(entry.get("name"), str)}
     for entry in entries:
         name = entry.get("name")
         if not isinstance(name, str) or not _SHARD.fullmatch(name):
@@ -138,6 +139,9 @@ def _files(folder, n, example_bytes, most):
         files.append((file, count))
     if len({file for file, _ in files}) < len(files):
         raise ValueError(f"{path!r} names a shard twice; all must differ")
+    unlisted = sorted({name for name in os.listdir(folder) if _SHARD.fullmatch(name)} - names)
+    if unlisted:
+        raise ValueError(f"{path!r} does not list the shard {unlisted[0]!r}, which lies beside it")
     total = sum(count for _, count in files)
     if total != n:
         raise ValueError(f"{path!r} lists {total:,} examples, and the metadata say {n:,}")
