@@ -419,7 +419,7 @@ def test_an_image_is_picked_in_the_browser(browser, dashboard_of, view):
     page.set_viewport_size({"width": 420, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") <= 420
     page.get_by_role("link", name="Turn", exact=True).click()
-    page.get_by_text("Rows of these embeddings are patches").wait_for()
+    page.locator("h2[data-turned]").wait_for()
     page.close()
     assert wrong == []
 

@@ -54,7 +54,9 @@ def turned_by_hand(result, tokens, which, prefix):
         return result.intervene(flat(tokens), ATOMS).reshape(tokens.shape)
     if which == "cls":
         tokens[:, 0] = result.intervene(np.ascontiguousarray(tokens[:, 0]), ATOMS)
-    elif which == "patches":
+    elif which in ("patches", "cls+patches"):
+        if which == "cls+patches":
+            tokens[:, 0] = result.intervene(np.ascontiguousarray(tokens[:, 0]), ATOMS)
         patches = tokens[:, prefix:]
         tokens[:, prefix:] = result.intervene(flat(patches), ATOMS).reshape(patches.shape)
     else:
@@ -67,7 +69,7 @@ def turned_by_hand(result, tokens, which, prefix):
     return tokens
 
 
-@pytest.mark.parametrize("which", ["all", "cls", "patches", "mean", "cls+mean"])
+@pytest.mark.parametrize("which", ["all", "cls", "patches", "cls+patches", "mean", "cls+mean"])
 @pytest.mark.parametrize(
     ("kind", "prefix"), [("clip", 1), ("siglip", 0), ("vit-without-pooler", 1), ("registers", 4)]
 )
@@ -95,9 +97,43 @@ def test_states_of_a_layer_are_turned(models, results, pixels, kind, prefix, whi
         found = found[0] if isinstance(found, tuple) else found
         assert_allclose(following, found.numpy(), atol=2e-4)
         assert turned.calls == 1 and turned.rows == {
-            "all": 5 * (prefix + PATCHES), "patches": 5 * PATCHES
+            "all": 5 * (prefix + PATCHES), "patches": 5 * PATCHES, "cls+patches": 5 * (1 + PATCHES)
         }.get(which, 5) and 0 < turned.changed <= turned.rows  # fmt: skip
     assert_array_equal(states(model, pixels)[2], before[2])  # afterwards all is as it was
+
+
+def test_some_patches_are_turned(models, results, pixels):
+    """Those that are named, in any order and more than once; register tokens are counted apart."""
+    model, result, some = models["registers"], results[WIDTH], [9, 2, 3, 9]
+    caught = []
+    block = tower(model).encoder.layer[1]
+    handle = block.register_forward_pre_hook(lambda module, given: caught.append(given[0].numpy()))
+    try:
+        with torch.inference_mode():
+            model(pixels)
+            with result.intervening(model, 1, ATOMS, tokens="patches", patches=some) as turned:
+                model(pixels)
+    finally:
+        handle.remove()
+    before, after = caught
+    expected = before.copy()
+    places = np.unique(some) + 4
+    expected[:, places] = turned_by_hand(result, before, "patches", 4)[:, places]
+    assert_allclose(after, expected, atol=1e-6)
+    assert turned.rows == 5 * 3 and np.ptp(expected - before, axis=1).any()
+    for patches, tokens, said in (
+        ([0], "all", "patches goes with tokens='patches' or 'cls\\+patches', not with tokens='all'"),
+        ([-1], "patches", r"patches is \[-1\]; it must be numbers of patches in the grid"),
+        ([], "patches", r"patches is \[\]"),
+        ([0.5], "patches", r"patches is \[0\.5\]"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            result.intervening(model, 1, ATOMS, tokens=tokens, patches=patches)
+    with (
+        pytest.raises(ValueError, match=r"patches has 99, but layer .* gives 16 patches"),
+        result.intervening(model, 1, ATOMS, tokens="patches", patches=[99]),
+    ):
+        model(pixels)
 
 
 def test_negative_numbers_names_and_modules_are_the_same_layer(models, results, pixels):

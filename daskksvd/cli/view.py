@@ -20,6 +20,11 @@ Examples:
     params=[
         click.Argument(["result"]),
         *SOURCES,
+        click.Option(
+            ["--encoder"],
+            metavar="MODEL",
+            help="The model that --embeddings are of: says what else changes where an atom is turned.",
+        ),
         click.Option(["--compare"], metavar="RESULT", help="A second result, whose atoms are matched."),
         click.Option(["--port"], type=int, metavar="PORT", help="0 is any. [default: 5006, or any if taken]"),
         click.Option(

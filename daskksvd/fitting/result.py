@@ -530,6 +530,7 @@ class Result:
         *,
         mode: Mode = "set",
         tokens: Tokens = "all",
+        patches: npt.ArrayLike | None = None,
         method: Method = "pursuit",
         device: str | None = None,
     ) -> Intervention:
@@ -544,11 +545,14 @@ class Result:
             A number as `daskksvd.embed` counts them: 0 is what enters the first block, 3 what leaves the
             third. Or a module of the model, or its name, such as ``"visual_projection"``.
         atoms, mode, method, device : as for `intervene`
-        tokens : {"all", "cls", "patches", "mean", "cls+mean"}
+        tokens : {"all", "cls", "patches", "cls+patches", "mean", "cls+mean"}
             What the samples were that the dictionary was learned on: single tokens of these kinds, each
             turned by itself; or the mean of an image's patches, after its class token or alone, of which
             every patch then takes the change. Register tokens are in none but ``"all"``. Of no account for
             layers that give one row an image.
+        patches : array of int, optional
+            Patches that are turned, by their number in the grid, row by row from 0; all by default. With
+            tokens ``"patches"`` or ``"cls+patches"``.
 
         Returns
         -------
@@ -562,7 +566,7 @@ class Result:
         """
         coder = self._coder(method)
         turn = as_turn(atoms, mode, coder)
-        return Intervention(coder.on(check_device(device)), model, layer, turn, tokens)
+        return Intervention(coder.on(check_device(device)), model, layer, turn, tokens, patches)
 
     # ---------------------------------------------------- saving and loading
 

@@ -5,8 +5,8 @@ changes, and what the code leaves unexplained stays. `rows` does it for arrays, 
 of a model while it runs.
 """
 
-from .models import Intervention, Tokens
+from .models import Intervention, Tokens, find_output
 from .rows import turn_rows
 from .turn import Mode, Turn, as_turn
 
-__all__ = ["Intervention", "Mode", "Tokens", "Turn", "as_turn", "turn_rows"]
+__all__ = ["Intervention", "Mode", "Tokens", "Turn", "as_turn", "find_output", "turn_rows"]

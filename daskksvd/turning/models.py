@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
@@ -11,12 +12,13 @@ from ..arguments import choice
 from .rows import make_turner
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import torch
 
     from ..coding import SparseCoder
     from .turn import Turn
 
-Tokens: TypeAlias = Literal["all", "cls", "patches", "mean", "cls+mean"]
+Tokens: TypeAlias = Literal["all", "cls", "patches", "cls+patches", "mean", "cls+mean"]
 
 CLASS_TOKENS = ("cls_token", "class_token", "class_embedding")
 OTHER_TOKENS = ("distillation_token", "dist_token", "register_tokens", "reg_token")
@@ -64,9 +66,16 @@ class Intervention:
     """
 
     def __init__(
-        self, coder: SparseCoder, model: Any, layer: int | str | Any, turn: Turn, tokens: Tokens
+        self,
+        coder: SparseCoder,
+        model: Any,
+        layer: int | str | Any,
+        turn: Turn,
+        tokens: Tokens,
+        patches: npt.ArrayLike | None = None,
     ) -> None:
         choice("tokens", tokens, get_args(Tokens))
+        self._places = None if patches is None else check_places(patches, tokens)
         self._tower = vision_tower(model)
         self._layer = find_layer(self._tower, layer)
         self._tokens = tokens
@@ -133,11 +142,11 @@ class Intervention:
             change += self._change(found).to(change)
             return
         patches = found[:, self._prefix :]
-        if self._tokens == "cls":
+        if self._tokens in ("cls", "cls+patches"):
             change[:, 0] = self._change(found[:, 0]).to(change)
-        elif self._tokens == "patches":
-            change[:, self._prefix :] = self._change(patches).to(change)
-        else:  # a mean moves by what all its parts move by
+        if self._tokens in ("patches", "cls+patches"):
+            self._fill_patches(change[:, self._prefix :], patches)
+        elif self._tokens in ("mean", "cls+mean"):  # a mean moves by what all its parts move by
             parts = [patches.float().mean(1)]
             if self._tokens == "cls+mean":
                 parts.insert(0, found[:, 0].float())
@@ -146,6 +155,19 @@ class Intervention:
             change[:, self._prefix :] = moved[:, None, -half:].to(change)
             if self._tokens == "cls+mean":
                 change[:, 0] = moved[:, :half].to(change)
+
+    def _fill_patches(self, change, patches):
+        """Put the changes of patches, of all or of some, in their places."""
+        if self._places is None:
+            change[:] = self._change(patches).to(change)
+            return
+        if self._places[-1] >= patches.shape[1]:
+            raise ValueError(
+                f"patches has {self._places[-1]}, but layer {self._layer.name} gives {patches.shape[1]} "
+                "patches; they are numbered from 0"
+            )
+        places = torch_numbers(self._places, change)
+        change[:, places] = self._change(patches[:, places]).to(change)
 
     def _change(self, *parts):
         """What is added to rows, whose features are side by side in ``parts``."""
@@ -164,6 +186,31 @@ class Intervention:
         self.rows += len(rows)
         self.changed += int(moved.any(axis=1).sum())
         return torch.from_numpy(moved).reshape(*shape, -1)
+
+
+def check_places(patches: npt.ArrayLike, tokens: Tokens) -> np.ndarray:
+    """Numbers of patches in rising order, each once.
+
+    Raises
+    ------
+    ValueError
+        If they are none, or ``tokens`` are no patches.
+    """
+    if tokens not in ("patches", "cls+patches"):
+        raise ValueError(f"patches goes with tokens='patches' or 'cls+patches', not with tokens={tokens!r}")
+    found = np.asarray(patches)
+    if found.ndim != 1 or not found.size or found.dtype.kind not in "iu" or found.min() < 0:
+        raise ValueError(
+            f"patches is {patches!r}; it must be numbers of patches in the grid, row by row from 0"
+        )
+    return np.unique(found).astype(np.int64)
+
+
+def torch_numbers(numbers, like):
+    """Numbers as a tensor on the device of another."""
+    import torch
+
+    return torch.from_numpy(numbers).to(like.device)
 
 
 def vision_tower(model: Any) -> Any:
@@ -204,6 +251,44 @@ def find_layer(model: Any, layer: Any) -> Layer:
     number = int(layer) if layer >= 0 else len(blocks) + 1 + int(layer)
     module = blocks[max(0, number - 1)]
     return Layer(module, number == 0, _batch_first(tower, name), f"{name}[{max(0, number - 1)}]")
+
+
+def find_output(model: Any, run: Callable[[], Any], states: np.ndarray) -> str | None:
+    """The name of the module of a tower that gives some states, the last to do so; None where none does.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    run : callable
+        Runs the model on one image.
+    states : (tokens, width) array
+        The last tokens of the image, such as its patches.
+    """
+    import torch
+
+    found: list[str] = []
+    n, width = states.shape
+    wanted = torch.from_numpy(np.ascontiguousarray(states, np.float32))
+
+    def look(name):
+        def hook(module, inputs, output):
+            output = output[0] if isinstance(output, tuple) else output
+            if not isinstance(output, torch.Tensor) or output.ndim != 3 or output.shape[-1] != width:
+                return
+            tokens = output.detach().reshape(-1, width)[-n:].float().cpu()
+            if tokens.shape == wanted.shape and torch.allclose(tokens, wanted, rtol=1e-3, atol=1e-3):
+                found.append(name)
+
+        return hook
+
+    tower = vision_tower(model)
+    handles = [part.register_forward_hook(look(name)) for name, part in tower.named_modules() if name]
+    try:
+        run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[-1] if found else None
 
 
 def find_blocks(tower: Any) -> tuple[str, Any]:

@@ -2,7 +2,7 @@
 
 import abc
 import contextlib
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
@@ -88,7 +88,11 @@ class Encoder(abc.ABC):
         How images are resized and cropped, see `layout.frame_of`; with the grid.
     shape : tuple or None
         Of a prepared image, with the grid: others have other grids.
+    model : torch.nn.Module
+        Of the library.
     """
+
+    model: Any
 
     grid: tuple[int, int] | None = None
     frame: dict | None = None
@@ -113,6 +117,10 @@ class Encoder(abc.ABC):
     @abc.abstractmethod
     def vectors(self, pixels):
         """Vectors (rows, d), or (rows, tokens, d), of a tensor of prepared images on the device."""
+
+    @abc.abstractmethod
+    def output(self, pixels):
+        """What the whole model says of prepared images, (rows, e): pooled, whatever its spec asks for."""
 
     @abc.abstractmethod
     def text_vectors(self, texts):
@@ -167,6 +175,13 @@ class Encoder(abc.ABC):
             half = len(prepared) // 2
         torch.cuda.empty_cache()
         return np.concatenate([self.encode(prepared[:half]), self.encode(prepared[half:])])
+
+    def outputs(self, prepared):
+        """Pooled outputs of a few prepared images, (rows, e) float32: see `output`."""
+        import torch
+
+        with torch.inference_mode(), self.autocast():
+            return self.output(torch.from_numpy(np.stack(prepared)).to(self.device)).float().cpu().numpy()
 
     def encode_texts(self, texts, batch_size=256):
         """Vectors of texts.

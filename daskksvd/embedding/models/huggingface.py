@@ -129,10 +129,7 @@ class HuggingFaceEncoder(Encoder):
     def vectors(self, pixels):
         spec = self.spec
         if spec.pooling == "pooled" and spec.tokens is None:
-            if hasattr(self.model, "get_image_features"):
-                found = self.model.get_image_features(pixel_values=pixels)
-                return getattr(found, "pooler_output", found)
-            return self.tower(pixels).pooler_output
+            return self.output(pixels)
         if spec.layer is None:
             found = [self.tower(pixels).last_hidden_state]
         else:
@@ -140,6 +137,16 @@ class HuggingFaceEncoder(Encoder):
             found = [hidden[layer] for layer in self._layers]
         cut = self._n_prefix
         return side_by_side([vectors_of(spec, tokens[:, :cut], tokens[:, cut:]) for tokens in found])
+
+    def output(self, pixels):
+        if hasattr(self.model, "get_image_features"):
+            found = self.model.get_image_features(pixel_values=pixels)
+            return getattr(found, "pooler_output", found)
+        found = self.tower(pixels)
+        if self._has_pooler and getattr(found, "pooler_output", None) is not None:
+            return found.pooler_output
+        tokens = found.last_hidden_state  # without weights of a pooling layer: its class token, or the mean
+        return tokens[:, 0] if self._n_prefix else tokens.mean(1)
 
     def text_vectors(self, texts):
         return self.token_vectors(self.tokens(texts))

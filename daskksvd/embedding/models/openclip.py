@@ -126,9 +126,12 @@ class OpenClipEncoder(Encoder):
     def prepare(self, image):
         return self._transform(image).numpy()
 
+    def output(self, pixels):
+        return self.model.encode_image(pixels)
+
     def vectors(self, pixels):
         if self._pooled:
-            return self.model.encode_image(pixels)
+            return self.output(pixels)
         found = self._intermediates(pixels, self._indices)
         patches = found["image_intermediates"]
         prefixes = found.get("image_intermediates_prefix") or [None] * len(patches)

@@ -42,7 +42,7 @@ class TextModelEncoder(Encoder):
     def prepare(self, image):
         raise ValueError(f"model {self.spec.name!r} reads texts, not images")
 
-    vectors = prepare
+    vectors = output = prepare
 
     def text_vectors(self, texts):
         return self.token_vectors(self.tokens(texts))

@@ -30,7 +30,7 @@ class SentenceEncoder(Encoder):
     def prepare(self, image):
         raise ValueError(f"model {self.spec.name!r} encodes sentences, not images")
 
-    vectors = prepare
+    vectors = output = prepare
 
     def text_vectors(self, texts):
         return self.model.encode(texts, convert_to_tensor=True, show_progress_bar=False)

@@ -75,7 +75,12 @@ def heat_map(view: View, atom: int, row: int, side: int = HEAT_SIDE) -> HeatMap:
         If codes are not of patches.
     """
     patches, atom = patches_of(view), view.check_atom(atom)
-    heat = patches.heat(atom, row)
+    return heat_over(view, atom, row, patches.heat(atom, row), side)
+
+
+def heat_over(view: View, atom: int, row: int, heat: np.ndarray, side: int = HEAT_SIDE) -> HeatMap:
+    """The same of coefficients that are given, (height, width), on the scale of the atom."""
+    patches = patches_of(view)
     image = _enlarged(view.image(row), side)
     box = patches.seen(row, *image.size)
     # where only class tokens of the strongest images use it, by what this image has

@@ -21,6 +21,7 @@ from .captions import CaptionsByRow
 from .images import open_images
 from .patches import open_patches
 from .turning import Space
+from .turning_patches import PatchSpace
 from .view import View
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def open_view(
         Words by a text encoder, from `naming.map_tokens`; ``RESULT-tokens.zarr`` is found.
     encoder : str, path, TextEncoder or callable, optional
         The text side of the contrastive model that the embeddings are of, to say which words are near
-        when an atom is turned; see `daskksvd.embed_texts`.
+        when an atom is turned; see `daskksvd.embed_texts`. Of patches the model that they are of, by its
+        name or folder: images are run through it with atoms turned.
     fetch : bool
         Whether images that are only known by their URL may be fetched from
         the network.
@@ -126,7 +128,7 @@ def open_view(
         scores=scores,
         tokens=tokens,
         patches=patches,
-        space=_space(embeddings, n, result, encoder),
+        space=_space(embeddings, patches, n, result, encoder),
         n=n,
         name=None if path is None else os.path.basename(path.rstrip("/")).removesuffix(".zarr"),
     )
@@ -206,10 +208,18 @@ def _embeddings(embeddings) -> Embeddings | None:
     return embeddings
 
 
-def _space(embeddings, n, result, encoder) -> Space | None:
-    """Vectors in which atoms are turned: embeddings of whole samples that the dictionary is of."""
+def _space(embeddings, patches, n, result, encoder) -> Space | None:
+    """Vectors in which atoms are turned, of whole samples or of patches: those that the dictionary is of."""
     array = getattr(embeddings, "array", None)
-    if array is None or array.shape != (n, result.dictionary.shape[1]):  # rows may be patches
+    if array is None or array.shape[1] != result.dictionary.shape[1]:
+        return None
+    if patches is not None and encoder is None:
+        return PatchSpace(embeddings)
+    if patches is not None:
+        from .running import patch_model  # takes long, and few need it
+
+        return PatchSpace(embeddings, patch_model(encoder, embeddings))
+    if array.shape[0] != n:
         return None
     if encoder is None:
         return Space(array)

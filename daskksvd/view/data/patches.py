@@ -86,7 +86,7 @@ class Patches:
             that is no row. The largest magnitude in patches first.
         """
         codes = self.codes_of(image)
-        inside = self._embeddings.positions(image) >= 0
+        inside = self.places(image) >= 0
         atoms = np.unique(codes.indices)
         values = codes[:, atoms].toarray()
         patches, token = values[inside], values[~inside]
@@ -140,11 +140,18 @@ class Patches:
         (height, width) float32 array
             0 where a patch does not use the atom, NaN where a patch is no row.
         """
-        found = self.codes_of(image)[:, [atom]].toarray()[:, 0]
-        places = self._embeddings.positions(image)
+        return self.on_grid(self.codes_of(image)[:, [atom]].toarray()[:, 0], image)
+
+    def places(self, image: int) -> np.ndarray:
+        """Place of every row of an image in the grid, (rows_per_image,), -1 for the class token."""
+        return self._embeddings.positions(image)
+
+    def on_grid(self, values: np.ndarray, image: int) -> np.ndarray:
+        """Values of the rows of an image, (rows_per_image,), on its grid, NaN where a patch is no row."""
+        places = self.places(image)
         heat = np.full(self.layout.grid[0] * self.layout.grid[1], np.nan, np.float32)
         inside = places >= 0  # the class token lies nowhere
-        heat[places[inside]] = found[inside]
+        heat[places[inside]] = values[inside]
         return heat.reshape(self.layout.grid)
 
 

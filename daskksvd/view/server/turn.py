@@ -20,6 +20,9 @@ HELP = (
 )
 
 
+WIDE = {"sizing_mode": "stretch_width", "margin": (0, 0, 8, 0)}
+
+
 class Turn:
     """The screen ``#turn=17`` and, of a sample, ``#turn=17-4``.
 
@@ -29,24 +32,35 @@ class Turn:
     go : callable
     """
 
+    sample, help = "Sample", HELP
+    """What a row is called, and what is said below the controls."""
+
     def __init__(self, view, go):
         self.view, self.go = view, go
-        wide = {"sizing_mode": "stretch_width", "margin": (0, 0, 8, 0)}
-        self.which = pn.widgets.IntInput(label="Atom", start=0, end=view.m - 1, value=0, **wide)
-        self.row = pn.widgets.IntInput(label="Sample", start=0, end=view.space.n - 1, value=0, **wide)
-        self.value = pn.widgets.FloatInput(label="Coefficient", value=0.0, step=0.1, **wide)
-        self.slider = pn.widgets.FloatSlider(label="Turn", start=-1, end=1, step=0.01, value=0.0, **wide)
+        self.which = pn.widgets.IntInput(label="Atom", start=0, end=view.m - 1, value=0, **WIDE)
+        self.row = pn.widgets.IntInput(label=self.sample, start=0, end=view.space.n - 1, value=0, **WIDE)
+        self.value = pn.widgets.FloatInput(label="Coefficient", value=0.0, step=0.1, **WIDE)
+        self.slider = pn.widgets.FloatSlider(label="Turn", start=-1, end=1, step=0.01, value=0.0, **WIDE)
         self.heading, self.said = Html(), Html()
         self.words = Html(None, CARD)
         self.pictures = Html(None, CARD)
         self.shown, self.quiet = None, False
-        controls = [self.which, self.row, self.slider, self.value, Html(SAYS.muted(HELP))]
-        self.layout = columns(controls, [self.heading, self.said, self.pictures, self.words], width=270)
+        controls = [self.which, self.row, self.slider, self.value, *self._more_controls()]
+        controls.append(Html(SAYS.muted(self.help)))
+        self.layout = columns(controls, [self.heading, self.said, *self._panes()], width=270)
         self.layout[1].styles = {"gap": "12px"}
         for widget in (self.which, self.row):
             widget.param.watch(self._asked, "value")
         self.slider.param.watch(self._slid, "value_throttled")
         self.value.param.watch(self._turn, "value")
+
+    def _more_controls(self):
+        """Controls below the common ones."""
+        return []
+
+    def _panes(self):
+        """What stands below the sentence that says what was done."""
+        return [self.pictures, self.words]
 
     def show(self, argument):
         """Turn an atom off, in the sample that it is strongest in or in that which is named."""
@@ -99,18 +113,23 @@ class Turn:
         """Show what the value does."""
         if self.shown is None or self.value.value is None:
             return
-        view, value, (atom, row) = self.view, float(self.value.value), self.shown
         try:
-            found = turn(view, atom, row, value)
+            self._tell(*self.shown, float(self.value.value))
         except ValueError as error:
             self.said.put(SAYS.status(str(error)))
-            return
+
+    def _tell(self, atom, row, value):
+        found = turn(self.view, atom, row, value)
         self.said.put(TELLS.said(row, f"{found.coefficient:+.3g}", f"{value:+.3g}", f"{found.share:.0%}"))
         self.pictures.put(gallery_html(found.panels, side=160, style=False))
-        self.words.visible = found.words is not None
-        if found.words is not None:
+        self._put_words(found.words)
+
+    def _put_words(self, words):
+        """A table of the nearest words, from `turned_texts`; hidden where there is none."""
+        self.words.visible = words is not None
+        if words is not None:
             lines = [
                 (one.before, figure(one.score_before), one.after, figure(one.score_after))
-                for one in found.words.itertuples()
+                for one in words.itertuples()
             ]
             self.words.put(TELLS.words(lines))

@@ -13,6 +13,7 @@ from .graph import Graph
 from .image_page import ImagePage
 from .overview import Overview
 from .turn import Turn
+from .turn_patches import TurnPatches
 
 SCREENS = {
     "overview": "Overview", "atoms": "Atoms", "images": "Images", "graph": "Graph", "compare": "Compare",
@@ -104,7 +105,7 @@ class Window:
         if name == "compare" and other is not None:
             return Compare(view, other, self.shown.pairs)
         if name == "turn" and view.space is not None:
-            return Turn(view, self.go)
+            return Turn(view, self.go) if view.patches is None else TurnPatches(view, self.go)
         missing = {
             "images": "Where in an image its atoms are is known of codes of patches (daskksvd embed --tokens "
             "patches), and shown with the embeddings that they are of (--embeddings) and their images.",
@@ -112,11 +113,6 @@ class Window:
             "graph": "The atoms have no names yet; the command daskksvd label finds them.",
             "compare": "There is no second result; name one with --compare, or compare= in Python.",
         }
-        if name == "turn" and view.patches is not None:
-            missing[name] = (
-                "Rows of these embeddings are patches, and here an atom is turned in the vector of a whole "
-                "image; in Python result.intervening turns it in every patch, inside the model."
-            )
         return parts.Note(SCREENS[name], missing[name])
 
 

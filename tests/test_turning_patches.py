@@ -1,0 +1,223 @@
+"""Atoms turned in the patches of an image: against codes and means by hand, and the model hooked by hand."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+import daskksvd
+from daskksvd.datasets.scenes import MODEL_FOLDER
+from daskksvd.embedding.models import check_spec, load_encoder
+from daskksvd.evaluation import turned_texts
+from daskksvd.view import open_view
+from daskksvd.view.data.heat import heat_over
+from daskksvd.view.data.turning_patches import PatchSpace, turn_patches
+
+pytest.importorskip("panel", reason='the dashboard needs Panel: pip install "daskksvd[view]"')
+
+from daskksvd.view.server.turn_patches import others_of
+
+N, GRID, LAYER = 40, 8, 2
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return daskksvd.datasets.make_scenes(N, random_state=3)
+
+
+@pytest.fixture(scope="module")
+def store(scenes, tmp_path_factory):
+    """Rows of patches after the class token, a result, codes and labels."""
+    where = tmp_path_factory.mktemp("turning")
+    found = daskksvd.embed(
+        scenes, where / "patches", model="scenes", tokens="cls+patches", layer=LAYER, thumbnails=32
+    )
+    result = daskksvd.fit(found.array, n_components=32, n_nonzero_coefs=3, center=True, max_passes=2,
+                          random_state=0, n_threads=1)  # fmt: skip
+    result.save(where / "words.zarr")
+    result.write_codes(where / "patches", where / "words-codes.zarr")
+    labels = daskksvd.label(where / "words-codes.zarr", where / "patches", min_df=3)
+    daskksvd.naming.save_labels(labels, where / "words-labels.zarr")
+    return found, where / "words.zarr"
+
+
+@pytest.fixture(scope="module")
+def view(store, scenes):
+    return open_view(store[1], embeddings=store[0], images=scenes, encoder="scenes")
+
+
+@pytest.fixture(scope="module")
+def turned(view):
+    """An atom, an image that uses it in several patches, and what turning it off there does."""
+    atom = int(np.argsort(view.index.uses)[len(view.index.uses) // 2])
+    row = int(view.top_rows(atom, int(view.sides[atom]), 1)[0][0])
+    return atom, row, turn_patches(view, {atom: 0.0}, row)
+
+
+def codes_of(result, rows):
+    return result.encode(rows).compute(scheduler="synchronous").todense()
+
+
+def test_rows_are_turned_and_coded_again(view, store, turned):
+    atom, row, found = turned
+    rows = store[0].array[store[0].image_rows(row)].compute(scheduler="synchronous").astype(np.float32)
+    after = rows.copy()
+    after[1:] = view.result.intervene(rows[1:], {atom: 0.0})  # the class token comes first, and stays
+    codes = [codes_of(view.result, one)[1:] for one in (rows, after)]
+    assert (found.asked, found.rows) == (GRID**2, GRID**2)
+    assert found.changed == (after != rows).any(axis=1).sum() == (codes[0][:, atom] != 0).sum() > 0
+    own, *others = found.atoms
+    assert own.atom == atom and own.turned and not any(one.turned for one in others)
+    moved = np.abs(codes[1] - codes[0]).sum(axis=0)
+    moved[atom] = 0
+    assert found.n_others == (moved != 0).sum()
+    assert_array_equal([one.atom for one in others], np.argsort(-moved, kind="stable")[: len(others)])
+    for one in found.atoms:
+        for use, some in zip((one.before, one.after), codes, strict=True):
+            values = some[:, one.atom]
+            assert use.patches == (values != 0).sum()
+            assert_allclose(use.largest, values[np.abs(values).argmax()], rtol=1e-5)
+            heat = values.reshape(GRID, GRID).astype(np.float32)
+            drawn = np.asarray(heat_over(view, one.atom, row, heat, 160).image, int)
+            assert np.abs(np.asarray(use.image, int) - drawn).max() <= 1
+
+
+def test_near_by_means_of_patches(view, store, turned):
+    atom, row, found = turned
+    tokens = store[0].array.compute(scheduler="synchronous").astype(np.float32).reshape(N, GRID**2 + 1, -1)
+    means = tokens[:, 1:].mean(axis=1)
+    after = view.result.intervene(tokens[row, 1:], {atom: 0.0}).mean(axis=0)
+    centre = means.mean(axis=0)
+    length = np.linalg.norm(means[row] - centre)
+    assert_allclose(found.share, np.linalg.norm(after - means[row]) / length, rtol=1e-3)
+    for panel, vector in zip(found.panels[1:], (means[row], after), strict=True):
+        cosines = (means - centre) @ (vector - centre)
+        cosines /= np.linalg.norm(means - centre, axis=1) * np.linalg.norm(vector - centre)
+        cosines[row] = -np.inf
+        assert_array_equal([one.row for one in panel.samples], np.argsort(-cosines, kind="stable")[:8])
+        assert_allclose([one.value for one in panel.samples], np.sort(cosines)[::-1][:8], atol=1e-4)
+
+
+def test_a_region(view, store, turned):
+    atom, row, _ = turned
+    found = turn_patches(view, {atom: 4.0, (atom + 1) % 32: 0.0}, row, down=(2, 4), across=(5, 6), run=False)
+    assert (found.asked, found.rows, found.changed, found.output) == (6, 6, 6, None)
+    own = found.atoms[0]
+    rows = store[0].array[store[0].image_rows(row)].compute(scheduler="synchronous").astype(np.float32)
+    places = 1 + np.add.outer(GRID * np.arange(2, 5), [5, 6]).ravel()
+    rows[places] = view.result.intervene(rows[places], {atom: 4.0, (atom + 1) % 32: 0.0})
+    assert own.after.patches == (codes_of(view.result, rows)[1:, atom] != 0).sum()
+
+
+def test_through_the_model(view, scenes, turned):
+    """What leaves the layer is turned patch by patch; the rest of the model sees that."""
+    atom, row, found = turned
+    encoder = load_encoder(check_spec("scenes"))
+    pixels = torch.from_numpy(encoder.prepare(scenes[row].image)[None])
+    block = encoder.model.vision_model.encoder.layers[LAYER - 1]
+
+    def turn(module, inputs, output):
+        tokens = (output[0] if isinstance(output, tuple) else output).clone()
+        tokens[0, 1:] = torch.from_numpy(view.result.intervene(tokens[0, 1:].numpy(), {atom: 0.0}))
+        return (tokens, *output[1:]) if isinstance(output, tuple) else tokens
+
+    with torch.inference_mode():
+        before = encoder.model.get_image_features(pixel_values=pixels).pooler_output.numpy()
+        handle = block.register_forward_hook(turn)
+        after = encoder.model.get_image_features(pixel_values=pixels).pooler_output.numpy()
+        handle.remove()
+    share = np.linalg.norm(after - before) / np.linalg.norm(before)
+    assert found.output.likeness > 0.999 and share > 0
+    assert_allclose(found.output.share, share, rtol=0.02)  # on rows of float32, the store's are of float16
+    words = view.words.index.tolist()
+    expected = turned_texts(before, after, words, encoder.encode_texts(words), top=8)
+    assert found.output.words.before.tolist() == expected.before.tolist()
+    assert_allclose(found.output.words.score_after, expected.score_after, atol=1e-3)
+
+
+def test_the_output_is_found(store, scenes, tmp_path):
+    """Of rows of the output, the layer is that which gives them, whatever norm comes after the blocks."""
+    few = scenes[:3]
+    some = daskksvd.embed(few, tmp_path / "out", model="scenes", tokens="patches", dtype="float32")
+    result = daskksvd.fit(
+        some.array, n_components=16, n_nonzero_coefs=2, max_passes=1, random_state=0, n_threads=1
+    )
+    result.save(tmp_path / "some.zarr")
+    result.write_codes(some.array, tmp_path / "some-codes.zarr")
+    view = open_view(tmp_path / "some.zarr", embeddings=some, images=few, encoder=str(MODEL_FOLDER))
+    found = turn_patches(view, {0: 2.0}, 1)
+    assert found.changed == GRID**2 and found.output.likeness > 0.999
+    assert found.output.share == 0  # CLIP pools the class token, which patches of the last layer do not reach
+    assert found.output.words is None  # there are no labels
+
+
+def test_refusals(view, store, scenes, tmp_path):
+    with pytest.raises(ValueError, match=f"row={N}; it must be an image from 0 to {N - 1}"):
+        turn_patches(view, {0: 0.0}, N)
+    with pytest.raises(ValueError, match=r"down=\(3, 8\); it must be first and last of 8"):
+        turn_patches(view, {0: 0.0}, 0, down=(3, 8))
+    with pytest.raises(ValueError, match="key 99; it must be an atom from 0 to 31"):
+        turn_patches(view, {99: 0.0}, 0)
+    without = open_view(store[1], embeddings=store[0], images=scenes)
+    assert isinstance(without.space, PatchSpace) and turn_patches(without, {0: 0.0}, 0).output is None
+    both = daskksvd.embed(scenes[:3], tmp_path / "both", model="scenes", tokens="patches", layer=[1, 2])
+    result = daskksvd.fit(
+        both.array, n_components=16, n_nonzero_coefs=2, max_passes=1, random_state=0, n_threads=1
+    )
+    codes = result.encode(both.array)
+    with pytest.raises(ValueError, match="rows are of the layers 1, 2 side by side"):
+        open_view(result, codes=codes, embeddings=both, encoder="scenes")
+    for text, said in (
+        ("4=", {4: 0.0}),
+        (" 4 = 1.5,, 7", {4: 1.5, 7: 0.0}),
+        ("", {}),
+        ("x=1", "“x=1” is no atom and value"),
+        ("4=1,4=2", "Atom 4 is named twice"),
+        ("3", "Atom 3 is named twice"),
+    ):
+        if isinstance(said, dict):
+            assert others_of(text, 3) == said
+        else:
+            with pytest.raises(ValueError, match=said):
+                others_of(text, 3)
+
+
+def test_in_the_browser(browser, view, turned):
+    from daskksvd.view.server.app import dashboard
+
+    atom, row, found = turned
+    with dashboard(view, port=0) as running:
+        page = browser.new_page(viewport={"width": 1300, "height": 900})
+        page.set_default_timeout(60_000)
+        wrong = []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(f"{running.url}#turn={atom}-{row}")
+        page.locator(f"h2[data-turned='{atom}']").wait_for()
+        said = page.locator(".dk-turned")
+        said.get_by_text(f"Atom {atom} is set to").wait_for()
+        text = said.inner_text()
+        assert f"64 of the 64 patches of image {row}" in text and f": {found.changed} change, and" in text
+        assert f"moves by {found.output.share:.1%} of its length" in text
+        links = page.locator("[data-panel=changes] a[data-when=after]")
+        shown = links.evaluate_all("all => all.map(a => Number(a.dataset.atom))")
+        assert shown == [one.atom for one in found.atoms]
+        assert page.locator("[data-panel=before] .dk-value").count() == 8
+        cells = page.locator(".dk-words-turned tbody tr").first.locator("td").all_inner_texts()
+        assert [cells[0], cells[2]] == found.output.words[["before", "after"]].iloc[0].tolist()
+        other = found.atoms[1].atom
+        field = page.get_by_label("Turn too")
+        field.fill(f"{other}=0")
+        field.press("Enter")
+        page.get_by_text("and what is named beside it as asked").wait_for()
+        field.fill("what")
+        field.press("Enter")
+        page.get_by_text("“what” is no atom and value").wait_for()
+        field.fill("")
+        field.press("Enter")
+        page.locator(".dk-turned").wait_for()
+        page.locator(".noUi-handle-lower").nth(1).focus()  # the first is of the coefficient
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowRight")
+        page.get_by_text(f"48 of the 64 patches of image {row}").wait_for()
+        page.close()
+        assert wrong == []
