@@ -1,6 +1,7 @@
 """Words of atoms by a text encoder, against slow references and planted words."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from daskksvd.naming import map_tokens
 from daskksvd.naming.tokens.descent import best_words, descend, text_vectors, weigh
 from daskksvd.naming.tokens.mapping import make_mapping, ranked_words, weights_of, word_lists
 from daskksvd.naming.tokens.prompts import LISTED, Template, check_templates, encode_prompts
-from daskksvd.naming.tokens.sums import strongest, sum_up
+from daskksvd.naming.tokens.sums import Prediction, strongest, sum_up, sum_up_parts
 
 WORDS = [f"{a}{b}{c}ub" for a in "bdfgk" for b in "aeiou" for c in "lmnr"]
 
@@ -117,6 +118,33 @@ def test_sums_equal_those_of_dense_matrices(world, n_slots, size):
     np.testing.assert_allclose(found.pairs, sides.T @ sides, atol=1e-9)
     np.testing.assert_allclose(found.joint, sides.T @ c, atol=1e-9)
     np.testing.assert_allclose(found.energy, (c**2).sum())
+
+
+def test_sums_of_weighted_sides_and_predicted_encodings(world):
+    codes, captions, _ = world
+    encodings, rng = encodings_of(captions, Bag()), np.random.default_rng(8)
+    encodings[5] = 0  # without captions
+    weights, offset, vectors = rng.random(24), rng.normal(size=24), rng.normal(size=(24, 24))
+    found = sum_up(
+        open_code_rows(codes, size=97), encodings, n_slots=2, weights=weights,
+        prediction=Prediction(offset, vectors),
+    )  # fmt: skip
+    kept = np.arange(600) != 5
+    sides = sides_of(codes)[kept]
+    order = np.argsort(-sides * weights, axis=1, kind="stable")[:, :2]
+    listed = (np.arange(24)[None, None] == order[:, :, None]).any(axis=1).astype(float)
+    np.testing.assert_allclose(found.pairs, listed.T @ listed, atol=1e-9)
+    np.testing.assert_allclose(found.joint, listed.T @ (offset + sides @ vectors), atol=1e-9)
+
+
+def test_sums_of_parts_are_those_of_each(world):
+    codes, captions, _ = world
+    encodings, parts = encodings_of(captions, Bag()), np.random.default_rng(9).random((2, 600)) < 0.4
+    both = sum_up_parts(open_code_rows(codes, size=97), encodings, parts)
+    for found, rows in zip(both, parts, strict=True):
+        expected = sum_up(open_code_rows(codes, size=97), encodings, rows=rows)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_sums_of_lazy_arrays_are_the_same(world):
@@ -238,6 +266,39 @@ def test_planted_words_are_found(world, method):
     assert found.attrs["method"] == method
 
 
+def test_descent_is_that_of_dense_matrices(world):
+    """With captions that are noisy, so that every step counts."""
+    codes, captions, _ = world
+    rng = np.random.default_rng(10)
+    encodings = encodings_of(captions, Bag()) + 0.3 * rng.normal(size=(600, 24))
+    found = map_tokens(codes, None, Bag(), vocabulary=WORDS, encodings=encodings, n_slots=2, random_state=0)
+    sides = sides_of(codes)
+    z, c = sides - sides.mean(axis=0), encodings - encodings.mean(axis=0)
+    penalty = found.attrs["ridge"] * np.trace(z.T @ z) / 24
+    vectors = np.linalg.solve(z.T @ z + penalty * np.eye(24), z.T @ c)
+    weights = np.linalg.norm(vectors, axis=1) ** 0.5
+    order = np.argsort(-sides * weights, axis=1, kind="stable")[:, :2]
+    listed = (np.arange(24)[None, None] == order[:, :, None]).any(axis=1).astype(float)
+    f, predicted = listed - listed.mean(axis=0), z @ vectors
+    words = Bag()([LISTED.prompt([word]) for word in WORDS])
+    words /= np.linalg.norm(words, axis=1, keepdims=True)
+    words -= words.mean(axis=0)
+    chosen = [WORDS.index(word) for word in found.word.values[:, :, 0].T.ravel()]
+    scale = found.attrs["scale"]
+
+    def left(numbers):
+        return ((predicted - scale * f @ words[numbers]) ** 2).sum()
+
+    now = left(chosen)
+    for side, number in itertools.product(range(24), range(len(words))):
+        trial = [*chosen[:side], number, *chosen[side + 1 :]]
+        assert left(trial) >= now - 1e-6 * (c**2).sum()
+    gained = (predicted**2).sum() - now
+    assert np.isclose(json.loads(found.attrs["losses"])[-1], 1 - gained / (c**2).sum(), atol=1e-5)
+    np.testing.assert_allclose(found.weight.values[:, :, 0].T.ravel(), weights / weights.max(), rtol=1e-6)
+    assert (found.uses.values.T.ravel() == listed.sum(axis=0)).all()
+
+
 def test_several_weighted_words_find_both_words_of_a_side(world):
     codes, captions, truth = world
     other = dict(zip(truth, WORDS[-24:], strict=True))
@@ -250,8 +311,6 @@ def test_several_weighted_words_find_both_words_of_a_side(world):
 
 
 def test_shuffled_captions_lower_the_loss_hardly_at_all(world):
-    import json
-
     codes, captions, _ = world
     order = np.random.default_rng(6).permutation(len(captions))
     true, false = (

@@ -36,7 +36,7 @@ from ..naming.tokens.mapping import (
     word_lists,
 )
 from ..naming.tokens.prompts import Template, check_templates, encode_prompts
-from ..naming.tokens.sums import Sums, add_sums, sum_up
+from ..naming.tokens.sums import Sums, add_sums, sum_up_parts
 from .features import Dense
 from .mapping import as_mapping
 
@@ -108,7 +108,7 @@ def faithfulness_by_encoder(
     how = {"client": client, "worker_timeout": worker_timeout}
 
     fit, check = inner_split(training, rng)
-    fitted, checked = (sum_up(material.codes, material.encodings, rows=part, **how) for part in (fit, check))
+    fitted, checked = sum_up_parts(material.codes, material.encodings, (fit, check), **how)
     whole = add_sums([fitted, checked])
     centred = whole.centred()
     regression = text_vectors(fitted.centred(), checked.centred(), centred)

@@ -13,13 +13,13 @@ from ...embedding.slots import text_model, token_words
 from ...embedding.texts import as_text_encoder
 from ...execution import WORKER_TIMEOUT
 from ...tracking.parts import parts_shown
-from .descent import SWEEPS, best_words, descend, gains_of, text_vectors, weigh
+from .descent import best_words, descend, gains_of, text_vectors, weigh
 from .gradient import refine
 from .inputs import Material, draw_rows, open_material, read_rows, words_to_try
 from .mapping import make_mapping, mapping_of_labels
 from .prompts import check_templates, encode_prompts
 from .reranking import rerank as rerank_words
-from .sums import Sums, add_sums, sum_up
+from .sums import Prediction, Sums, add_sums, sum_up, sum_up_parts, weighed
 
 if TYPE_CHECKING:
     import os
@@ -98,8 +98,10 @@ def map_tokens(
         "An image of an object characterized by: - dog - snow".
     method : {"descent", "greedy", "gradient", "labels"}
         ``"greedy"``: the best word of each atom, first in prompts of one slot, then, given the others, of
-        two, and so on. ``"descent"``: from there on until no single change is for the better. Both take
-        one encoding a word, and sums. ``"gradient"``: softmax over candidate words with falling
+        two, and so on. ``"descent"``: each side has the best word given those of all others, for captions
+        as ridge regression on the codes predicts them, which rids the choice of most of their noise; a
+        prompt lists the sides whose coefficients say most of captions. Both take one encoding a word, and
+        sums. ``"gradient"``: softmax over candidate words with falling
         temperature, by PyTorch, from the words of descent; see `naming.tokens.gradient.refine` for its
         further arguments, and ``n_candidates``, 20 by default. ``"labels"``: the first word of labels.
     labels : xarray.Dataset, optional
@@ -131,7 +133,9 @@ def map_tokens(
     -------
     xarray.Dataset
         Dimensions (atom, side, slot), variables as in `naming.tokens.TOKENS`: a word is empty where a side
-        is never used. With ``n_words`` above one also ``vector``, what a side adds to the encoding of a
+        is never listed. Prompts list words by ``weight`` times coefficient: by descent it is the root of
+        the length of what a side adds to captions' encodings, over the largest; by greedy search it is
+        one. With ``n_words`` above one also ``vector``, what a side adds to the encoding of a
         sample's captions, and the ``vocabulary``. ``attrs`` has how it was made.
 
     Raises
@@ -181,7 +185,12 @@ def map_tokens(
         allowed = allowed_words(labels, words) if significant_only and labels is not None else None
         if n_words > 1:
             return _weighted(material, fit, check, words, centred, allowed, n_words, about, how)
-        chosen, sums = _one_word(material, fit | check, centred, allowed, n_slots, method, how)
+        weights = None
+        if method == "greedy":
+            chosen, sums = _greedily(material, fit | check, centred, allowed, n_slots, how)
+        else:
+            chosen, sums, weights, ridge = _by_descent(material, fit, check, centred, allowed, n_slots, how)
+            about["ridge"] = ridge
         about |= {
             "n": sums.n,
             "scale": chosen.scale,
@@ -191,37 +200,55 @@ def map_tokens(
         if method == "gradient":
             part = fit | check
             word, figures = _by_gradient(
-                material, part, encoder, templates, words, centred, chosen, sums, allowed, n_slots, rng,
-                gradient,
+                material, part, encoder, templates, words, centred, chosen, sums, weights, allowed, n_slots,
+                rng, gradient,
             )  # fmt: skip
             about |= figures
         if rerank:
             word, figures = rerank_words(
-                material, encoder, templates, words, centred, word, chosen.scale, sums.centred(),
+                material, encoder, templates, words, centred, word, chosen.scale, sums.centred(), weights,
                 (fit, check), n_slots, rerank, allowed, rng,
             )  # fmt: skip
             about |= figures
-        return make_mapping(words, word[:, None], np.ones((len(word), 1)), sums.uses, **about)
+        weight = np.ones(len(word)) if weights is None else weights
+        return make_mapping(words, word[:, None], weight[:, None], sums.uses, **about)
 
 
-def _one_word(material: Material, rows, words, allowed, n_slots, method, how):
-    """The best word of every side: greedily with more and more slots, and by descent."""
+def _greedily(material: Material, rows, words, allowed, n_slots, how):
+    """The best word of every side, in prompts of one slot, then of two, and so on."""
     word = None
-    for slots in range(1, n_slots + 1) if method == "greedy" else (n_slots,):
+    for slots in range(1, n_slots + 1):
         sums = sum_up(material.codes, material.encodings, n_slots=slots, rows=rows, **how)
         _check_captioned(sums)
         now = sums.centred()
         first = best_words(now, words, allowed)
         # a side that is among the strongest for the first time has no word yet
         word = first if word is None else np.where(word < 0, first, word)
-        sweeps = min(slots - 1, 1) if method == "greedy" else SWEEPS
-        chosen = descend(now, words, word, allowed, sweeps)
+        chosen = descend(now, words, word, allowed, min(slots - 1, 1))
         word = chosen.word
     return chosen, sums
 
 
+def _by_descent(material: Material, fit, check, words, allowed, n_slots, how):
+    """The best word of every side given all others, for encodings as codes predict them."""
+    found, whole = _regression(material, fit, check, how)
+    centred = whole.centred()
+    sizes = np.sqrt(np.linalg.norm(found.vectors, axis=1))
+    weights = sizes / (sizes.max() or 1.0)
+    if allowed is not None:
+        weights[~allowed.any(axis=1)] = 0  # sides that can have no word take no slot
+    prediction = Prediction(centred.encoding - centred.mean @ found.vectors, found.vectors)
+    sums = sum_up(
+        material.codes, material.encodings, n_slots=n_slots, rows=fit | check, weights=weights,
+        prediction=prediction, **how,
+    )  # fmt: skip
+    # losses are shares of what captions say, not of what is predicted of it
+    now = sums.centred()._replace(energy=centred.energy)
+    return descend(now, words, best_words(now, words, allowed), allowed), sums, weights, found.ridge
+
+
 def _by_gradient(
-    material, rows, encoder, templates, words, centred, chosen, sums, allowed, n_slots, rng, settings
+    material, rows, encoder, templates, words, centred, chosen, sums, weights, allowed, n_slots, rng, settings
 ):
     """Words by gradients through the encoder, among the best few of each side, from those by descent."""
     settings = dict(settings)
@@ -236,12 +263,12 @@ def _by_gradient(
         for side, numbers in enumerate(order)
     ]
     sizes = [settings.get(name, least) for name, least in (("n_train", 4096), ("n_held_out", 2048))]
-    drawn = draw_rows(material, rows, sum(sizes), rng)
+    sides, encodings = read_rows(material, draw_rows(material, rows, sum(sizes), rng))
     start = [words[number] if number >= 0 else "" for number in chosen.word]
     settings = {"random_state": int(rng.integers(2**31)), **settings}
     refined = refine(
-        *read_rows(material, drawn), encoder, candidates, start, prompt=templates[0].prompt, n_slots=n_slots,
-        **settings,
+        weighed(sides, weights), encodings, encoder, candidates, start, prompt=templates[0].prompt,
+        n_slots=n_slots, **settings,
     )  # fmt: skip
     place = {name: number for number, name in enumerate(words)}
     curve = {name: refined.curve[name].values.tolist() for name in refined.curve.variables}
@@ -249,13 +276,18 @@ def _by_gradient(
     return np.array([place.get(name, -1) for name in refined.words]), {**figures, "curve": curve}
 
 
+def _regression(material, fit, check, how):
+    """Ridge regression of encodings on all magnitudes, and sums over all rows."""
+    parts = sum_up_parts(material.codes, material.encodings, (fit, check), **how)
+    for part in parts:
+        _check_captioned(part)
+    whole = add_sums(parts)
+    return text_vectors(*(part.centred() for part in (*parts, whole))), whole
+
+
 def _weighted(material, fit, check, words, centred, allowed, n_words, about, how):
     """Several weighted words a side: regression of encodings on codes, written in words."""
-    fitted, checked = (sum_up(material.codes, material.encodings, rows=rows, **how) for rows in (fit, check))
-    for part in (fitted, checked):
-        _check_captioned(part)
-    whole = add_sums([fitted, checked])
-    found = text_vectors(fitted.centred(), checked.centred(), whole.centred())
+    found, whole = _regression(material, fit, check, how)
     word, weight = weigh(found.vectors, centred, n_words, allowed)
     unused = whole.uses == 0
     word[unused], weight[unused] = -1, 0

@@ -9,7 +9,7 @@ import numpy as np
 from .descent import gains_of
 from .inputs import draw_rows, read_rows
 from .prompts import encode_prompts
-from .sums import strongest
+from .sums import strongest, weighed
 
 if TYPE_CHECKING:
     from .inputs import Material
@@ -58,6 +58,7 @@ def rerank(
     word: np.ndarray,
     scale: float,
     sums: Centred,
+    weights: np.ndarray | None,
     parts: tuple[np.ndarray, np.ndarray],
     n_slots: int,
     n_candidates: int,
@@ -74,6 +75,8 @@ def rerank(
         To begin with.
     scale : float
         Of the sum of encodings, see `descent.Chosen`.
+    weights : (2m,) float array, optional
+        By which times magnitudes prompts list the strongest sides; by magnitudes alone without.
     parts : two (n,) boolean arrays
         Rows to compare candidates on, and to accept them on: a change must make both better.
     n_candidates : int
@@ -92,8 +95,8 @@ def rerank(
 
     sets = []
     for rows, most in zip(parts, (RERANK_ROWS, RERANK_ROWS // 2), strict=True):
-        found = read_rows(material, draw_rows(material, rows, most, rng))
-        sets.append(_Prompts(*found, n_slots, encode, sums.encoding))
+        sides, truth = read_rows(material, draw_rows(material, rows, most, rng))
+        sets.append(_Prompts(weighed(sides, weights), truth, n_slots, encode, sums.encoding))
         sets[-1].fit(word)
     word = word.copy()
     gains = gains_of(sums, vectors, word, scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -91,12 +92,28 @@ class Centred(NamedTuple):
     joint: np.ndarray
 
 
+class Prediction(NamedTuple):
+    """Encodings as codes predict them: ``offset + Z T`` with all magnitudes ``Z``.
+
+    Attributes
+    ----------
+    offset : (e,) float64 array
+    vectors : (2m, e) float64 array
+        ``T``.
+    """
+
+    offset: np.ndarray
+    vectors: np.ndarray
+
+
 def sum_up(
     codes: CodeRows,
     encodings: da.Array | np.ndarray,
     *,
     n_slots: int | None = None,
     rows: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+    prediction: Prediction | None = None,
     client: Client | None = None,
     worker_timeout: float | None = WORKER_TIMEOUT,
 ) -> Sums:
@@ -112,22 +129,55 @@ def sum_up(
         By default all magnitudes.
     rows : (n,) boolean array, optional
         Samples that count.
+    weights : (2m,) float array, optional
+        A side is as strong as its magnitude times this; with ``n_slots``.
+    prediction : Prediction, optional
+        Take its encodings, of the samples that have captions, in place of those of the captions.
     client : distributed.Client, optional
     worker_timeout : float, optional
     """
+    masks = [np.ones(codes.n, bool) if rows is None else rows]
+    how = {"client": client, "worker_timeout": worker_timeout}
+    [found] = _one_pass(codes, encodings, masks, (n_slots, weights, prediction), **how)
+    return found
+
+
+def sum_up_parts(
+    codes: CodeRows,
+    encodings: da.Array | np.ndarray,
+    parts: Sequence[np.ndarray],
+    *,
+    client: Client | None = None,
+    worker_timeout: float | None = WORKER_TIMEOUT,
+) -> list[Sums]:
+    """`Sums` of all magnitudes over several sets of samples, from one pass.
+
+    Parameters
+    ----------
+    codes, encodings, client, worker_timeout
+        As for `sum_up`.
+    parts : sequence of (n,) boolean arrays
+    """
+    how = {"client": client, "worker_timeout": worker_timeout}
+    return _one_pass(codes, encodings, parts, (None, None, None), **how)
+
+
+def _one_pass(codes, encodings, masks, features, *, client, worker_timeout):
     import dask
 
-    add = dask.delayed(_sum_rows, pure=False)
-    parts = [
+    add = dask.delayed(_sum_parts, pure=False)
+    features = dask.delayed(features, pure=False, traverse=False)
+    found = [
         add(
             codes.delayed(low, high),
             rows_of_encodings(encodings, low, high),
-            (low, high, codes.m, n_slots),
-            None if rows is None else rows[low:high],
+            (low, high, codes.m),
+            [mask[low:high] for mask in masks],
+            features,
         )
         for low, high in pairwise(codes.edges)
     ]
-    return compute(tree(add_sums, parts), client, worker_timeout)
+    return compute(tree(_add_parts, found), client, worker_timeout)
 
 
 def rows_of_encodings(encodings, low, high):
@@ -140,6 +190,11 @@ def side_matrix(nonzeros: pd.DataFrame, low: int, high: int, m: int) -> sp.csr_m
     """Magnitudes of the coefficients of some rows, (high - low, 2m), positive sides first."""
     place = (nonzeros.index.to_numpy() - low, nonzeros["side"].to_numpy())
     return sp.csr_matrix((nonzeros["weight"].to_numpy(), place), shape=(high - low, 2 * m))
+
+
+def weighed(sides: sp.csr_matrix, weights: np.ndarray | None) -> sp.csr_matrix:
+    """Magnitudes times the weights of their sides; as they are without weights."""
+    return sides if weights is None else (sides @ sp.diags(weights)).tocsr()
 
 
 def largest(matrix: sp.csr_matrix, most: int) -> np.ndarray:
@@ -164,25 +219,35 @@ def strongest(sides: sp.csr_matrix, n_slots: int) -> sp.csr_matrix:
     return sp.csr_matrix((np.ones(len(rows)), (rows, found[rows, slots])), shape=sides.shape)
 
 
-def _sum_rows(nonzeros, blocks, shape, rows):
-    low, high, m, n_slots = shape
+def _sum_parts(nonzeros, blocks, shape, masks, features):
+    low, high, m = shape
     encodings = np.concatenate([np.asarray(block, np.float64) for block in blocks])
-    known = encodings.any(axis=1) if rows is None else encodings.any(axis=1) & rows
-    sides = side_matrix(nonzeros, low, high, m)
-    if not known.all():
-        encodings, sides = encodings[known], sides[np.flatnonzero(known)]
+    sides, captioned = side_matrix(nonzeros, low, high, m), encodings.any(axis=1)
+    return [_sum_rows(sides, encodings, captioned & mask, features) for mask in masks]
+
+
+def _sum_rows(sides, encodings, counted, features):
+    n_slots, weights, prediction = features
+    if not counted.all():
+        encodings, sides = encodings[counted], sides[np.flatnonzero(counted)]
+    if prediction is not None:
+        encodings = prediction.offset + sides @ prediction.vectors
     if n_slots is not None:
-        sides = strongest(sides, n_slots)
+        sides = strongest(weighed(sides, weights), n_slots)
     pairs = sides.T @ sides
     return Sums(
         len(encodings),
         np.asarray(sides.sum(axis=0)).ravel(),
         encodings.sum(axis=0),
         float(np.einsum("ij,ij->", encodings, encodings)),
-        np.bincount(sides.indices, minlength=2 * m),
-        pairs.toarray() if 2 * m <= DENSE_SIDES else pairs.tocsr(),
+        np.bincount(sides.indices, minlength=sides.shape[1]),
+        pairs.toarray() if sides.shape[1] <= DENSE_SIDES else pairs.tocsr(),
         sides.T @ encodings,
     )
+
+
+def _add_parts(found: list[list[Sums]]) -> list[Sums]:
+    return [add_sums(list(part)) for part in zip(*found, strict=True)]
 
 
 def add_sums(parts: list[Sums]) -> Sums:
