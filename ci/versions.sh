@@ -14,12 +14,16 @@ case "${1:-}" in
     least) resolution=lowest-direct python="${PYTHON:-python3.11}" ;;
     newest) resolution=highest python="${2:?which Python}"; shift ;;
     nightly)
+        index=https://pypi.anaconda.org/scientific-python-nightly-wheels/simple
         resolution=highest python="${2:?which Python}"
         DASKKSVD_VENV="${DASKKSVD_VENV:-.venv-nightly}"
         # PyPI has what the index of nightlies has not
         more=(--prerelease allow --index-strategy unsafe-best-match
-            --extra-index-url https://pypi.anaconda.org/scientific-python-nightly-wheels/simple)
+            --extra-index-url "$index")
         shift
+        # the resolver would name the first package that it asked for, and not what is amiss
+        "$python" -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=30)' "$index/" \
+            2> /dev/null || { echo "no nightly wheels: $index cannot be reached from here" >&2; exit 1; }
         ;;
     *) sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

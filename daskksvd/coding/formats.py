@@ -11,7 +11,8 @@ def codes_to_coo(codes, n_components):
 
     Coefficients that are exactly zero are left out.
     """
-    from ..machine import fill_values  # noqa: F401  which are kept from here on; distributed is slow to import
+    # they are kept from here on; distributed is slow to import
+    from ..machine import fill_values  # noqa: F401
 
     n = len(codes.indices)
     order = np.argsort(codes.indices, axis=1, kind="stable")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import dask
 import numpy as np
-from dask._task_spec import DataNode, convert_legacy_graph  # noqa: PLC2701  nodes of graphs have no public name
+from dask._task_spec import DataNode, convert_legacy_graph  # noqa: PLC2701  has no public name
 from dask.core import reverse_dict, toposort
 from dask.typing import Key
 
