@@ -113,14 +113,42 @@ def test_images_are_those_that_captions_name(folder):
         image, found = view.images.get(row)
         assert found and view.images.sources[row] == names[row]
         assert image.tobytes() == _png_of(folder, names[row])
-    with pytest.raises(ValueError, match="pass embeddings or captions too that name the files in it"):
-        open_view(folder / "own.zarr", captions=folder / "rows.csv", images=folder / "photos")
+    assert open_view(folder / "own.zarr", captions=folder / "rows.csv", images=folder / "photos").images.get(
+        17
+    )[1]
 
 
 def _png_of(folder, name):
     from PIL import Image
 
     return Image.open(folder / "photos" / name).convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize("key", ["row", "sample"])
+@pytest.mark.parametrize("name", ["named.parquet", "named.csv", None])
+def test_images_are_found_where_captions_name_them_beside_rows(folder, tmp_path, key, name):
+    table = FORMS["rows.csv"](pd.read_parquet(folder / "names.parquet")).rename(columns={"row": key})
+    if name is not None:
+        write(table, tmp_path / name)
+    view = open_view(
+        folder / "own.zarr", captions=table if name is None else tmp_path / name, images=folder / "photos"
+    )
+    first = open_view(folder / "own.zarr", captions=folder / "names.csv", images=folder / "photos")
+    for row in (0, 17, N - 1):
+        assert view.images_of([row])[0][1]
+        assert view.image(row).tobytes() == first.image(row).tobytes()
+    bare = table[[key, "caption"]]
+    with pytest.raises(ValueError, match="give captions a column file"):
+        open_view(folder / "own.zarr", captions=bare, images=folder / "photos")
+
+
+def test_what_is_no_array_is_told_what_to_do(folder, tmp_path):
+    for path, advice in ((folder / "names.csv", "numpy.save"), (folder / "photos", "daskksvd embed")):
+        with pytest.raises(ValueError, match=f"no Zarr store and no .npy file; .*{advice}"):
+            daskksvd.fit(path, n_components=4, n_nonzero_coefs=1)
+    np.save(tmp_path / "rows.npy", np.ones((3, 2)))
+    with pytest.raises(ValueError, match="is no Zarr group, and not a result of daskksvd"):
+        daskksvd.load(tmp_path / "rows.npy")
 
 
 @pytest.mark.parametrize("codes", [None, "codes.zarr", "elsewhere.zarr"])
@@ -212,7 +240,8 @@ def test_names_that_are_not_sorted_are_told_of(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         open_captions(pd.DataFrame({"file": ["2.jpg", "9.jpg", "10.jpg"], "caption": captions}), n=3)
-    with pytest.warns(UserWarning, match="in an order of its own, and no rows"):
+        open_captions(pd.DataFrame({"file": ["10.jpg", "2.jpg", "9.jpg"], "caption": captions}), n=3)
+    with pytest.warns(UserWarning, match="no rows, and names images in another order"):
         open_captions(pd.DataFrame({"file": ["b.jpg", "a.jpg", "c.jpg"], "caption": captions}), n=3)
 
 

@@ -4,7 +4,9 @@ What takes long to import is imported inside the commands, so that ``--help``
 answers at once.
 """
 
+import contextlib
 import re
+import warnings
 
 import click
 
@@ -39,7 +41,8 @@ class Commands(click.Group):
 
     def invoke(self, context):
         try:
-            return super().invoke(context)
+            with warnings_told(self.in_options):
+                return super().invoke(context)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt as stop:
@@ -64,6 +67,24 @@ class Commands(click.Group):
             lambda match: "--" + (match[1] or match[2]).replace("_", "-"),
             re.sub(r"^array\b|(?<=features of )array\b", "STORE", text.replace("n_threads", "threads")),
         )
+
+
+@contextlib.contextmanager
+def warnings_told(translated):
+    """Warnings as one line each that says what is amiss, without the line of code; each once."""
+    told = set()
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        text = " ".join(translated(str(message)).split())
+        if file is None and text not in told:
+            told.add(text)
+            click.echo(f"Warning: {text}", err=True)
+
+    before, warnings.showwarning = warnings.showwarning, show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 @click.group(cls=Commands, context_settings=CONTEXT)

@@ -177,7 +177,7 @@ def check_shape(settings, chunk_rows, d):
     if n < m:
         raise ValueError(
             f"array has {n} sample{'s' if n != 1 else ''}, fewer than n_components={m}; give more "
-            "samples or ask for fewer atoms (n_samples >= n_components)"
+            "samples or ask for fewer atoms"
         )
     kept = sum(split_holdout(chunk_rows, settings.holdout))
     if kept < m:

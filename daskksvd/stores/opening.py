@@ -103,7 +103,7 @@ class Opened(NamedTuple):
             ) from error
 
 
-def open_store(path, required=(), by_codec=()):
+def open_store(path, required=(), by_codec=(), refusal=None):
     """Open a Zarr group of ours; nothing is verified yet but its record.
 
     Parameters
@@ -111,6 +111,8 @@ def open_store(path, required=(), by_codec=()):
     path : str or path
     required, by_codec : tuple of str
         See `CheckedStore`.
+    refusal : str, optional
+        What to say of something else.
 
     Returns
     -------
@@ -128,7 +130,9 @@ def open_store(path, required=(), by_codec=()):
         group = zarr.open_group(path, mode="r")
     except Exception as error:
         refuse_damaged(path, error)
-        raise ValueError(f"path={path!r} is no Zarr group ({_first_line(error)})") from error
+        plain = isinstance(error, FileNotFoundError)
+        why = f", and {refusal}" if plain and refusal else f" ({_first_line(error)})"
+        raise ValueError(f"path={path!r} is no Zarr group{why}") from error
     store, prefix = group.store, group.path
     record = read_record(store, prefix)
     digest = None if record is None else record.digest

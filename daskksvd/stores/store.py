@@ -136,7 +136,7 @@ class Store:
         DamagedStore
             If its record is damaged.
         """
-        opened = open_store(path, self.dense, self.by_codec)
+        opened = open_store(path, self.dense, self.by_codec, self.refusal)
         by_content = self.marked_last and "format" not in opened.attrs
         if opened.attrs.get("format") != self.format and not (
             by_content and self.variables.keys() <= opened.arrays().keys()

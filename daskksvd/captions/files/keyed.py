@@ -163,7 +163,7 @@ def table_facts(path, where):
     key, _ = find_key(table.columns)
     image = None
     if key is None and names_images(table.columns):
-        image = _image_columns(table)[0]
+        image = image_columns(table)[0]
     texts = find_captions([column for column in table.columns if column not in (key, image)])
     if not texts:
         _refuse_columns(table, where)
@@ -303,7 +303,7 @@ def _line(values, column, texts):
     """Key and captions of a line, or why it cannot be used."""
     if isinstance(values, Broken):
         return None, None, values.reason
-    number = _whole(values[0])
+    number = whole(values[0])
     if number is None:
         return None, None, f"has {values[0]!r} in the column {column}; it must be a whole number"
     cell, wrong = said(values[1:])
@@ -337,7 +337,7 @@ def _read_in_order(table, where, order):
     """Captions of the images that a table names, or of its lines, by the place of each in ``order``."""
     keys, cells, broken = [], [], []
     if names_images(table.columns):
-        image, columns = columns_of(table, _image_columns(table)[0], None, where)
+        image, columns = columns_of(table, image_columns(table)[0], None, where)
         found: Captions = read_names(table, image, columns)
         for name, captions in found.by_name.items():
             keys += [order.setdefault(name, len(order))] * len(captions)
@@ -367,7 +367,7 @@ def _read_in_order(table, where, order):
 
 def out_of_order(values):
     """Whether values number something from 0 or 1 on, and not in ascending order."""
-    numbers = [_whole(value) for value in values]
+    numbers = [whole(value) for value in values]
     if None in numbers or not numbers or sorted(numbers) == numbers:
         return False
     return len(set(numbers)) == len(numbers) == max(numbers) - min(numbers) + 1 and min(numbers) in (0, 1)
@@ -394,17 +394,17 @@ def _names_in_order(order, n, where, broken):
             f"or sample (integers){first}"
         )
     keys = [natural(name) for name in names]
-    if any(one > other for one, other in itertools.pairwise(keys)):
+    if names != sorted(names) and any(one > other for one, other in itertools.pairwise(keys)):
         warnings.warn(
-            f"{where}: images are named in an order of its own, and no rows: it is taken to be that of the "
-            "rows. If they come in another, give embeddings (names by row, or what daskksvd.embed made), or "
-            "a column row",
+            f"{where} has no rows, and names images in another order than that of their names: the first "
+            "image is taken to be that of row 0, and so on. If rows have another order, give embeddings "
+            "(what daskksvd.embed made, or names by row), or a column row",
             stacklevel=3,
         )
     return names or None
 
 
-def _image_columns(table):
+def image_columns(table):
     """Columns that may name images, the likeliest first."""
     order = {bare(name): number for number, name in enumerate(_IMAGES)}
     columns = [column for column in table.columns if bare(column) in order]
@@ -413,7 +413,7 @@ def _image_columns(table):
 
 def _image_column(table, names):
     """Of the columns that may name images, the one of which most are among the names."""
-    columns = _image_columns(table)
+    columns = image_columns(table)
     if len(columns) < 2:
         return columns[0] if columns else None
     counts = np.zeros(len(columns), int)
@@ -423,7 +423,7 @@ def _image_column(table, names):
     return columns[int(counts.argmax())]
 
 
-def _whole(value):
+def whole(value):
     """A whole number in a cell, or None."""
     if isinstance(value, str):
         if "_" in value:  # which Python takes for part of a number

@@ -8,6 +8,10 @@ from .npy import open_npy
 EMBEDDINGS = "embeddings.zarr"
 """What `daskksvd.embed` calls its group; the folder around it can be named, too."""
 
+TABLES = (".csv", ".tsv", ".txt", ".parquet", ".feather", ".json", ".jsonl")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp")
+"""Endings of names of files that people take for arrays."""
+
 
 def open_path(path, name="array"):
     """The `NpyFile` or the two-dimensional Zarr array at a path."""
@@ -38,12 +42,22 @@ def open_zarr(path, name="array"):
         from ...stores.opening import refuse_damaged
 
         refuse_damaged(path, error)
-        hint = "; save its array by itself, with numpy.save" if path.endswith(".npz") else ""
         kind = "no Zarr store" if "://" in path else "no Zarr store and no .npy file"
-        raise ValueError(
-            f"{name} is {path!r}, which is {kind} ({type(error).__name__}: {error}){hint}"
-        ) from error
+        plain = isinstance(error, FileNotFoundError) and "://" not in path
+        why = "" if plain else f" ({type(error).__name__}: {error})"
+        raise ValueError(f"{name} is {path!r}, which is {kind}{why}{_instead(path)}") from error
     return found if isinstance(found, zarr.Array) else array_of_group(found, f"{name} is {path!r}")
+
+
+def _instead(path):
+    """What to do with a path that is no array, by what it looks like."""
+    if path.endswith(".npz"):
+        return "; save its array by itself, with numpy.save"
+    if path.endswith(TABLES):
+        return "; of a table of vectors save the array, with numpy.save"
+    if os.path.isdir(path) and any(name.lower().endswith(IMAGES) for name in os.listdir(path)[:100]):
+        return "; vectors of the images in it are made by daskksvd.embed (the command: daskksvd embed)"
+    return ""
 
 
 def array_of_group(group, what):

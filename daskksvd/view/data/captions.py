@@ -6,6 +6,7 @@ import json
 import numpy as np
 
 from ...captions.by_sample import open_captions
+from ...captions.files.images_of_keys import images_of_keys
 from ...captions.words.forms import meant
 from ...captions.words.tokens import Tokenizer
 
@@ -29,19 +30,25 @@ class CaptionsByRow:
     n : int, optional
         Rows, where they are known: for captions in their order.
 
-    Attributes
-    ----------
-    names : list of str or None
-        Names of the images by row, where captions are in the order of these.
     """
 
     def __init__(self, captions, sample_ids=None, embeddings=None, n=None):
+        self._given = captions
         captions = open_captions(captions, embeddings=embeddings, n=n)
-        self.names = captions.names
+        self._names = captions.names
         self._ids = sample_ids if captions.key == "sample" else None
         self._ranges = captions.ranges()
         self._lows = [low for low, _ in self._ranges]
         self._read = functools.lru_cache(CAPTION_PARTS)(captions.read)
+
+    def names_by_row(self, n=None):
+        """Names of the images of n rows, if captions have them: a list of str, empty where there is none."""
+        if self._names is not None or self._ids is not None:
+            return self._names
+        named = images_of_keys(self._given)
+        if not named:
+            return None
+        return [named.get(row, "") for row in range(max(named) + 1 if n is None else n)]
 
     def of(self, rows):
         """Captions of rows, a list of str each."""

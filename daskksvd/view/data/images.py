@@ -32,8 +32,9 @@ def open_images(images, embeddings, sample_ids, *, fetch=False, names=None):
             raise FileNotFoundError(f"images={os.fspath(images)!r}: there is no such folder")
         if embeddings is None and names is None:
             raise ValueError(
-                f"images={os.fspath(images)!r} is a folder; pass embeddings or captions too that name the "
-                "files in it, one a row and in the order of the rows, or a list of paths, one a sample"
+                f"images={os.fspath(images)!r} is a folder, and neither embeddings nor captions say which "
+                "file in it is of which row; give captions a column file with their names, or pass as images "
+                "a list of paths, one a row"
             )
     elif images is not None and not (hasattr(images, "__getitem__") and hasattr(images, "__len__")):
         raise TypeError(

@@ -65,8 +65,8 @@ def open_view(
     captions : anything `daskksvd.label` takes, optional
         In place of those of the embeddings.
     images : path, or sequence of images, optional
-        Folder in which the images lie as the embeddings name them, or the captions, where these
-        name one image a row, in the order of the rows; or images
+        Folder in which the images lie as the embeddings name them, or the captions, by row or in the
+        order of the rows; or images
         (or paths, or captioned scenes) by sample. Wins over thumbnails.
     scores : xarray.Dataset or path, optional
         From `evaluation.score_labels`; ``RESULT-scores.zarr`` is found.
@@ -117,14 +117,15 @@ def open_view(
         captions = embeddings.path
     if captions is not None:
         captions = CaptionsByRow(captions, sample_ids, embeddings, n)
+    names = None
+    if isinstance(images, (str, os.PathLike)) and captions is not None and embeddings is None:
+        names = captions.names_by_row(n)
     return View(
         result,
         index=index,
         labels=labels,
         captions=captions,
-        images=open_images(
-            images, embeddings, sample_ids, fetch=fetch, names=None if captions is None else captions.names
-        ),
+        images=open_images(images, embeddings, sample_ids, fetch=fetch, names=names),
         scores=scores,
         tokens=tokens,
         patches=patches,
