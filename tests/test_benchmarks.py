@@ -50,6 +50,17 @@ def test_labelling_smoke(module, tmp_path):
     assert {case[:2] for case in labelling.cases(options)} >= {(3000, 40), (375, 40), (3000, 80)}
 
 
+def test_patches_smoke(module):
+    """From images to heat maps in one process, and heat beside chance: every step tells its figures."""
+    patches = module("patches")
+    found = patches.whole(60, 16, 2, 3)
+    assert (found["images"], found["rows"], found["features"]) == (60, 60 * 64, 128)
+    steps = {"embed", "fit", "write_codes", "label", "index", "heat maps"}
+    told = json.dumps(found)
+    assert all(step in told for step in steps)
+    assert 0 < found["heat maps drawn"] <= 12 * patches.SHOWN and found["GB on disk"] > 0
+
+
 def test_oneshot_smoke(module, monkeypatch):
     """Rows that belong together are held out together; pursuit leaves less than codes by one product."""
     oneshot = module("oneshot")

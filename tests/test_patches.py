@@ -104,6 +104,35 @@ def test_position_is_where_the_patch_is(saved):
     assert rows.tolist() == [2 * GRID + 1]
 
 
+def test_images_larger_than_learned(images, tmp_path):
+    """Places of patches are interpolated, as transformers does it where it is asked to."""
+    model = small_models.save_model("vit", tmp_path / "vit")
+    found = daskksvd.embed(
+        [(image, "a") for image in images], tmp_path / "out", model=tmp_path / "vit", tokens="patches",
+        layer=2, resize=2 * small_models.SIZE, dtype="float32",
+    )  # fmt: skip
+    assert found.layout.grid == (2 * GRID, 2 * GRID)
+    size = {"height": 2 * small_models.SIZE, "width": 2 * small_models.SIZE}
+    read = transformers.AutoImageProcessor.from_pretrained(tmp_path / "vit", backend="pil", size=size)
+    with torch.inference_mode():
+        said = model(
+            read(images=images, return_tensors="pt")["pixel_values"],
+            output_hidden_states=True, interpolate_pos_encoding=True,
+        )  # fmt: skip
+    expected = said.hidden_states[2][:, 1:].reshape(-1, small_models.SMALL["hidden_size"]).numpy()
+    np.testing.assert_allclose(found.array.compute(), expected, atol=1e-4)
+
+
+def test_a_model_that_reads_other_inputs(images, tmp_path):
+    """SigLIP 2 of any shape takes patches, not images."""
+    config = transformers.Siglip2VisionConfig(num_patches=16, patch_size=8, **small_models.SMALL)
+    transformers.Siglip2VisionModel(config).save_pretrained(tmp_path / "naflex")
+    small_models.processor().save_pretrained(tmp_path / "naflex")
+    with pytest.raises(ValueError, match=r"naflex.* does not read images of 32 x 32 \(") as caught:
+        daskksvd.embed([(images[0], "a")], tmp_path / "out", model=tmp_path / "naflex", tokens="patches")
+    assert "\n" not in str(caught.value)
+
+
 def test_arguments(saved, images, tmp_path):
     vit = saved["clip"][0]
     for words, settings in (

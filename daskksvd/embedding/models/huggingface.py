@@ -1,11 +1,13 @@
 """Vision models of transformers: CLIP, SigLIP, ViT, DINOv2 and their kin."""
 
 import contextlib
+import inspect
 import json
 import os
 
 import numpy as np
 
+from ..errors import first_line
 from ..layout import frame_of
 from .base import Encoder, check_layers, check_pooling, input_embedding, side_by_side, vectors_of
 from .files import cannot_load, fingerprint, short_name
@@ -16,6 +18,7 @@ class HuggingFaceEncoder(Encoder):
 
     def __init__(self, spec):
         super().__init__(spec)
+        self._more = {}  # what is passed beside images
         import torch
         from transformers import AutoModel
 
@@ -86,7 +89,7 @@ class HuggingFaceEncoder(Encoder):
         grid = pixels.shape[1] // patch_h, pixels.shape[2] // patch_w
         n_patches = grid[0] * grid[1]
         with torch.inference_mode():
-            out = self.tower(torch.from_numpy(pixels[None]).to(self.device))
+            out = self._first(torch.from_numpy(pixels[None]).to(self.device))
         tokens = out.last_hidden_state.shape[1]
         self._n_prefix = tokens - n_patches
         if self._n_prefix < 0:
@@ -117,6 +120,24 @@ class HuggingFaceEncoder(Encoder):
             )
         self.d = self.encode(pixels[None]).shape[-1]
 
+    def _first(self, pixels):
+        """What the tower makes of an image; positions are interpolated where it has not learned its size."""
+        try:
+            return self.tower(pixels)
+        except (ValueError, TypeError) as error:
+            known = inspect.signature(self.tower.forward).parameters
+            if isinstance(error, TypeError) or "interpolate_pos_encoding" not in known:
+                raise self._unread(pixels, error) from error
+        self._more = {"interpolate_pos_encoding": True}
+        try:
+            return self.tower(pixels, **self._more)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise self._unread(pixels, error) from error
+
+    def _unread(self, pixels, error):
+        size = " x ".join(map(str, pixels.shape[-2:]))
+        return ValueError(f"model={self.spec.name!r} does not read images of {size} ({first_line(error)})")
+
     def _frame(self, crop):
         """What of an image the processor keeps."""
         size = dict(self.processor.size or {}) if self.resizes else {}
@@ -131,18 +152,18 @@ class HuggingFaceEncoder(Encoder):
         if spec.pooling == "pooled" and spec.tokens is None:
             return self.output(pixels)
         if spec.layer is None:
-            found = [self.tower(pixels).last_hidden_state]
+            found = [self.tower(pixels, **self._more).last_hidden_state]
         else:
-            hidden = self.tower(pixels, output_hidden_states=True).hidden_states
+            hidden = self.tower(pixels, output_hidden_states=True, **self._more).hidden_states
             found = [hidden[layer] for layer in self._layers]
         cut = self._n_prefix
         return side_by_side([vectors_of(spec, tokens[:, :cut], tokens[:, cut:]) for tokens in found])
 
     def output(self, pixels):
         if hasattr(self.model, "get_image_features"):
-            found = self.model.get_image_features(pixel_values=pixels)
+            found = self.model.get_image_features(pixel_values=pixels, **self._more)
             return getattr(found, "pooler_output", found)
-        found = self.tower(pixels)
+        found = self.tower(pixels, **self._more)
         if self._has_pooler and getattr(found, "pooler_output", None) is not None:
             return found.pooler_output
         tokens = found.last_hidden_state  # without weights of a pooling layer: its class token, or the mean
