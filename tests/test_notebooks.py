@@ -126,7 +126,9 @@ CLAIMS = {
 }
 """What the text of a notebook says of its results, for the names it leaves."""
 
-EMBEDDED_AS = {"04-explore-concepts": "01-quickstart", "05-choose-sparsity-and-size": "03-label-and-score"}
+EMBEDDED_AS = dict.fromkeys(
+    ("03-label-and-score", "04-explore-concepts", "05-choose-sparsity-and-size"), "01-quickstart"
+)
 """Notebooks that embed the same scenes with the same settings as one before them.
 
 The store of that one lies where theirs is to be, whole: their call of `embed` checks that it is of these
