@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from bokeh.server.connection import ServerConnection
 from click.testing import CliRunner
 from small_sources import png
 from tornado.websocket import WebSocketClosedError
@@ -199,6 +200,12 @@ def test_a_page_that_is_left_while_it_is_drawn_is_no_fault():
     assert not not_of_leaving(record("Task exception was never retrieved", WebSocketClosedError()))
     assert not not_of_leaving(record("Failed sending message as connection was closed"))
     assert not_of_leaving(record("Task exception was never retrieved", ValueError("x")))
+    assert not_of_leaving(record("Uncaught exception", AssertionError()))
+    given_up = ServerConnection.__new__(ServerConnection)
+    given_up._session = None
+    with pytest.raises(AssertionError) as found:
+        given_up.session  # noqa: B018
+    assert not not_of_leaving(record("Uncaught exception", found.value))
     assert not_of_leaving(record("anything"))
 
 

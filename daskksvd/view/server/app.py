@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -186,7 +187,7 @@ def serve(page, own, origins, *, loop, **options):
     """
     from panel.io.server import get_server
 
-    for name in ("asyncio", "bokeh.server.views.ws"):
+    for name in ("asyncio", "bokeh.server.views.ws", "bokeh.server.protocol_handler", "tornado.application"):
         logging.getLogger(name).addFilter(not_of_leaving)
     server = get_server(page, loop=loop, verbose=False, start=False, **options)
     application = server._tornado  # noqa: SLF001  there is no public way
@@ -200,6 +201,9 @@ def serve(page, own, origins, *, loop, **options):
 def not_of_leaving(record):
     """Whether a record of a log is of anything but a page that was left while it was drawn."""
     error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, AssertionError):  # Bokeh's: a message came of a session that was given up meanwhile
+        *_, last = traceback.extract_tb(error.__traceback__) or [None]
+        return last is None or last.line != "assert self._session is not None"
     return not isinstance(error, (WebSocketClosedError, StreamClosedError)) and (
         record.msg != "Failed sending message as connection was closed"
     )

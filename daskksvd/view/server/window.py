@@ -107,8 +107,8 @@ class Window:
         if name == "turn" and view.space is not None:
             return Turn(view, self.go) if view.patches is None else TurnPatches(view, self.go)
         missing = {
-            "images": "Where in an image its atoms are is known of codes of patches (daskksvd embed --tokens "
-            "patches), and shown with the embeddings that they are of (--embeddings) and their images.",
+            "images": "This screen shows where in an image atoms are. It needs a row for every patch of an "
+            "image (daskksvd embed --tokens patches), and these embeddings with their images (--embeddings).",
             "turn": "There are no vectors of these samples; name them with --embeddings, or embeddings=.",
             "graph": "The atoms have no names yet; the command daskksvd label finds them.",
             "compare": "There is no second result; name one with --compare, or compare= in Python.",
