@@ -246,6 +246,13 @@ def test_next_previous_sort_and_numbers(opened, view):
     opened.wait_for_function(f"location.hash === '#atom={order[1]}'")
     opened.click("#previous")
     opened.wait_for_function(f"location.hash === '#atom={order[0]}'")
+    opened.keyboard.press("ArrowRight")
+    opened.wait_for_function(f"location.hash === '#atom={order[1]}'")
+    opened.keyboard.press("ArrowLeft")
+    opened.wait_for_function(f"location.hash === '#atom={order[0]}'")
+    opened.focus("#search")
+    opened.keyboard.press("ArrowRight")  # moves in the text
+    assert opened.evaluate("location.hash") == f"#atom={order[0]}"
     opened.get_by_role("button", name="samples").click()
     uses = [
         int(cell.replace(",", ""))

@@ -233,6 +233,11 @@
   $("more").addEventListener("click", () => { state.shown += STEP * 5; draw(); });
   $("previous").addEventListener("click", () => step(-1));
   $("next").addEventListener("click", () => step(1));
+  addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const held = event.altKey || event.ctrlKey || event.metaKey || event.shiftKey;
+    if (by && !held && !event.target.closest?.("input, .bk-Figure, [contenteditable]")) step(by);
+  });
   for (const head of keys) {
     head.addEventListener("click", () => {
       const key = Number(head.dataset.key);
