@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zarr
 
-from daskksvd.embedding import store
+import daskksvd
 from daskksvd.embedding.outcomes import Outcome
 from daskksvd.embedding.writer import Writer
 
@@ -180,7 +180,7 @@ def test_what_is_of_embed_is_replaced(tmp_path, make):
     write(out, overwrite=True)
     write(tmp_path / "fresh")
     assert tree(out).keys() == tree(tmp_path / "fresh").keys()
-    assert len(store.open_embeddings(out)) == 4
+    assert len(daskksvd.open_embeddings(out)) == 4
 
 
 def test_progress_of_another_program_is_not_gone_on_with(tmp_path):
@@ -192,7 +192,7 @@ def test_progress_of_another_program_is_not_gone_on_with(tmp_path):
 
 def test_counts(tmp_path):
     write(tmp_path / "out")
-    found = store.open_embeddings(tmp_path / "out")
+    found = daskksvd.open_embeddings(tmp_path / "out")
     expected = {
         "images": {"seen": 6, "stored": 4, "rejected": 2},
         "captions": {"seen": 15, "stored": 8, "rejected": 7},
@@ -206,7 +206,7 @@ def test_counts(tmp_path):
     group = zarr.open_group(tmp_path / "out" / "embeddings.zarr", mode="a")
     attrs = {name: value for name, value in group.attrs.items() if name not in ("counts", "closing_record")}
     group.attrs.put(attrs)
-    assert len(store.open_embeddings(tmp_path / "out")) == 4
+    assert len(daskksvd.open_embeddings(tmp_path / "out")) == 4
 
 
 def test_a_revision_that_could_not_be_read_once(tmp_path):

@@ -8,12 +8,13 @@ import zarr
 
 from ..coding.store import CODES
 from ..embedding.encodings import ENCODINGS
-from ..embedding.store import EMBEDDINGS, GROUP
+from ..embedding.store import EMBEDDINGS
 from ..fitting.saving import RESULT
 from ..machine.files import absolute, exists
 from ..naming.store import LABELS
 from ..naming.tokens.store import TOKENS
 from ..rows.inputs.npy import open_npy
+from ..rows.inputs.opening import EMBEDDINGS as GROUP
 from ..stores import DamagedStore, open_store
 from ..stores.checked import wrong_chunk
 from ..stores.checkpoint import load_checkpoint

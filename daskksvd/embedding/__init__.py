@@ -3,9 +3,10 @@
 try:
     from .captions import embed_captions
     from .encodings import Encodings, open_encodings
+    from .opening import open_embeddings
     from .planning import EmbedPlan, plan_embed
     from .run import embed, embed_texts
-    from .store import Embeddings, open_embeddings
+    from .store import Embeddings
 except ModuleNotFoundError as error:
     if error.name and error.name.split(".")[0] in ("PIL", "pyarrow", "torch"):
         raise ImportError(

@@ -22,7 +22,7 @@ from ..machine.files import absolute
 from ..rows.inputs.opening import EMBEDDINGS as GROUP
 from ..stores import Growing, compressors, growing
 from .encodings import ENCODINGS, open_encodings
-from .store import open_embeddings
+from .opening import open_embeddings
 from .texts import TEXT_BATCH, as_text_encoder
 
 if TYPE_CHECKING:

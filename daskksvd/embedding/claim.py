@@ -7,8 +7,9 @@ import os
 import re
 import shutil
 
+from ..rows.inputs.opening import EMBEDDINGS as GROUP
 from ..stores import RECORD
-from .store import CAPTIONS, EMBEDDINGS, GROUP, JOURNAL, LOCK, PROGRESS, REJECTS
+from .store import CAPTIONS, EMBEDDINGS, JOURNAL, LOCK, PROGRESS, REJECTS
 
 try:
     import fcntl

@@ -17,9 +17,10 @@ from ..tracking.parts import shows_parts
 from .facts import ask_workers, check_share, facts_of
 from .images import IMAGE_PIXELS
 from .models import TEXTS_ONLY, cached_encoder, check_spec, check_text_spec, forget_encoder
+from .opening import open_embeddings
 from .pipeline import Options, batches_of, run_here, run_on_cluster
 from .sources import open_source
-from .store import open_embeddings, read_rejects
+from .store import read_rejects
 from .texts import TEXT_BATCH, check_texts
 from .writer import Writer
 

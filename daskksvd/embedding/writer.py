@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..machine.files import replaced
+from ..rows.inputs.opening import EMBEDDINGS as GROUP
 from ..stores import compressors, seal, unseal
 from .claim import BATCH_NAME, check_free, empty, lock
 from .identity import difference, with_known
@@ -29,7 +30,6 @@ from .store import (
     ATTRIBUTES,
     CAPTIONS,
     EMBEDDINGS,
-    GROUP,
     JOURNAL,
     PROGRESS,
     REJECTS,

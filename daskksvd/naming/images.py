@@ -9,7 +9,8 @@ import numpy as np
 
 from ..coding.by_image import UsedBy, image_codes, least_rows, rows_per_image_of
 from ..coding.store import open_codes
-from ..embedding.store import CAPTIONS, layout_in
+from ..embedding.opening import layout_in
+from ..embedding.store import CAPTIONS
 from ..machine.files import absolute
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from ..captions.words.vocabulary import (
     document_frequencies,
 )
 from ..coding.nonzeros import open_code_rows
-from ..embedding.store import open_embeddings
+from ..embedding.opening import open_embeddings
 from ..execution import WORKER_TIMEOUT, make_executor
 from ..execution.executor import TREE_FAN_IN
 from ..machine.files import absolute

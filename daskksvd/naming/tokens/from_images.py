@@ -13,7 +13,8 @@ from ...arguments import choice, flag, integer, number
 from ...captions.partitions import compute
 from ...coding.by_image import codes_by_image
 from ...coding.nonzeros import open_code_rows
-from ...embedding.store import Embeddings, open_embeddings
+from ...embedding.opening import open_embeddings
+from ...embedding.store import Embeddings
 from ...embedding.texts import as_text_encoder
 from ...execution import WORKER_TIMEOUT
 from ...fitting.result import load

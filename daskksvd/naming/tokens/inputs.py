@@ -16,7 +16,7 @@ from ...captions.words.tokens import as_tokenizer
 from ...captions.words.vocabulary import choose_words
 from ...coding.nonzeros import CodeRows, open_code_rows
 from ...embedding.encodings import Encodings, open_encodings
-from ...embedding.store import open_embeddings
+from ...embedding.opening import open_embeddings
 from ...tracking.parts import each_counted
 from ..images import codes_of_images
 from ..labels import frequencies
