@@ -381,6 +381,12 @@ def test_tokens_smoke(module):
     found = {record["way"]: record["r2"] for record in records}
     assert told == records and min(found["descent"], found["greedy"], found["labels by G^2"]) > 0.3
     assert found["words of shuffled atoms"] < 0.15
+    settings["max_passes"] = 2
+    means = tokens.repeat(
+        images, captions, texts, encoder, settings, seeds=2, n_scored=100, told=lambda line: None
+    )
+    assert [row["way"] for row in means] == ["labels by G^2", "descent"]
+    assert all(0.2 < row["low"] <= row["r2"] <= row["high"] for row in means)
     assert "| descent |" in tokens.markdown({"software": "x", "about": "y", "records": records})
     assert [row["step"] for row in tokens.scale(n=500, m=8, k=2, e=6, words=40)][-1] == "descent"
 

@@ -94,13 +94,15 @@ def test_scores_are_of_the_other_half_and_kept(stores, encodings, tmp_path):
 
 
 def test_options_reach_map_tokens(stores, encodings, tmp_path):
-    few, restricted, named = (tmp_path / f"{name}.zarr" for name in "abc")
+    few, restricted, named, tokens = (tmp_path / f"{name}.zarr" for name in "abcd")
     given = ["tokens", stores / "fit.zarr", stores / "captions.parquet", "--encoder", "scenes"]
     given += ["--encodings", encodings, "--best", 0]
     run(*given, "--vocabulary", stores / "few.txt", "--method", "greedy", "--n-slots", 2, "--out", few)
     found = open_tokens(few)
     assert set(found.word.values.ravel()) <= {"", "ball", "snow", "red", "boat"}
     assert found.attrs["method"] == "greedy" and found.attrs["n_slots"] == 2
+    run(*given, "--vocabulary", "tokens", "--score", "--out", tokens)
+    assert open_tokens(tokens).attrs["n_tried"] > 20
     run(*given, "--significant-only", "--out", restricted)
     run(*given, "--method", "labels", "--out", named)
     labels = daskksvd.open_labels(stores / "fit-labels.zarr")

@@ -90,7 +90,10 @@ TOKENS_OPTIONS = [
         help='What "daskksvd embed" made of the images, for captions that name images; with --score also '
         "the most that a linear map could say.",
     ),
-    click.Option(["--vocabulary"], metavar="FILE", help="Try these words only: a text file, one a line."),
+    click.Option(
+        ["--vocabulary"], metavar="FILE|tokens",
+        help="Try these words only: a text file, one a line; or all tokens of the encoder that are words.",
+    ),
     click.Option(["--language"], default="en", help="Language of the captions, as a code."),
     click.Option(
         ["--significant-only"], is_flag=True,
@@ -192,7 +195,7 @@ def tokens_command(
             "--score does not go with labels that were counted on all samples, those of the other half too; "
             "in Python, daskksvd.faithfulness takes labels of one half"
         )
-    listed = read_lines(vocabulary, "--vocabulary")
+    listed = vocabulary if vocabulary == "tokens" else read_lines(vocabulary, "--vocabulary")
     reader = as_text_encoder(encoder, pretrained=pretrained)
     found = codes_of(result, captions, codes)
     texts, ids = captions_of(captions, embeddings, None if sample_ids is None else read_ids(sample_ids))
@@ -215,6 +218,8 @@ def tokens_command(
             progress=at_terminal(), **common,
         )  # fmt: skip
         if score:
+            if listed == "tokens":
+                common["vocabulary"] = None  # those of captions, for what needs no mapping
             table = faithfulness(
                 mapping, found, texts, encoder=reader, embeddings=embeddings, train=train, **common
             )
@@ -276,10 +281,15 @@ def compare_models(encodings, reader):
     made, now = open_encodings(encodings).model, reader.identity()
     if any(made.get(key) != now.get(key) for key in ("library", "name", "architecture")):
         click.echo(
-            f"--encodings {encodings} is by {made.get('name')}, and --encoder is {now.get('name')}; both "
+            f"--encodings {encodings} is by {_called(made)}, and --encoder is {_called(now)}; both "
             "should be the same model",
             err=True,
         )
+
+
+def _called(model):
+    """Library and name of a model: folders of different ones are often called alike."""
+    return ":".join(str(model[key]) for key in ("library", "name") if model.get(key))
 
 
 def half(n, seed):
