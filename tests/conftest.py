@@ -34,10 +34,11 @@ IMPORTED = [
 """What worker processes of tests have imported when they begin: half of what their start takes is saved."""
 
 SLOWEST = (
-    "notebooks", "docs", "cli", "dashboard", "lost_workers", "fill_values", "waits", "benchmarks", "embed",
-    "cluster", "scenes_encoder", "counts", "planning", "blocks", "embedding_models", "hub", "processes",
-    "report", "checkpoint", "label_resume", "scores", "extending", "resuming", "embed_counts", "damage",
-    "labels_real_data", "token_gradient", "real_data", "open_clip", "pursuit", "result",
+    "notebooks", "docs", "cli", "dashboard", "token_gradient", "benchmarks", "lost_workers", "fill_values",
+    "waits", "device", "scenes_encoder", "label_resume", "labels_real_data", "embed", "cluster", "patches",
+    "counts", "planning", "blocks", "structure", "nonnegative", "embedding_models", "hub", "processes",
+    "report", "checkpoint", "estimator", "joint", "scores", "extending", "resuming", "embed_counts", "damage",
+    "real_data", "open_clip", "fit", "ksvd", "pursuit", "result",
 )  # fmt: skip
 """Files that take longest, the slowest first; of the others it makes no difference."""
 
