@@ -172,11 +172,17 @@ def test_new_atoms_are_what_is_left_of_many_rows():
 
 def test_atoms_are_moved_apart_and_orthogonal_ones_are_not():
     atoms = np.array([[1.0, 0, 0], [0.8, 0.6, 0], [0, 0.1, np.sqrt(0.99)]])
-    moved = shaping.apart(atoms, 0.05)
-    assert_array_equal(moved[2], atoms[2])
-    expected = atoms[:2] - 0.05 * 0.8 * atoms[1::-1]
-    assert_allclose(moved[:2], expected / np.linalg.norm(expected, axis=1, keepdims=True))
-    assert moved[0] @ moved[1] < 0.8
+    for uses, shares in (
+        ([5, 5, 9], [1, 1]),
+        ([30, 10, 9], [0.5, 1.5]),
+        ([0, 0, 0], [1, 1]),
+        ([0, 4, 0], [2, 0]),
+    ):
+        moved = shaping.apart(atoms, np.array(uses), 0.05)
+        assert_array_equal(moved[2], atoms[2])
+        expected = atoms[:2] - 0.05 * 0.8 * np.array(shares)[:, None] * atoms[1::-1]
+        assert_allclose(moved[:2], expected / np.linalg.norm(expected, axis=1, keepdims=True))
+        assert moved[0] @ moved[1] < 0.8
 
 
 def test_incoherent_fits_have_atoms_further_apart(Y):
@@ -342,14 +348,16 @@ def test_every_group_takes_atoms(k):
             daskksvd.fit(rows, n_components=128, n_nonzero_coefs=k, groups=[8, 32])
 
 
+@pytest.mark.parametrize("rare", [False, True])
 @pytest.mark.parametrize("ratio", [8, 16])
-def test_steps_apart_do_not_go_too_far(ratio):
+def test_steps_apart_do_not_go_too_far(ratio, rare):
     """Where atoms are many, each correlates with many: the whole step scattered what was learned."""
     rng = np.random.default_rng(0)
     atoms = reference.unit_atoms(rng, 16 * ratio, 16)
     before = np.abs(atoms @ atoms.T - np.eye(len(atoms)))
+    uses = rng.pareto(1, len(atoms)) * rare + (1 - rare)
     for _ in range(30):
-        atoms = shaping.apart(atoms, 0.1)
+        atoms = shaping.apart(atoms, uses, 0.1)
     after = np.abs(atoms @ atoms.T - np.eye(len(atoms)))
     assert (after**2).sum() <= (before**2).sum() and after.max() < 0.999
     inner = np.where(before > 0.15, atoms @ atoms.T, 0)

@@ -209,7 +209,8 @@ def fit(
     incoherence : float
         After every update, but for those of ``prefix_sums``, move atoms apart by a step of
         this size, at most .1, down the squares of their inner products above .15
-        (the idea of INK-SVD: Mailhe, Barchiesi, Plumbley 2012).
+        (the idea of INK-SVD: Mailhe, Barchiesi, Plumbley 2012), each by the
+        other's share of the uses of the two.
     dtype : {"float32", "float64"}
         Precision of the computation, whatever the dtype of the array. In
         float32 a processor with fast bfloat16 instructions chooses atoms by

@@ -94,13 +94,14 @@ class Shape:
         """The state after what is beside the update, and the atoms placed anew."""
         settings, placed_ = self.settings, []
         rng = np.random.default_rng([self.seed, state.n_updates, 2])
-        if settings.incoherence and self.progress(state) > settings.prefix_sums:
-            n = state.grown or len(state.dictionary)
-            moved = state.dictionary.copy()
-            moved[:n] = apart(moved[:n], settings.incoherence)
-            state = dataclasses.replace(state, dictionary=moved)
         if self.places_atoms:
             state = counted(state, moments)
+        if settings.incoherence and self.progress(state) > settings.prefix_sums:
+            n = state.grown or len(state.dictionary)
+            uses = moments.uses if state.recent is None else state.recent
+            moved = state.dictionary.copy()
+            moved[:n] = apart(moved[:n], uses[:n], settings.incoherence)
+            state = dataclasses.replace(state, dictionary=moved)
         if self._looks(state, 0):
             state, placed_ = without_twins(state, moments, settings.twins, self.positive, rng)
         if self._grows(state, 0):
@@ -294,16 +295,20 @@ def largest_eigenvalue(inner, rounds=12):
     return value
 
 
-def apart(dictionary, step):
-    """Atoms moved away from those they correlate with.
+def apart(dictionary, uses, step):
+    """Atoms moved away from those they correlate with, the rarer of two more than the other.
 
     A step down the sum of squared inner products of more than `APART`, as in INK-SVD (Mailhe, Barchiesi,
-    Plumbley 2012), but of all atoms at once.
+    Plumbley 2012), but of all atoms at once, and each by the other's share of the uses of the two: the atom
+    of what hardly comes without another thing learns that thing's atom as a part of itself, not the
+    reverse. With equal shares SynthSAEBench at a quarter of its size has MCC .755 and .759 (two worlds) in
+    place of .767 and .767, and F1 .923 and .920 in place of .924 and .930.
 
     Parameters
     ----------
     dictionary : (m, d) float array
         Unit atoms.
+    uses : (m,) array
     step : float
         Shortened where it would go past what it aims at: to `STABLE` over the largest eigenvalue.
 
@@ -316,7 +321,11 @@ def apart(dictionary, step):
     np.fill_diagonal(inner, 0)
     close = np.flatnonzero(inner.any(axis=1))
     step = min(step, STABLE / max(largest_eigenvalue(inner), STABLE))
+    uses = np.asarray(uses, dictionary.dtype)
+    both = uses[close, None] + uses
+    # where neither is used they share alike
+    inner = inner[close] * np.divide(2 * uses, both, out=np.ones_like(both), where=both > 0)
     moved = dictionary.copy()
-    moved[close] -= dictionary.dtype.type(step) * (inner[close] @ dictionary)
+    moved[close] -= dictionary.dtype.type(step) * (inner @ dictionary)
     moved[close] /= np.linalg.norm(moved[close], axis=1, keepdims=True)
     return moved

@@ -13,6 +13,10 @@ from .passes import Passes, surplus
 BATCH_SWEEPS = 3
 """Sweeps after a full pass, where one is cheap beside the coding."""
 
+APART_STEPS = 8
+"""Steps of `apart` after a full pass, which undoes more of those before it than a wave does. With one, MCC of
+SynthSAEBench at a quarter of its size is .767, with 8 .781, with 30 .782; F1 .925, .923 and .923."""
+
 
 class FullPasses(Passes):
     """Passes of ``update="batch"``."""
@@ -26,8 +30,8 @@ class FullPasses(Passes):
             atoms = surplus(dictionary, totals.uses, power_of(XX), self.problem.coder.target.positive)
             dictionary, XX, XY, replaced = replace(dictionary, XX, XY, atoms, totals)
         dictionary = sweep(dictionary, XX, XY, BATCH_SWEEPS)
-        if self.problem.settings.incoherence:
-            dictionary = apart(dictionary, self.problem.settings.incoherence)
+        for _ in range(APART_STEPS if self.problem.settings.incoherence else 0):
+            dictionary = apart(dictionary, totals.uses, self.problem.settings.incoherence)
         state = dataclasses.replace(
             state,
             dictionary=dictionary,
