@@ -25,7 +25,7 @@ from sae_rivals import RIVALS, Rival
 
 import daskksvd
 from daskksvd.coding import SparseCoder, SparsityTarget
-from daskksvd.evaluation.matching import match_atoms
+from daskksvd.evaluation.matching import match_atoms, unit_atoms
 from daskksvd.evaluation.scores import score_labels
 from daskksvd.rows import Transform, as_source
 from daskksvd.versions import version
@@ -37,6 +37,8 @@ OWN = {
     BASE: {},
     "daskksvd, ramp": {"ramp": True},
     "daskksvd, consensus": {"n_fits": 5},
+    "daskksvd, batch": {"update": "batch"},
+    "daskksvd, batch, consensus": {"update": "batch", "n_fits": 5},
     "daskksvd, whitened": {"whiten": 0.25},
     "daskksvd, whitened, positive": {"whiten": 0.25, "nonnegative": True},
 }
@@ -56,6 +58,7 @@ TABLE = common.Table(
     ("mean_nonzeros", "nonzeros", ">6", ".2f"),
     ("dead", "dead", ">5", ".1%"),
     ("stability", "two seeds", ">6", ".3f"),
+    ("nearest", "own nearest", ">6", ".3f"),
     ("significant", "named", ">6", ".1%"),
 )
 
@@ -63,10 +66,11 @@ ABOUT = (
     "fvu: fraction of the variance of held-out rows unexplained by the method's own codes; its atoms by OMP: "
     "by orthogonal matching pursuit with signs, as many nonzeros. CPU s of one thread, measured; times: over "
     "those of daskksvd. Dead: latents that none of {dead:,} rows learned from uses. Two seeds: mean |cos| of "
-    "atoms matched one to one. Named: of all atoms those whose name, chosen on rows learned from, is "
-    "significant on held-out ones. Consensus: of five fits, a refit of their "
-    "means. Autoencoders (MpSAE of overcomplete, others of sae-lens): Adam, batches "
-    "of {batch}, the better of rates {rates}, start from rows; codes of BatchTopK and Matryoshka have k "
+    "atoms matched one to one; own nearest: of an atom and the nearest other one of its own dictionary, for "
+    "atoms find partners more easily where many are alike. Named: of all atoms those whose name, chosen on "
+    "rows learned from, is significant on held-out ones. Consensus: of five fits, a refit of their means. "
+    "Autoencoders (MpSAE of overcomplete, others of sae-lens): Adam, batches of {batch}, the better of rates "
+    "{rates}, start from rows; codes of BatchTopK and Matryoshka have k "
     "nonzeros on average."
 )
 
@@ -212,7 +216,16 @@ def measure(data, options, told=print, kept=()):
 def _with_stability(record, fits):
     if len(fits) > 1:
         record["stability"] = float(np.abs(match_atoms(fits[0].atoms, fits[1].atoms).cosines).mean())
+        record["nearest"] = own_nearest(fits[0].atoms)
     return record
+
+
+def own_nearest(atoms):
+    """Mean |cos| of atoms and the nearest other atom of the same dictionary."""
+    unit = unit_atoms(atoms, "atoms")
+    inner = np.abs(unit @ unit.T)
+    np.fill_diagonal(inner, 0)
+    return float(inner.max(axis=1).mean())
 
 
 def markdown(results):
@@ -234,12 +247,12 @@ def plot(records, path):
     except ImportError:
         return "no plot: matplotlib is not installed (pip install matplotlib)"
     sizes = sorted({record["nonzeros"] for record in records})
-    figure, axes = plt.subplots(1, len(sizes), figsize=(4.2 * len(sizes), 3.8), squeeze=False)
+    figure, axes = plt.subplots(1, len(sizes), figsize=(4.2 * len(sizes), 4.4), squeeze=False)
     for axis, k in zip(axes[0], sizes, strict=True):
         for number, name in enumerate(dict.fromkeys(record["method"] for record in records)):
             points = [r for r in records if r["method"] == name and r["nonzeros"] == k]
             own = name in OWN
-            style = {"color": f"C{number}", "marker": "*" if own else "o", "ms": 11 if own else 5}
+            style = {"color": plt.cm.tab20(number), "marker": "*" if own else "o", "ms": 11 if own else 5}
             axis.plot([r["seconds"] for r in points], [r["fvu"] for r in points], label=name, **style)
             if not own:
                 style |= {"marker": "x", "ls": ":"}
@@ -247,8 +260,13 @@ def plot(records, path):
         axis.set(title=f"{k} nonzeros", xlabel="CPU seconds of one thread")
         axis.set_xlim(left=0)
     axes[0][0].set_ylabel("variance unexplained, held out\n(x: its atoms by OMP)")
-    axes[0][len(sizes) // 2].legend(fontsize=6, ncols=2)
-    figure.tight_layout()
+    shown = {
+        name: line for axis in axes[0] for line, name in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.tight_layout(rect=(0, 0.16, 1, 1))
+    figure.legend(
+        shown.values(), shown, loc="lower center", fontsize=8, ncols=min(len(sizes) + 2, len(shown))
+    )
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return f"plot: {path}"
