@@ -203,9 +203,10 @@ def fit(
     growth : int, optional
         Begin with so many atoms and double them, by directions of what is left of rows, up
         to ``n_components`` after a quarter of the waves. A fit that is stopped before has
-        fewer atoms. With ``threshold="noise"``, ``groups`` and ``twins`` together begin so: in
-        two of three worlds of SynthSAEBench fits that began with all atoms ended with hardly
-        any in use, and in the third they were worse and took twice as long.
+        fewer atoms. It saves time: a quarter in worlds of SynthSAEBench, with
+        ``threshold="noise"``, ``groups``, ``twins`` and ``incoherence``, where F1 is no lower (.923 for
+        .916 and .920). Without ``incoherence`` such fits that begin with all atoms can
+        end with hardly any in use.
     incoherence : float
         After every update, but for those of ``prefix_sums``, move atoms apart by a step of
         this size, at most .1, down the squares of their inner products above .15
