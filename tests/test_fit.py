@@ -212,7 +212,7 @@ def test_the_norms_of_a_given_start_do_not_matter(Y):
 # ------------------------------------------------------------------------ refusals
 
 BAD_ARGUMENTS = [
-    ({"n_components": 701}, ValueError, ["array has 700 samples", "n_components=701", "n_samples >="]),
+    ({"n_components": 701}, ValueError, ["array has 700 samples", "n_components=701", "fewer atoms"]),
     ({"n_components": 0}, ValueError, ["n_components=0", "at least 1"]),
     ({"n_components": -3}, ValueError, ["n_components=-3", "at least 1"]),
     ({"n_components": 4.0}, TypeError, ["n_components is 4.0", "whole number"]),
