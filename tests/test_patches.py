@@ -23,6 +23,7 @@ from daskksvd.cli.label import summary
 from daskksvd.coding.by_image import image_codes, least_rows
 from daskksvd.embedding.layout import Layout, frame_of, seen_box
 from daskksvd.embedding.models import check_spec, load_encoder
+from daskksvd.embedding.models.huggingface import HuggingFaceEncoder
 from daskksvd.evaluation import localization, localization_summary
 from daskksvd.evaluation.localization import covered
 from daskksvd.view import gallery, open_view, plots, report
@@ -104,23 +105,70 @@ def test_position_is_where_the_patch_is(saved):
     assert rows.tolist() == [2 * GRID + 1]
 
 
-def test_images_larger_than_learned(images, tmp_path):
+@pytest.mark.parametrize("kind", ["vit", "siglip"])
+def test_images_larger_than_learned(kind, images, tmp_path):
     """Places of patches are interpolated, as transformers does it where it is asked to."""
-    model = small_models.save_model("vit", tmp_path / "vit")
+    model = small_models.save_model(kind, tmp_path / kind)
+    side = 2 * small_models.SIZE
     found = daskksvd.embed(
-        [(image, "a") for image in images], tmp_path / "out", model=tmp_path / "vit", tokens="patches",
-        layer=2, resize=2 * small_models.SIZE, dtype="float32",
+        [(image, "a") for image in images], tmp_path / "out", model=tmp_path / kind, tokens="patches",
+        layer=2, resize=side, dtype="float32",
     )  # fmt: skip
     assert found.layout.grid == (2 * GRID, 2 * GRID)
-    size = {"height": 2 * small_models.SIZE, "width": 2 * small_models.SIZE}
-    read = transformers.AutoImageProcessor.from_pretrained(tmp_path / "vit", backend="pil", size=size)
+    size = {"height": side, "width": side}
+    read = transformers.AutoImageProcessor.from_pretrained(tmp_path / kind, backend="pil", size=size)
+    pixels = read(images=images, return_tensors="pt")["pixel_values"]
     with torch.inference_mode():
-        said = model(
-            read(images=images, return_tensors="pt")["pixel_values"],
-            output_hidden_states=True, interpolate_pos_encoding=True,
-        )  # fmt: skip
-    expected = said.hidden_states[2][:, 1:].reshape(-1, small_models.SMALL["hidden_size"]).numpy()
+        tower = getattr(model, "vision_model", model)
+        said = tower(pixels, output_hidden_states=True, interpolate_pos_encoding=True)
+    states = said.hidden_states[2][:, -4 * GRID**2 :]
+    expected = states.reshape(-1, small_models.SMALL["hidden_size"]).numpy()
     np.testing.assert_allclose(found.array.compute(), expected, atol=1e-4)
+    pooled = load_encoder(check_spec(tmp_path / kind, resize=side))
+    vectors = pooled.encode([pooled.prepare(image) for image in images])
+    np.testing.assert_allclose(vectors, said.pooler_output.numpy(), atol=1e-4)
+
+
+def test_one_patch_is_not_spread_over_all_places(images, tmp_path):
+    """Of a single patch the place is interpolated, too; it would fit all of those that were learned."""
+    model = small_models.save_model("siglip", tmp_path / "siglip")
+    encoder = load_encoder(check_spec(tmp_path / "siglip", resize=small_models.PATCH, tokens="patches"))
+    pixels = encoder.prepare(images[0])[None]
+    assert encoder.grid == (1, 1)
+    with torch.inference_mode():
+        said = model.vision_model(torch.from_numpy(pixels), interpolate_pos_encoding=True)
+    np.testing.assert_allclose(encoder.encode(pixels), said.last_hidden_state.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["vit", "siglip", "dinov2"])
+def test_images_of_several_sizes(kind, tmp_path):
+    """Without resizing and tokens every image is encoded as it is; less than a patch is refused."""
+    model = small_models.save_model(kind, tmp_path / kind)
+    rng = np.random.default_rng(1)
+    sizes = (32, 32), (40, 32), (64, 48), (32, 32), (40, 32), (4, 32)
+    images = [Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)) for size in sizes]
+    encoder = load_encoder(check_spec(tmp_path / kind, resize=False))
+    assert encoder.shape is None
+    pixels = [encoder.prepare(image) for image in images[:5]]
+    with pytest.raises(ValueError, match="it is 32 x 4 pixels as the model sees it, less than a patch of 8"):
+        encoder.prepare(images[5])
+    more = {} if kind == "dinov2" else {"interpolate_pos_encoding": True}
+    tower = getattr(model, "vision_model", model)
+    with torch.inference_mode():
+        expected = [tower(torch.from_numpy(one[None]), **more).pooler_output[0].numpy() for one in pixels]
+    np.testing.assert_allclose(encoder.encode(pixels), expected, atol=1e-4)
+
+
+def test_images_of_a_size_that_the_model_cannot_read(tmp_path, monkeypatch):
+    """They are counted, and others go on."""
+    small_models.save_model("vit", tmp_path / "vit")
+    monkeypatch.setattr(HuggingFaceEncoder, "_takes", lambda self, pixels: False)
+    images = [Image.new("RGB", size, "red") for size in ((32, 32), (40, 32), (32, 32))]
+    found = daskksvd.embed(
+        [(image, "a") for image in images], tmp_path / "out", model=tmp_path / "vit", resize=False
+    )
+    assert found.sample.tolist() == [0, 2]
+    assert found.attrs["n_rejected"] == 1
 
 
 def test_a_model_that_reads_other_inputs(images, tmp_path):

@@ -101,9 +101,12 @@ def prepare(item, encoder, options):
         small = None if options.thumbnails is None else small_jpeg(image, options.thumbnails)
         pixels = encoder.prepare(image)
         if encoder.shape not in (None, pixels.shape):
+            what = (
+                "is not what it reads:" if encoder.grid is None else "is another grid of patches than that of"
+            )
             raise Rejected(
-                f"it is {pixels.shape[2]} x {pixels.shape[1]} pixels as the model sees it, which is another "
-                f"grid of patches than that of {encoder.shape[2]} x {encoder.shape[1]}"
+                f"it is {pixels.shape[2]} x {pixels.shape[1]} pixels as the model sees it, which {what} "
+                f"{encoder.shape[2]} x {encoder.shape[1]}"
             )
         # of others their shape tells what the model sees
         sized = options.layout is not None and not encoder.resizes

@@ -87,7 +87,7 @@ class Encoder(abc.ABC):
     frame : dict or None
         How images are resized and cropped, see `layout.frame_of`; with the grid.
     shape : tuple or None
-        Of a prepared image, with the grid: others have other grids.
+        Of a prepared image, where others are refused: they have other grids, or the model cannot read them.
     model : torch.nn.Module
         Of the library.
     """
@@ -164,6 +164,9 @@ class Encoder(abc.ABC):
 
         if not len(prepared):
             return np.empty((0, self.d), np.float32)
+        shapes = [one.shape for one in prepared]
+        if len(set(shapes)) > 1:
+            return self._encode_by_shape(prepared, shapes)
         pixels = torch.from_numpy(np.stack(prepared))
         try:
             with torch.inference_mode(), self.autocast():
@@ -175,6 +178,16 @@ class Encoder(abc.ABC):
             half = len(prepared) // 2
         torch.cuda.empty_cache()
         return np.concatenate([self.encode(prepared[:half]), self.encode(prepared[half:])])
+
+    def _encode_by_shape(self, prepared, shapes):
+        """The same of images of several shapes, which cannot be in one tensor."""
+        found = [np.empty(0)] * len(shapes)
+        for shape in dict.fromkeys(shapes):
+            places = [place for place, one in enumerate(shapes) if one == shape]
+            vectors = self.encode([prepared[place] for place in places])
+            for place, vector in zip(places, vectors, strict=True):
+                found[place] = vector
+        return np.stack(found)
 
     def outputs(self, prepared):
         """Pooled outputs of a few prepared images, (rows, e) float32: see `output`."""

@@ -18,7 +18,6 @@ class HuggingFaceEncoder(Encoder):
 
     def __init__(self, spec):
         super().__init__(spec)
-        self._more = {}  # what is passed beside images
         import torch
         from transformers import AutoModel
 
@@ -46,6 +45,7 @@ class HuggingFaceEncoder(Encoder):
                 f"model={spec.name!r} is a {kind} model; it must be a Vision Transformer, or for texts "
                 f"'transformers_text:{spec.name}'"
             )
+        self._patch = _sides(self.config.patch_size)
         self.processor = self._make_processor()
         self._look()
 
@@ -84,9 +84,8 @@ class HuggingFaceEncoder(Encoder):
             pixels = self.prepare(grey)
         except Exception as error:  # settings that make no sense show only in use
             raise self._unprepared(error) from error
-        patch = self.config.patch_size
-        patch_h, patch_w = patch if isinstance(patch, (tuple, list)) else (patch, patch)
-        grid = pixels.shape[1] // patch_h, pixels.shape[2] // patch_w
+        patch = self._patch
+        grid = pixels.shape[1] // patch[0], pixels.shape[2] // patch[1]
         n_patches = grid[0] * grid[1]
         with torch.inference_mode():
             out = self._first(torch.from_numpy(pixels[None]).to(self.device))
@@ -118,21 +117,32 @@ class HuggingFaceEncoder(Encoder):
                 f"pooling='pooled', but model {spec.name!r} has no weights of a pooling layer; "
                 "use 'cls', 'mean' or 'cls+mean'"
             )
+        elif not self.resizes and not self._takes(np.pad(pixels, ((0, 0), (0, 0), (0, patch[1])))):
+            self.shape = pixels.shape
         self.d = self.encode(pixels[None]).shape[-1]
 
+    def _takes(self, pixels):
+        """Whether an image of another size than the first can be encoded."""
+        try:
+            self.encode(pixels[None])
+        except (ValueError, TypeError, RuntimeError):
+            return False
+        return True
+
     def _first(self, pixels):
-        """What the tower makes of an image; positions are interpolated where it has not learned its size."""
+        """What the tower makes of an image."""
         try:
-            return self.tower(pixels)
-        except (ValueError, TypeError) as error:
-            known = inspect.signature(self.tower.forward).parameters
-            if isinstance(error, TypeError) or "interpolate_pos_encoding" not in known:
-                raise self._unread(pixels, error) from error
-        self._more = {"interpolate_pos_encoding": True}
-        try:
-            return self.tower(pixels, **self._more)
+            return self.tower(pixels, **self._more(pixels))
         except (ValueError, TypeError, RuntimeError) as error:
             raise self._unread(pixels, error) from error
+
+    def _more(self, pixels):
+        """What is passed beside images: that places are interpolated where they have not the learned size."""
+        learned = getattr(self.config, "image_size", None)
+        known = "interpolate_pos_encoding" in inspect.signature(self.tower.forward).parameters
+        if not known or learned is None or tuple(pixels.shape[-2:]) == _sides(learned):
+            return {}
+        return {"interpolate_pos_encoding": True}
 
     def _unread(self, pixels, error):
         size = " x ".join(map(str, pixels.shape[-2:]))
@@ -145,25 +155,29 @@ class HuggingFaceEncoder(Encoder):
         return frame_of(known or None, crop)
 
     def prepare(self, image):
-        return np.asarray(self.processor(images=image, return_tensors="np")["pixel_values"][0], np.float32)
+        found = np.asarray(self.processor(images=image, return_tensors="np")["pixel_values"][0], np.float32)
+        if found.shape[1] < self._patch[0] or found.shape[2] < self._patch[1]:
+            sizes = [f"{wide} x {tall}" for tall, wide in (found.shape[1:], self._patch)]
+            raise ValueError(f"it is {sizes[0]} pixels as the model sees it, less than a patch of {sizes[1]}")
+        return found
 
     def vectors(self, pixels):
         spec = self.spec
         if spec.pooling == "pooled" and spec.tokens is None:
             return self.output(pixels)
         if spec.layer is None:
-            found = [self.tower(pixels, **self._more).last_hidden_state]
+            found = [self.tower(pixels, **self._more(pixels)).last_hidden_state]
         else:
-            hidden = self.tower(pixels, output_hidden_states=True, **self._more).hidden_states
+            hidden = self.tower(pixels, output_hidden_states=True, **self._more(pixels)).hidden_states
             found = [hidden[layer] for layer in self._layers]
         cut = self._n_prefix
         return side_by_side([vectors_of(spec, tokens[:, :cut], tokens[:, cut:]) for tokens in found])
 
     def output(self, pixels):
         if hasattr(self.model, "get_image_features"):
-            found = self.model.get_image_features(pixel_values=pixels, **self._more)
+            found = self.model.get_image_features(pixel_values=pixels, **self._more(pixels))
             return getattr(found, "pooler_output", found)
-        found = self.tower(pixels, **self._more)
+        found = self.tower(pixels, **self._more(pixels))
         if self._has_pooler and getattr(found, "pooler_output", None) is not None:
             return found.pooler_output
         tokens = found.last_hidden_state  # without weights of a pooling layer: its class token, or the mean
@@ -240,6 +254,11 @@ def no_progress_bars():
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+def _sides(size):
+    """Height and width of what is said as one number or two."""
+    return tuple(map(int, size)) if isinstance(size, (tuple, list)) else (int(size), int(size))
 
 
 def _plain(settings):
