@@ -13,7 +13,7 @@ case "$venv" in /*) export PATH="$venv/bin:$PATH" ;; esac
 python -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     { echo "daskksvd needs Python 3.11 or newer; set PYTHON to one" >&2; exit 1; }
 
-# What pip is told of an index, for uv, which does not read pip's settings.
+# What pip is told of where packages are, for uv, which does not read pip's settings.
 told() {
     python -m pip config get ":env:.$1" 2> /dev/null || python -m pip config get "global.$1" 2> /dev/null || true
 }
@@ -23,9 +23,12 @@ told() {
 packages() {
     python -m uv --version > /dev/null 2>&1 ||
         python -m pip install --quiet --no-compile "uv>=0.5" > /dev/null 2>&1 || true
-    local index links
-    index="$(told index-url)" links="$(told find-links)"
-    env UV_SYSTEM_CERTS=1 ${index:+UV_DEFAULT_INDEX="$index"} ${links:+UV_FIND_LINKS="${links// /,}"} \
+    local index more links limits none
+    index="$(told index-url)" more="$(told extra-index-url)" links="$(told find-links)"
+    limits="$(told constraint)" none="$(told no-index)"
+    env UV_SYSTEM_CERTS=1 UV_INDEX_STRATEGY=unsafe-best-match \
+        ${index:+UV_DEFAULT_INDEX="$index"} ${more:+UV_INDEX="$(echo $more)"} ${none:+UV_NO_INDEX=1} \
+        ${links:+UV_FIND_LINKS="${links// /,}"} ${limits:+UV_CONSTRAINT="$(echo $limits)"} \
         python -m uv pip install --quiet --python "$(command -v python)" "$@" 2> /dev/null ||
         python -m pip install --quiet --no-compile "$@"
 }

@@ -13,8 +13,12 @@ install ".[test]"
 # its torchvision may be built for another PyTorch, with which transformers does not import: apart
 export DASKKSVD_OPEN_CLIP="$(realpath "$venv")/open-clip"
 if [ ! -d "$DASKKSVD_OPEN_CLIP" ]; then
-    packages --no-deps --target "$DASKKSVD_OPEN_CLIP" \
-        "open-clip-torch==3.3.0" "torchvision==0.28.0" "timm==1.0.31" "ftfy==6.3.1" "wcwidth==0.9.4" &
+    {
+        rm -rf "$DASKKSVD_OPEN_CLIP.part"
+        packages --no-deps --target "$DASKKSVD_OPEN_CLIP.part" \
+            "open-clip-torch==3.3.0" "torchvision==0.28.0" "timm==1.0.31" "ftfy==6.3.1" "wcwidth==0.9.4"
+        mv "$DASKKSVD_OPEN_CLIP.part" "$DASKKSVD_OPEN_CLIP"
+    } &
     apart=$!
 fi
 ruff check .

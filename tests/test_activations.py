@@ -271,6 +271,8 @@ def test_hostile_files(values, tmp_path):
     refused("there is more in it than it says", "a.npy", longer)
     nested = b"\x93NUMPY\x01\x00" + (900).to_bytes(2, "little") + b"(" * 900
     refused("is no .npy file", "a.npy", nested)
+    deep = b"\x93NUMPY\x01\x00" + (9000).to_bytes(2, "little") + b"-" * 9000
+    refused("is no .npy file", "a.npy", deep)
 
     def header(entry, data=b"\0" * 64):
         text = json.dumps({"x": entry}).encode()
@@ -279,12 +281,26 @@ def test_hostile_files(values, tmp_path):
     right = {"dtype": "F32", "shape": [2, 8], "data_offsets": [0, 64]}
     refused("has 64 bytes, and its shape", "a.safetensors", header({**right, "shape": [4, 8]}))
     refused("it is cut off", "a.safetensors", header({**right, "shape": [4, 8], "data_offsets": [0, 128]}))
-    refused("an offset in .* is -8", "a.safetensors", header({**right, "data_offsets": [-8, 56]}))
+    refused("an offset of 'x' in .* is -8", "a.safetensors", header({**right, "data_offsets": [-8, 56]}))
     refused("is 'I64'; it must be one of", "a.safetensors", header({**right, "dtype": "I64"}))
     refused("is .'F32'.; it must be one of", "a.safetensors", header({**right, "dtype": ["F32"]}))
     refused(
-        "there is more in it", "a.safetensors", header({**right, "shape": [1, 8], "data_offsets": [0, 32]})
+        "have 32 bytes of 64", "a.safetensors", header({**right, "shape": [1, 8], "data_offsets": [0, 32]})
     )
+
+    def two(first, second):
+        entries = {"x": {**right, "shape": [1, 8], "data_offsets": first}, "y": {"data_offsets": second}}
+        text = json.dumps(entries).encode()
+        return len(text).to_bytes(8, "little") + text + b"\0" * 64
+
+    for spans, words in (
+        (([0, 32], [16, 64]), "tensor 'y' begins at byte 16, and those before it end at 32"),
+        (([0, 32], [40, 64]), "tensor 'y' begins at byte 40"),
+        (([32, 64], [0, 16]), "tensor 'x' begins at byte 32, and those before it end at 16"),
+        (([0, 32], [64, 32]), "before it begins"),
+        (([0, 32], 5), "its entry 'y' is not as it should be"),
+    ):
+        refused(words, "a.safetensors", two(*spans), key="x")
     twice = json.dumps({"x": right})[:-1] + f', "x": {json.dumps(right)}' + "}"
     twice = len(twice).to_bytes(8, "little") + twice.encode() + b"\0" * 64
     refused("its header has 'x' twice", "a.safetensors", twice)

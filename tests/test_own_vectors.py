@@ -138,8 +138,15 @@ def test_images_are_found_where_captions_name_them_beside_rows(folder, tmp_path,
     for row in (0, 17, N - 1):
         assert view.images_of([row])[0][1]
         assert view.image(row).tobytes() == first.image(row).tobytes()
+    numbered = table.drop(columns="file").assign(id=range(len(table)))  # numbers that name no image
+    with pytest.raises(ValueError, match="that are in the folder"):
+        open_view(folder / "own.zarr", captions=numbered, images=folder / "photos")
+    far = pd.concat([table, table.head(1).assign(**{key: 10**12}), table.head(1).assign(**{key: 0})])
+    with pytest.warns(UserWarning, match="several images for 1 rows, such as 0; the first counts"):
+        wide = open_view(folder / "own.zarr", captions=far.assign(id=7), images=folder / "photos")
+    assert wide.image(0).tobytes() == first.image(0).tobytes() and not wide.images.get(10**9)[1]
     bare = table[[key, "caption"]]
-    with pytest.raises(ValueError, match="give captions a column file"):
+    with pytest.raises(ValueError, match="give captions, in one table, a column file"):
         open_view(folder / "own.zarr", captions=bare, images=folder / "photos")
 
 

@@ -80,7 +80,8 @@ def _npy(path):
             )
             shape, fortran, dtype = read(file)
         except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
-            raise ValueError(f"{path!r} is no .npy file ({str(error).splitlines()[0]})") from error
+            said = str(error).splitlines() or [type(error).__name__]
+            raise ValueError(f"{path!r} is no .npy file ({said[0]})") from error
         offset = file.tell()
     if dtype.kind != "f" or dtype.itemsize not in (2, 4, 8):
         what = "Python objects, which are never unpickled" if dtype.hasobject else f"{dtype}"
@@ -135,7 +136,7 @@ def _safetensors(path, key):
         )
     try:
         entry = tensors[key]
-        dtype, shape, (start, stop) = entry["dtype"], list(entry["shape"]), entry["data_offsets"]
+        dtype, shape = entry["dtype"], list(entry["shape"])
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(
             f"{path!r} is no safetensors file: its entry {key!r} is not as it should be"
@@ -145,15 +146,42 @@ def _safetensors(path, key):
     shape = _check_shape(path, shape)
     itemsize = 2 if dtype == "BF16" else np.dtype(_NUMBERS[dtype]).itemsize
     needed = math.prod(shape) * itemsize
-    start, stop = whole(start, f"an offset in {path!r}", 0), whole(stop, f"an offset in {path!r}", 0)
+    start, stop = _span(path, key, entry)
     if stop - start != needed:
         raise ValueError(
             f"{path!r}: tensor {key!r} has {stop - start:,} bytes, and its shape {shape} takes {needed:,}"
         )
     check_size(path, 8 + length + stop, f"tensor {key!r}")
-    if len(tensors) == 1:
-        check_size(path, 8 + length + needed, f"tensor {key!r}", whole=True)
+    _check_adjoin(path, tensors, size - 8 - length)
     return shape, _NUMBERS[dtype], 8 + length + start
+
+
+def _check_adjoin(path, tensors, n_bytes):
+    """Refuse bytes that no tensor names, or that two do: the format leaves out none."""
+    end = 0
+    for name, entry in sorted(tensors.items(), key=lambda item: _span(path, *item)):
+        start, stop = _span(path, name, entry)
+        if start != end:
+            raise ValueError(
+                f"{path!r}: tensor {name!r} begins at byte {start:,}, and those before it end at {end:,}; "
+                "tensors must adjoin"
+            )
+        end = stop
+    if end != n_bytes:
+        raise ValueError(f"{path!r}: its tensors have {end:,} bytes of {n_bytes:,}; all must be of a tensor")
+
+
+def _span(path, name, entry):
+    try:
+        start, stop = entry["data_offsets"]
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path!r} is no safetensors file: its entry {name!r} is not as it should be"
+        ) from error
+    start, stop = (whole(value, f"an offset of {name!r} in {path!r}", 0) for value in (start, stop))
+    if stop < start:
+        raise ValueError(f"{path!r}: tensor {name!r} ends at byte {stop:,}, before it begins at {start:,}")
+    return start, stop
 
 
 def open_tables(paths: list[str], column: str | None) -> tuple[list[Any], int, Any]:

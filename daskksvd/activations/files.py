@@ -6,6 +6,7 @@ import json
 import numbers
 import os
 import re
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -64,7 +65,7 @@ def whole(value: Any, what: str, least: int = 1) -> int:
     """A whole number that a file claims, or an argument is."""
     number = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not number or not least <= value <= MOST_ROWS:
-        raise ValueError(f"{what} is {value!r}; it must be a whole number of at least {least}")
+        raise ValueError(f"{what} is {reprlib.repr(value)}; it must be a whole number of at least {least}")
     return int(value)
 
 

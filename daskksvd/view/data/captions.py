@@ -41,14 +41,11 @@ class CaptionsByRow:
         self._lows = [low for low, _ in self._ranges]
         self._read = functools.lru_cache(CAPTION_PARTS)(captions.read)
 
-    def names_by_row(self, n=None):
-        """Names of the images of n rows, if captions have them: a list of str, empty where there is none."""
+    def names_by_row(self, folder, n=None):
+        """Names of the images of n rows in a folder, if captions have them: a list, or a dict by row."""
         if self._names is not None or self._ids is not None:
             return self._names
-        named = images_of_keys(self._given)
-        if not named:
-            return None
-        return [named.get(row, "") for row in range(max(named) + 1 if n is None else n)]
+        return images_of_keys(self._given, folder, n)
 
     def of(self, rows):
         """Captions of rows, a list of str each."""

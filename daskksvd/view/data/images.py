@@ -24,7 +24,7 @@ def open_images(images, embeddings, sample_ids, *, fetch=False, names=None):
         As for `open_view`.
     sample_ids : (n,) int array or None
         Place of each row in the source.
-    names : list of str, optional
+    names : list of str or dict of int to str, optional
         Names of the files by row, where there are no embeddings.
     """
     if isinstance(images, (str, os.PathLike)):
@@ -32,9 +32,9 @@ def open_images(images, embeddings, sample_ids, *, fetch=False, names=None):
             raise FileNotFoundError(f"images={os.fspath(images)!r}: there is no such folder")
         if embeddings is None and names is None:
             raise ValueError(
-                f"images={os.fspath(images)!r} is a folder, and neither embeddings nor captions say which "
-                "file in it is of which row; give captions a column file with their names, or pass as images "
-                "a list of paths, one a row"
+                f"images={os.fspath(images)!r} is a folder, and neither embeddings nor a table of captions "
+                "say which file in it is of which row; give captions, in one table, a column file with names "
+                "that are in the folder, or pass as images a list of paths, one a row"
             )
     elif images is not None and not (hasattr(images, "__getitem__") and hasattr(images, "__len__")):
         raise TypeError(
@@ -59,7 +59,7 @@ class Images:
     @property
     @once
     def sources(self):
-        """Where every row came from, (n,) of str, or None."""
+        """Where every row came from, (n,) of str, or a dict by row, or None."""
         return self._names if self._embeddings is None else self._embeddings.source
 
     def get(self, row, side=VIEW_IMAGE_SIDE):
@@ -112,11 +112,17 @@ class Images:
                 return self._fetched(image, side)
             return decode(image, min_side=1)
         if self._folder is not None:
-            return self._from_folder(str(self.sources[row]), side)
+            return self._from_folder(self._source(row), side)
         image = self._embeddings.thumbnail(row)
         if image is not None:
             return image
         return self._fetched(str(self.sources[row]), side) if self._fetch else None
+
+    def _source(self, row):
+        sources = self.sources
+        if isinstance(sources, dict):
+            return sources.get(row, "")
+        return str(sources[row]) if 0 <= row < len(sources) else ""
 
     def _from_folder(self, name, side):
         """A file of the folder, and no other: names come from data."""

@@ -119,7 +119,7 @@ def open_view(
         captions = CaptionsByRow(captions, sample_ids, embeddings, n)
     names = None
     if isinstance(images, (str, os.PathLike)) and captions is not None and embeddings is None:
-        names = captions.names_by_row(n)
+        names = captions.names_by_row(os.fspath(images), n)
     return View(
         result,
         index=index,
