@@ -1,13 +1,20 @@
 """Atoms turned in the patches of an image: against codes and means by hand, and the model hooked by hand."""
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import small_models
 import torch
+import transformers
 from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
 
 import daskksvd
+from daskksvd.activations import open_activations
 from daskksvd.datasets.scenes import MODEL_FOLDER
-from daskksvd.embedding.models import check_spec, load_encoder
+from daskksvd.embedding.models import ModelSpec, check_spec, load_encoder
 from daskksvd.evaluation import turned_texts
 from daskksvd.view import open_view
 from daskksvd.view.data.heat import heat_over
@@ -15,7 +22,7 @@ from daskksvd.view.data.turning_patches import PatchSpace, turn_patches
 
 pytest.importorskip("panel", reason='the dashboard needs Panel: pip install "daskksvd[view]"')
 
-from daskksvd.view.server.turn_patches import others_of
+from daskksvd.view.server.turn_patches import TurnPatches, others_of
 
 N, GRID, LAYER = 40, 8, 2
 
@@ -180,6 +187,139 @@ def test_refusals(view, store, scenes, tmp_path):
         else:
             with pytest.raises(ValueError, match=said):
                 others_of(text, 3)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Folder, model and a few images, their rows of patches, and what was learned on them."""
+    where = tmp_path_factory.mktemp("small")
+    model = small_models.save_model("vit", where / "vit")
+    rng = np.random.default_rng(0)
+    images = [
+        Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8)).resize((32, 32), Image.Resampling.NEAREST)
+        for _ in range(12)
+    ]
+    rows = daskksvd.embed(
+        [(image, "a") for image in images], where / "rows", model=where / "vit", tokens="patches", layer=2,
+        dtype="float32", thumbnails=16,
+    )  # fmt: skip
+    return where, model, images, rows, *learned(rows.array)
+
+
+def learned(array):
+    """A small dictionary and the codes of an array."""
+    result = daskksvd.fit(
+        array, n_components=16, n_nonzero_coefs=2, max_passes=1, random_state=0, n_threads=1
+    )
+    return result, result.encode(array)
+
+
+@pytest.mark.parametrize(("block", "number"), [(0, 0), (1, 1), (1, -2)])
+def test_the_layer_that_saev_recorded(block, number, small, tmp_path):
+    """Its layer 0 is what leaves the first block."""
+    where, model, images, *_ = small
+    pixels = small_models.pixels_of(images)
+    with torch.inference_mode():
+        states = model(pixels, output_hidden_states=True).hidden_states[block + 1].numpy()
+    states[:, None].astype("<f4").tofile(tmp_path / "acts000000.bin")
+    metadata = {
+        "n_examples": 12, "content_tokens_per_example": 16, "d_model": 24, "layers": [number],
+        "cls_token": True, "dtype": "float32", "max_tokens_per_shard": 12 * 17,
+    }  # fmt: skip
+    (tmp_path / "metadata.json").write_text(json.dumps(metadata))
+    (tmp_path / "shards.json").write_text(json.dumps([{"name": "acts000000.bin", "n_examples": 12}]))
+    rows = open_activations(tmp_path)
+    result, codes = learned(rows.array)
+    view = open_view(result, codes=codes, embeddings=rows, images=images, encoder=where / "vit")
+
+    def turn(module, inputs, output):
+        tokens = (output[0] if isinstance(output, tuple) else output).clone()
+        tokens[0, 1:] = torch.from_numpy(result.intervene(tokens[0, 1:].numpy(), {3: 1.0}))
+        return (tokens, *output[1:]) if isinstance(output, tuple) else tokens
+
+    blocks = next(part for part in model.modules() if isinstance(part, torch.nn.ModuleList))
+    with torch.inference_mode():
+        before = model(pixels[:1]).pooler_output.numpy()
+        handle = blocks[block].register_forward_hook(turn)
+        after = model(pixels[:1]).pooler_output.numpy()
+        handle.remove()
+    output = turn_patches(view, {3: 1.0}, 0).output
+    assert output.likeness > 0.999
+    assert_allclose(output.share, np.linalg.norm(after - before) / np.linalg.norm(before), rtol=1e-4)
+
+
+def test_what_is_wrong_with_the_model_hides_no_rows(small, tmp_path):
+    where, _, images, rows, result, codes = small
+    settings = {"image_size": small_models.SIZE, "patch_size": small_models.PATCH, **small_models.SMALL}
+    wide = transformers.ViTModel(transformers.ViTConfig(**{**settings, "hidden_size": 32}))
+    for name, model in (("wide", wide), ("again", small_models.make_vit())):
+        model.save_pretrained(tmp_path / name)
+        small_models.processor().save_pretrained(tmp_path / name)
+    small_models.save_model("siglip", tmp_path / "siglip")
+    (tmp_path / "empty").mkdir()
+    np.save(tmp_path / "empty" / "some.npy", rows.array.compute().reshape(12, 16, 24))
+    files = open_activations(tmp_path / "empty")
+    alone = turn_patches(open_view(result, codes=codes, embeddings=rows), {3: 1.0}, 0)
+    assert alone.output is None and alone.trouble is None
+    for encoder, embeddings, pictures, words in (
+        (where / "vit", rows, images, None),
+        (tmp_path / "again", rows, images, None),
+        (tmp_path / "wide", rows, images, "another number of features than .* (32, not 24)"),
+        (tmp_path / "siglip", rows, images, "another architecture than .* (SiglipModel, not ViTModel)"),
+        (tmp_path / "empty", rows, images, "config.json is missing"),
+        (where / "vit", files, images, "do not tell of which layer"),
+        (where / "vit", rows, [None] * 12, "there is no picture of image 0"),
+        (where / "vit", rows, [image.resize((40, 32)) for image in images], None),
+    ):
+        view = open_view(result, codes=codes, embeddings=embeddings, images=pictures, encoder=encoder)
+        found = turn_patches(view, {3: 1.0}, 0)
+        assert found.changed == alone.changed and found.share == alone.share
+        assert (found.output is None) == (found.trouble is not None) == (words is not None)
+        if words is not None:
+            assert all(part in found.trouble for part in words.split(" .* ")), found.trouble
+        else:
+            other = encoder.name == "again"
+            assert ("it is not the same model" in (found.output.doubt or "")) == other
+    screen = TurnPatches(
+        open_view(result, codes=codes, embeddings=rows, images=images, encoder=tmp_path / "empty"), print
+    )
+    screen.show("3-0")
+    assert "patches of image 0" in screen.said.object and "The model was not run:" in screen.said.object
+    with pytest.raises(FileNotFoundError, match="nosuch': there is no such folder"):
+        open_view(result, codes=codes, embeddings=rows, encoder=tmp_path / "nosuch")
+
+
+def test_a_thumbnail_of_another_size(small, tmp_path):
+    where, _, images, *_ = small
+    rows = daskksvd.embed(
+        [(image, "a") for image in images], tmp_path / "kept", model=where / "vit", tokens="patches", layer=2,
+        resize=False, thumbnails=16,
+    )  # fmt: skip
+    result, codes = learned(rows.array)
+    view = open_view(result, codes=codes, embeddings=rows, encoder=where / "vit")
+    found = turn_patches(view, {3: 1.0}, 0)
+    assert "of image 0, which may be a thumbnail, is 16 x 16 pixels" in found.trouble and found.changed
+
+
+def test_weights_of_open_clip_from_a_file(small, monkeypatch):
+    """They are not replaced by random ones."""
+    _, _, images, rows, result, codes = small
+    made = {"library": "open_clip", "name": "ViT-B-32", "revision": "mine.pt (6051 bytes)", "layer": 11}
+    monkeypatch.setitem(rows.attrs, "model", made)
+    named = SimpleNamespace(spec=ModelSpec("open_clip", "ViT-B-32"))  # as text encoders have it
+    with pytest.raises(ValueError, match=r"ViT-B-32' names no weights, .* \(mine.pt \(6051 bytes\)\)"):
+        open_view(result, codes=codes, embeddings=rows, images=images, encoder=named)
+
+
+def test_a_huge_coefficient(small):
+    """Squares beyond float32 are no infinite change."""
+    _, _, images, rows, result, codes = small
+    view = open_view(result, codes=codes, embeddings=rows, images=images)
+    screen = TurnPatches(view, print)
+    screen.show("3-0")
+    screen.value.value = 1e30
+    assert 1e28 < turn_patches(view, {3: 1e30}, 0).share < 1e34
+    assert "e+3" in screen.said.object and "inf" not in screen.said.object
 
 
 def test_in_the_browser(browser, view, turned):

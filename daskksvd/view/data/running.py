@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,11 +29,14 @@ class ModelOutput(NamedTuple):
         Mean cosine of the patches that it makes of the picture at hand with those of the store.
     before, after : (1, e) float32 arrays
         Its pooled output.
+    doubt : str or None
+        A sentence, where its weights are others than those that the rows are of.
     """
 
     likeness: float
     before: np.ndarray
     after: np.ndarray
+    doubt: str | None
 
 
 class PatchModel:
@@ -53,7 +57,7 @@ class PatchModel:
 
     def __init__(self, spec: ModelSpec, embeddings: Any) -> None:
         made: dict[str, Any] = embeddings.attrs["model"]
-        layer = made.get("layer")
+        layer = _layer(made)
         if isinstance(layer, (list, tuple)):
             raise ValueError(
                 f"encoder={spec.name!r}: rows are of the layers {', '.join(map(str, layer))} side by side, "
@@ -67,14 +71,37 @@ class PatchModel:
     @property
     @once
     def _encoder(self) -> Encoder:
-        encoder = cached_encoder(self._spec)
-        if encoder.grid != self._layout.grid:
-            grids = " and ".join(f"{tall} x {wide}" for tall, wide in (encoder.grid, self._layout.grid))
+        name, made = self._spec.name, self._embeddings.attrs["model"]
+        if made.get("library") == "files":
             raise ValueError(
-                f"encoder={self._spec.name!r} makes another grid of patches than the embeddings have "
-                f"({grids}); it must be the model that they are of"
+                f"encoder={name!r}: the files of these activations do not tell of which layer they are, so "
+                "atoms are not turned in the model; the rows of daskksvd.embed and of saev's shards tell it"
             )
+        encoder = cached_encoder(self._spec)
+        d = self._embeddings.array.shape[1]
+        own = encoder.identity()
+        for what, mine, its in (
+            *((key, own.get(key), made.get(key)) for key in _SAME if made.get("library") in _LIBRARIES),
+            ("number of features", encoder.d, d),
+            ("grid of patches", *("{} x {}".format(*one.grid) for one in (encoder, self._layout))),
+        ):
+            if None not in (mine, its) and mine != its:
+                raise ValueError(
+                    f"encoder={name!r} has another {what} than the model of the embeddings ({mine}, not "
+                    f"{its}); it must be the model that they are of"
+                )
         return encoder
+
+    @property
+    @once
+    def _doubt(self) -> str | None:
+        """A sentence, where the weights are known to be others than those of the store."""
+        made = self._embeddings.attrs["model"]
+        own, its = self._encoder.identity().get("revision"), made.get("revision")
+        known = made.get("library") in _LIBRARIES and _kind(own) == _kind(its) is not None
+        if not known or own == its:
+            return None
+        return f"its weights are {own}, and those of the embeddings were {its}: it is not the same model"
 
     @once
     def encode(self, texts: tuple[str, ...]) -> np.ndarray | None:
@@ -112,12 +139,21 @@ class PatchModel:
         Raises
         ------
         ValueError
-            If no layer of the model gives the rows of the store.
+            If it is another model, no layer of it gives the rows of the store, the picture has another size,
+            or the output is not finite.
+        OSError, ImportError
+            If the model cannot be loaded.
         """
         encoder = self._encoder
         prepared = encoder.prepare(image)[None]
-        if prepared.shape[1:] != encoder.shape:
-            raise ValueError(f"image {row} has another grid of patches than the others")
+        wanted: Any = encoder.shape
+        if prepared.shape[1:] != wanted:
+            sizes = [f"{shape[-1]} x {shape[-2]}" for shape in (prepared.shape, wanted)]
+            raise ValueError(
+                f"the picture at hand of image {row}, which may be a thumbnail, is {sizes[0]} pixels as the "
+                f"model sees it, and that of its rows was {sizes[1]}; images= (--images) gives the pictures "
+                "themselves"
+            )
         tokens = encoder.encode(prepared)[0]
         own = self._layout.chosen(tokens, int(self._embeddings.sample[row]))
         likeness = float(np.mean(np.sum(_unit(own) * _unit(stored), axis=1)))
@@ -134,7 +170,9 @@ class PatchModel:
         before = encoder.outputs(prepared)
         with result.intervening(encoder.model, layer, atoms, tokens="patches", patches=patches):
             after = encoder.outputs(prepared)
-        return ModelOutput(likeness, before, after)
+        if not np.isfinite(after).all():
+            raise ValueError("the output of the model is not finite with atoms turned so far")
+        return ModelOutput(likeness, before, after, self._doubt)
 
 
 def patch_model(encoder: Any, embeddings: Any) -> PatchModel:
@@ -153,7 +191,49 @@ def patch_model(encoder: Any, embeddings: Any) -> PatchModel:
         if library == "transformers" and str(encoder) == name and not os.path.isdir(name):
             weights = {"revision": revision}
         spec = check_spec(encoder, **weights)
+        folder = os.path.isabs(spec.name) or spec.name.startswith((".", "~"))
+        if spec.library == "transformers" and folder and not os.path.isdir(spec.name):
+            raise FileNotFoundError(f"encoder={spec.name!r}: there is no such folder")
+    if spec.library == "open_clip" and not spec.pretrained and not spec.name.startswith(_WHOLE):
+        raise ValueError(
+            f"encoder='open_clip:{spec.name}' names no weights, and those of the embeddings "
+            f"({made.get('revision')}) cannot be found by their record; leave encoder out, or name a "
+            "model that brings its weights, such as open_clip:hf-hub:NAME or open_clip:local-dir:FOLDER"
+        )
     return PatchModel(spec, embeddings)
+
+
+_LIBRARIES = ("transformers", "open_clip")
+"""Those whose models daskksvd.embed records; other tools have other names for the same."""
+
+_SAME = ("library", "architecture")
+"""What must be as it was."""
+
+_WHOLE = ("hf-hub:", "local-dir:")
+"""Names of open_clip's models that say which weights they have."""
+
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
+
+
+def _layer(made):
+    """The layer of rows as `daskksvd.embed` counts, where 0 enters the first block.
+
+    Layer i of saev is what leaves block i, which is 1 + i; one counted from the end is the same.
+    """
+    layer = made.get("layer")
+    return layer + 1 if made.get("library") == "saev" and layer is not None and layer >= 0 else layer
+
+
+def _kind(revision):
+    """What a record of weights is: only those of a kind can be compared. None where it says nothing sure."""
+    if revision is None:
+        return None
+    revision = str(revision)
+    if revision.startswith("sha256:"):
+        return "fingerprint"
+    if _COMMIT.fullmatch(revision):
+        return "commit"
+    return None if revision == "main" else "tag"
 
 
 def _is_tag(revision):

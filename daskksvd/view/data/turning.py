@@ -122,7 +122,9 @@ def turn(view: View, atom: int, row: int, value: float) -> Turned:
     after = np.asarray(view.result.intervene(before, {atom: value}))
     coefficient = float(as_csr(view.result.coder.encode(before))[0, atom])
     _, mean, _ = space.drawn
-    length = np.linalg.norm(before - mean)
+    # a coefficient may be such that squares are beyond float32
+    after = after.astype(np.float64)
+    length = float(np.linalg.norm(before - mean))
     marked = view.names[atom]
     own = samples_of(view, np.array([row]), np.array([coefficient]), marked)
     panels = [Panel("sample", "The sample", "With its coefficient before.", own)]

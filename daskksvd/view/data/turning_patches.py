@@ -130,11 +130,14 @@ class OutputChange(NamedTuple):
         Length of the change of its pooled output, as a share of that of the output.
     words : pandas.DataFrame or None
         The nearest words before and after, from `turned_texts`; None where it reads no texts.
+    doubt : str or None
+        A sentence, where its weights are others than those that the rows are of.
     """
 
     likeness: float
     share: float
     words: pd.DataFrame | None
+    doubt: str | None
 
 
 class TurnedPatches(NamedTuple):
@@ -155,7 +158,9 @@ class TurnedPatches(NamedTuple):
     panels : list of Panel
         The image, and the nearest others before and after.
     output : OutputChange or None
-        None without a model.
+        None without a model, and where it could not be run.
+    trouble : str or None
+        A sentence, where there is a model that could not be run.
     """
 
     asked: int
@@ -166,6 +171,7 @@ class TurnedPatches(NamedTuple):
     n_others: int
     panels: list[Panel]
     output: OutputChange | None
+    trouble: str | None
 
 
 def turn_patches(
@@ -221,7 +227,8 @@ def turn_patches(
     ]
     names = [name for atom in atoms for name in view.names[atom]]
     _, mean, _ = space.drawn
-    means = [rows[inside].mean(axis=0) for rows in (before, after)]
+    # a coefficient may be such that squares are beyond float32
+    means = [rows[inside].mean(axis=0, dtype=np.float64) for rows in (before, after)]
     length = float(np.linalg.norm(means[0] - mean))
     share = float(np.linalg.norm(means[1] - means[0])) / (length or 1.0)
     panels = [Panel("sample", "The image", "", samples_of(view, np.array([row]), np.array([np.nan]), names))]
@@ -233,9 +240,18 @@ def turn_patches(
         among = f"{len(space.drawn[0]):,} images"
         note = f"Of {among}, by the cosine of the means of their patches, less that of all."
         panels.append(Panel(key, title, note, samples_of(view, rows, cosines, names)))
-    output = _run(view, space, row, before, atoms, region) if run and space.model is not None else None
+    output = trouble = None
+    if run and space.model is not None:
+        try:
+            output = _run(view, space, row, before, atoms, region)
+        except Exception as error:  # whatever is wrong with a model, stored rows tell what they tell
+            from ...embedding.errors import one_line  # takes long, and few need it
+
+            trouble = str(error) if isinstance(error, (ValueError, OSError, ImportError)) else one_line(error)
     changed = int((after != before).any(axis=1).sum())
-    return TurnedPatches(len(region), len(chosen), changed, share, changes, len(others), panels, output)
+    return TurnedPatches(
+        len(region), len(chosen), changed, share, changes, len(others), panels, output, trouble
+    )
 
 
 def _region(grid, down, across):
@@ -259,17 +275,18 @@ def _use(view, atom, row, codes, inside):
 
 
 def _run(view, space, row, stored, atoms, region):
-    """What the model says; None where there is no picture to run."""
-    if view.images is None:
-        return None
-    image, found = view.images.get(row, WHOLE_SIDE)
+    """What the model says."""
+    image, found = (None, False) if view.images is None else view.images.get(row, WHOLE_SIDE)
     if not found:
-        return None
+        raise ValueError(
+            f"there is no picture of image {row} to run; images= (--images) names those of the embeddings"
+        )
     said = space.model.run(image, row, stored, view.result, atoms, region)
-    share = float(np.linalg.norm(said.after - said.before) / (np.linalg.norm(said.before) or 1.0))
+    before = said.before.astype(np.float64)
+    share = float(np.linalg.norm(said.after - before) / (np.linalg.norm(before) or 1.0))
     vocabulary: Sequence[str] = tuple(map(str, view.words.index))
     encodings = space.model.encode(vocabulary) if vocabulary else None
     words = None
     if encodings is not None:
         words = turned_texts(said.before, said.after, vocabulary, encodings, top=NEAREST_WORDS)
-    return OutputChange(said.likeness, share, words)
+    return OutputChange(said.likeness, share, words, said.doubt)

@@ -11,6 +11,9 @@ from .parts import CARD, SAYS, Html, columns
 TURN_RANGE = 2.0
 """The slider goes to so many times the largest coefficient that any sample has."""
 
+MUCH = 1000
+"""Shares from this on are told in three digits."""
+
 TELLS = macros("turn.html")
 """Functions that make the HTML of this screen."""
 
@@ -21,6 +24,11 @@ HELP = (
 
 
 WIDE = {"sizing_mode": "stretch_width", "margin": (0, 0, 8, 0)}
+
+
+def percent(share, places):
+    """A share in percent; one of which that would be a long row of digits in short."""
+    return f"{share:.{places}%}" if abs(share) < MUCH else f"{100 * share:.3g}%"
 
 
 class Turn:
@@ -115,12 +123,12 @@ class Turn:
             return
         try:
             self._tell(*self.shown, float(self.value.value))
-        except ValueError as error:
+        except (ValueError, OSError, ImportError) as error:  # those of a model that cannot be loaded
             self.said.put(SAYS.status(str(error)))
 
     def _tell(self, atom, row, value):
         found = turn(self.view, atom, row, value)
-        self.said.put(TELLS.said(row, f"{found.coefficient:+.3g}", f"{value:+.3g}", f"{found.share:.0%}"))
+        self.said.put(TELLS.said(row, f"{found.coefficient:+.3g}", f"{value:+.3g}", percent(found.share, 0)))
         self.pictures.put(gallery_html(found.panels, side=160, style=False))
         self._put_words(found.words)
 

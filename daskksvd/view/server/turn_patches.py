@@ -5,7 +5,7 @@ import panel as pn
 from ..data.turning_patches import turn_patches
 from ..templates.markup import data_uri, gallery_html
 from .parts import CARD, Html
-from .turn import TELLS, WIDE, Turn
+from .turn import TELLS, WIDE, Turn, percent
 
 HELP = (
     "The coefficient of the atom is set in the code of every patch of the region, 0 turns it off. What the "
@@ -46,14 +46,15 @@ class TurnPatches(Turn):
         output = found.output
         told = {
             "rows": found.rows, "all": self.view.patches.layout.n_patches, "asked": found.asked,
-            "changed": found.changed, "share": f"{found.share:.1%}", "more": len(atoms) > 1,
+            "changed": found.changed, "share": percent(found.share, 1), "more": len(atoms) > 1,
         }  # fmt: skip
         said = output and {
-            "share": f"{output.share:.1%}",
+            "share": percent(output.share, 1),
             "still": not output.share and found.changed,
             "likeness": f"{output.likeness:.3f}",
+            "doubt": output.doubt,
         }
-        self.said.put(TELLS.patches(row, atom, told, f"{value:+.3g}", said))
+        self.said.put(TELLS.patches(row, atom, told, f"{value:+.3g}", said, found.trouble))
         lines = [
             {
                 "atom": one.atom,

@@ -85,9 +85,17 @@ class Window:
         """Make a screen, unless the window went on to another one."""
         if name != self.name or name in self.screens:
             return
-        self.screens[name] = screen = self.make(name)
+        screen = self.make(name)
         with at_once():
-            screen.show(what)
+            try:
+                screen.show(what)
+            except (
+                ValueError,
+                OSError,
+                ImportError,
+            ) as error:  # a screen that says "Opening" for ever says less
+                screen = parts.Note(SCREENS[name], str(error))
+            self.screens[name] = screen
             self.opening.visible = False
             self.body.append(screen.layout)
 
