@@ -1,5 +1,6 @@
 """Atoms turned in the patches of an image: against codes and means by hand, and the model hooked by hand."""
 
+import contextlib
 import json
 from types import SimpleNamespace
 
@@ -23,6 +24,7 @@ from daskksvd.view.data.turning_patches import PatchSpace, turn_patches
 pytest.importorskip("panel", reason='the dashboard needs Panel: pip install "daskksvd[view]"')
 
 from daskksvd.view.server.turn_patches import TurnPatches, others_of
+from daskksvd.view.server.window import Window
 
 N, GRID, LAYER = 40, 8, 2
 
@@ -287,6 +289,24 @@ def test_what_is_wrong_with_the_model_hides_no_rows(small, tmp_path):
     assert "patches of image 0" in screen.said.object and "The model was not run:" in screen.said.object
     with pytest.raises(FileNotFoundError, match="nosuch': there is no such folder"):
         open_view(result, codes=codes, embeddings=rows, encoder=tmp_path / "nosuch")
+
+
+def test_a_screen_that_cannot_be_shown_says_why(small, monkeypatch):
+    """It is no dead one: what it said is there, and nothing says that it opens."""
+    _, _, images, rows, result, codes = small
+    monkeypatch.setattr("daskksvd.view.server.window.at_once", contextlib.nullcontext)
+    monkeypatch.setattr(Window, "start", lambda self: None)  # there is no browser
+
+    def broken(self, argument):
+        raise OSError("the disk is away")
+
+    monkeypatch.setattr(TurnPatches, "show", broken)
+    view = open_view(result, codes=codes, embeddings=rows, images=images)
+    window = Window(SimpleNamespace(view=view, other=None))
+    window.name = "turn"
+    window.open("turn", "3-0")
+    assert not window.opening.visible and "the disk is away" in window.body[-1].object
+    assert window.screens["turn"].layout is window.body[-1]
 
 
 def test_a_thumbnail_of_another_size(small, tmp_path):
