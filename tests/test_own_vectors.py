@@ -18,7 +18,7 @@ import daskksvd
 from daskksvd import cli
 from daskksvd.captions.by_sample import open_captions
 from daskksvd.view import open_view
-from daskksvd.view.server.app import not_of_leaving
+from daskksvd.view.server.app import beside, not_of_leaving
 
 N = 240
 WORDS = ["dog", "cat", "boat", "tree"]
@@ -148,6 +148,22 @@ def test_images_are_found_where_captions_name_them_beside_rows(folder, tmp_path,
     bare = table[[key, "caption"]]
     with pytest.raises(ValueError, match="give captions, in one table, a column file"):
         open_view(folder / "own.zarr", captions=bare, images=folder / "photos")
+
+
+def test_a_second_result_shows_the_same_images(folder):
+    view = open_view(
+        folder / "own.zarr",
+        codes=folder / "own-codes.zarr",
+        captions=folder / "names.csv",
+        images=folder / "photos",
+    )
+    alone = view.result.first(3)
+    assert beside(view, alone).images is None  # how many samples it has is not known
+    alone.write_codes(np.load(folder / "vectors.npy"), folder / "few-codes.zarr")
+    alone.save(folder / "few.zarr")
+    other = beside(view, folder / "few.zarr")
+    assert other.n == N and other.image(5).tobytes() == view.image(5).tobytes()
+    assert other.captions_of([5]) == view.captions_of([5])
 
 
 def test_what_is_no_array_is_told_what_to_do(folder, tmp_path):

@@ -49,7 +49,8 @@ def dashboard(
     ----------
     result : View, Result or path
     compare : View, Result or path, optional
-        A second result, whose atoms are matched to those of the first.
+        A second result, whose atoms are matched to those of the first. With as many samples it shows the
+        images and captions of the first.
     port : int, optional
         0 is any that is free; by default 5006 or, if it is taken, any.
     address : str
@@ -84,8 +85,16 @@ def dashboard(
         view = result if isinstance(result, View) else open_view(result, **sources)
         other = compare
         if not (compare is None or isinstance(compare, View)):
-            other = open_view(compare, progress=sources.get("progress", False))
+            other = beside(view, compare, progress=sources.get("progress", False))
         return Dashboard(Shown(view, other), port, address, origins, show)
+
+
+def beside(view, result, *, progress=False):
+    """The view of another result, with images and captions of the first if it has as many samples."""
+    other = open_view(result, progress=progress)
+    if view.n is not None and (other.n, other.images, other.captions) == (view.n, None, None):
+        other.images, other.captions = view.images, view.captions
+    return other
 
 
 class Shown:
