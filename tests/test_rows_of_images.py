@@ -19,6 +19,7 @@ from daskksvd.naming.tokens.inputs import open_material
 from daskksvd.rows.source import as_source
 from daskksvd.view import gallery, open_view
 from daskksvd.view.data.heat import crop, heat_map
+from daskksvd.view.data.turning_patches import PatchSpace
 
 N, EACH = 96, 6
 
@@ -145,10 +146,10 @@ def test_rows_of_neither_are_refused(coded):
 
 
 def test_atoms_are_turned_in_rows_that_are_samples(coded, tmp_path):
-    """Not in patches, whether there are codes or not; in embeddings of whole images."""
+    """In patches where codes are theirs, not without codes or with those of images; and in whole images."""
     store, path, result = coded
-    for codes in (None, path, image_codes(path).compute()):
-        assert open_view(result, codes=codes, embeddings=store).space is None
+    for codes, kind in ((None, type(None)), (path, PatchSpace), (image_codes(path).compute(), type(None))):
+        assert type(open_view(result, codes=codes, embeddings=store).space) is kind
     np.save(tmp_path / "pooled.npy", np.ones((40, store.array.shape[1]), "f4"))
     assert open_view(result, codes=path, embeddings=open_activations(tmp_path)).space.n == 40
 

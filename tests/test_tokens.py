@@ -346,6 +346,32 @@ def test_tokens_of_a_model_may_be_the_words(world):
     assert words and all(word.isalnum() for word in words) and found.attrs["n_tried"] > 20
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_few_captions_are_parted_so_that_both_parts_have_some(seed):
+    rng = np.random.default_rng(seed)
+    codes = np.where(rng.random((60, 3)) < 0.5, rng.uniform(1, 2, (60, 3)), 0)
+    encodings = np.zeros((60, 24), np.float32)
+    encodings[rng.permutation(60)[:5]] = rng.normal(size=(5, 24))
+    how = {"encodings": encodings, "vocabulary": WORDS[:4], "random_state": seed}
+    assert map_tokens(codes, None, Bag(), **how).attrs["n"] == 5
+    encodings[np.flatnonzero(encodings.any(axis=1))[:2]] = 0
+    with pytest.raises(ValueError, match="3 rows have captions; there must be 2 at least to fit on and 2 to"):
+        map_tokens(codes, None, Bag(), **how)
+    encodings[7, 3] = np.nan
+    with pytest.raises(ValueError, match=r"encodings has NaN or infinite values \(row 7\)"):
+        map_tokens(codes, None, Bag(), **how | {"method": "greedy"})
+
+
+def test_labels_of_another_dictionary_are_refused(world):
+    codes, captions, _ = world
+    labels = daskksvd.label(codes[:, :8], captions)
+    for how in ({"method": "labels"}, {"significant_only": True}):
+        with pytest.raises(ValueError, match="labels are of 8 atoms, and codes of 12"):
+            map_tokens(codes, captions, Bag(), labels=labels, **how)
+        with pytest.raises(TypeError, match="labels is a int; it must be what daskksvd"):
+            map_tokens(codes, captions, Bag(), labels=3, **how)
+
+
 def test_labels_are_a_mapping_too(world):
     codes, captions, _ = world
     labels = daskksvd.label(codes, captions, min_df=1)

@@ -113,6 +113,10 @@ def faithfulness_by_encoder(
     centred = whole.centred()
     regression = text_vectors(fitted.centred(), checked.centred(), centred)
     rows = draw_rows(material, testing, integer("n_scored", n_scored, 2), rng)
+    if len(rows) < 2:
+        raise ValueError(
+            f"train leaves {len(rows)} rows with captions to score on; there must be two at least"
+        )
     sides, vectors = read_rows(material, rows)
     truth = vectors - centred.encoding
 
@@ -174,11 +178,10 @@ def faithfulness_by_encoder(
 def _how(mapping, n_slots, template):
     """Words a prompt and templates: as given, else those that the mapping was made for."""
     attrs = getattr(mapping, "attrs", {})
-    if n_slots is None:
-        n_slots = int(attrs.get("n_slots", 3))
+    n_slots = integer("n_slots", attrs.get("n_slots", 3) if n_slots is None else n_slots, 1)
     if template is None and "template" in attrs and is_mapping(mapping):
         return n_slots, tuple(Template(*one) for one in json.loads(attrs["template"]))
-    return integer("n_slots", n_slots, 1), check_templates(template)
+    return n_slots, check_templates(template)
 
 
 def _as_tokens(mapping, m, sides, words):

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from ...arguments import integer, number
+from ...coding.nonzeros import open_code_rows
 from ...embedding.slots import text_model, token_words
 from ...embedding.texts import as_text_encoder
 from ...execution import WORKER_TIMEOUT
 from ...tracking.parts import parts_shown
 from .descent import best_words, descend, gains_of, text_vectors, weigh
 from .gradient import refine
-from .inputs import Material, draw_rows, open_material, read_rows, words_to_try
+from .inputs import Material, captioned_rows, draw_rows, open_material, read_rows, words_to_try
 from .mapping import make_mapping, mapping_of_labels
 from .prompts import check_templates, encode_prompts
 from .reranking import rerank as rerank_words
@@ -43,6 +44,9 @@ GRADIENT_CANDIDATES = 20
 
 VALIDATION = 0.25
 """Share of the samples that choices are compared on."""
+
+LEAST = 2
+"""Rows with captions to fit on, and to compare on."""
 
 
 def map_tokens(
@@ -133,10 +137,11 @@ def map_tokens(
     -------
     xarray.Dataset
         Dimensions (atom, side, slot), variables as in `naming.tokens.TOKENS`: a word is empty where a side
-        is never listed. Prompts list words by ``weight`` times coefficient: by descent it is the root of
-        the length of what a side adds to captions' encodings, over the largest; by greedy search it is
-        one. With ``n_words`` above one also ``vector``, what a side adds to the encoding of a
-        sample's captions, and the ``vocabulary``. ``attrs`` has how it was made.
+        is never listed, or in every prompt, where it tells no sample from another. Prompts list words by
+        ``weight`` times coefficient: by descent it is the root of the length of what a side adds to captions'
+        encodings, over the largest; by greedy search it is one. With ``n_words`` above one also ``vector``,
+        what a side adds to the encoding of a sample's captions, and the ``vocabulary``. ``attrs`` has how it
+        was made.
 
     Raises
     ------
@@ -153,7 +158,12 @@ def map_tokens(
         integer(name, value, least)
         for name, value, least in (("n_slots", n_slots, 1), ("n_words", n_words, 1), ("rerank", rerank, 0))
     )
-    validation = number("validation", validation, 0, 0.5, "a share, more than 0 and at most 0.5")
+    allowed_share = "a share, more than 0 and at most 0.5"
+    validation = number("validation", validation, 0, 0.5, allowed_share)
+    if validation == 0:
+        raise ValueError(f"validation=0; it must be {allowed_share}")
+    if labels is not None:
+        check_labels(labels, open_code_rows(codes).m)
     templates, encoder = check_templates(template), as_text_encoder(encoder)
     about: dict[str, Any] = {
         "method": method,
@@ -171,7 +181,7 @@ def map_tokens(
             codes, captions, encoder, encodings=encodings, embeddings=embeddings, sample_ids=sample_ids
         )
         rng = np.random.default_rng(random_state)
-        fit, check = _parts(train, material.codes.n, validation, rng)
+        fit, check = _parts(train, captioned_rows(material), validation, rng)
         how: dict[str, Any] = {"client": client, "worker_timeout": worker_timeout}
         words = words_to_try(material, vocabulary, tokenizer, client, worker_timeout)
         vectors = encode_prompts(encoder, templates, [[word] for word in words]).astype(np.float64)
@@ -312,8 +322,9 @@ def allowed_words(labels: xr.Dataset, words: Sequence[str]) -> np.ndarray:
     return np.concatenate([np.where(positive, majority, minority), np.where(positive, minority, majority)])
 
 
-def _parts(train, n, validation, rng):
-    """Rows to fit on, and to compare on, as two disjoint masks."""
+def _parts(train, captioned, validation, rng):
+    """Rows to fit on, and to compare on, as two disjoint masks, each with `LEAST` that have captions."""
+    n = len(captioned)
     rows = np.ones(n, bool)
     if train is not None:
         given = np.asarray(train)
@@ -327,11 +338,27 @@ def _parts(train, n, validation, rng):
                 f"entry for each of the {n:,} rows of the codes, or the numbers of such rows"
             )
     check = rows & (rng.random(n) < validation)
-    if not check.any() or not (rows & ~check).any():
-        raise ValueError(
-            f"train leaves {int(rows.sum())} rows; there must be some to fit on and to compare on"
-        )
+    known = rows & captioned
+    if min((known & check).sum(), (known & ~check).sum()) < LEAST:
+        numbers = rng.permutation(np.flatnonzero(known))
+        if len(numbers) < 2 * LEAST:
+            raise ValueError(
+                f"{len(numbers)} rows {'of train ' if train is not None else ''}have captions; there must be "
+                f"{LEAST} at least to fit on and {LEAST} to compare on"
+            )
+        check = np.zeros(n, bool)
+        check[numbers[: max(LEAST, round(validation * len(numbers)))]] = True
     return rows & ~check, check
+
+
+def check_labels(labels: xr.Dataset, m: int) -> None:
+    """Refuse what is no labels, or labels of another dictionary."""
+    if "q_value" not in getattr(labels, "data_vars", ()):
+        raise TypeError(f"labels is a {type(labels).__name__}; it must be what daskksvd.label returned")
+    if labels.sizes["atom"] != m:
+        raise ValueError(
+            f"labels are of {labels.sizes['atom']} atoms, and codes of {m}; they do not belong together"
+        )
 
 
 def check_choice(

@@ -11,6 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import scipy.linalg
+
+from ...machine.blas import single_threaded_blas
 
 if TYPE_CHECKING:
     from .sums import Centred
@@ -37,7 +40,8 @@ class Chosen(NamedTuple):
     Attributes
     ----------
     word : (2m,) int64 array
-        Number of the word; -1 for sides that are never used.
+        Number of the word; -1 for sides that are never used, or in every prompt: those tell no sample from
+        another.
     scale : float
         What the sum of the encodings of words is multiplied with.
     losses : (sweeps + 1,) float64 array
@@ -192,17 +196,25 @@ def text_vectors(fitted: Centred, checked: Centred, whole: Centred) -> Vectors:
     whole : Centred
         Sums over both.
     """
-    values, basis = np.linalg.eigh(fitted.pairs)
-    turned, unit = basis.T @ fitted.joint, np.trace(fitted.pairs) / len(values) or 1.0
-    mixed = basis.T @ checked.pairs @ basis
-    shared = basis.T @ checked.joint
-    errors = []
-    for ridge in RIDGES:
-        vectors = turned / (np.maximum(values, 0) + ridge * unit)[:, None]
-        errors.append(np.vdot(mixed @ vectors, vectors) - 2 * np.vdot(shared, vectors))
-    ridge = RIDGES[int(np.argmin(errors))]
-    pairs = whole.pairs + ridge * (np.trace(whole.pairs) / len(values) or 1.0) * np.eye(len(values))
-    return Vectors(np.linalg.solve(pairs, whole.joint), ridge)
+    m = len(whole.pairs)
+    used = np.flatnonzero(whole.mean > 0)
+    both = np.ix_(used, used)
+    with single_threaded_blas():  # bits, and so words of nearly equal worth, depend on its number of threads
+        errors = []
+        compared, shared = checked.pairs[both], checked.joint[used]
+        for ridge in RIDGES:
+            vectors = _ridge_vectors(fitted, used, both, ridge, m)
+            errors.append(np.vdot(compared @ vectors, vectors) - 2 * np.vdot(shared, vectors))
+        ridge = RIDGES[int(np.argmin(errors))]
+        vectors = np.zeros_like(whole.joint)
+        vectors[used] = _ridge_vectors(whole, used, both, ridge, m)
+    return Vectors(vectors, ridge)
+
+
+def _ridge_vectors(sums, used, both, ridge, m):
+    pairs = sums.pairs[both]
+    pairs[np.diag_indices(len(pairs))] += ridge * (np.trace(sums.pairs) / m or 1.0)
+    return scipy.linalg.solve(pairs, sums.joint[used], assume_a="pos", overwrite_a=True)
 
 
 def weigh(

@@ -20,7 +20,7 @@ from ...embedding.opening import open_embeddings
 from ...tracking.parts import each_counted
 from ..images import codes_of_images
 from ..labels import frequencies
-from .sums import side_matrix
+from .sums import check_finite, side_matrix
 
 if TYPE_CHECKING:
     from ...embedding.texts import TextEncoder
@@ -139,13 +139,19 @@ def read_rows(material: Material, rows: np.ndarray) -> tuple[sp.csr_matrix, np.n
             found = compute(material.codes.delayed(low, high))
             sides.append(side_matrix(found, low, high, material.codes.m)[inside])
             part = material.encodings[low:high][inside]
-            vectors.append(np.asarray(part.compute() if hasattr(part, "compute") else part, np.float64))
+            part = np.asarray(part.compute() if hasattr(part, "compute") else part, np.float64)
+            check_finite(part, rows[np.searchsorted(rows, low) :])
+            vectors.append(part)
     return sp.vstack(sides, format="csr"), np.concatenate(vectors)
+
+
+def captioned_rows(material: Material) -> np.ndarray:
+    """Whether a row has captions, (n,) boolean."""
+    known = (material.encodings != 0).any(axis=1)
+    return known.compute() if hasattr(known, "compute") else known
 
 
 def draw_rows(material: Material, rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
     """Numbers of at most so many of the rows that have captions, in rising order."""
-    known = (material.encodings != 0).any(axis=1)
-    known = known.compute() if hasattr(known, "compute") else known
-    found = np.flatnonzero(rows & known)
+    found = np.flatnonzero(rows & captioned_rows(material))
     return np.sort(rng.choice(found, min(most, len(found)), replace=False))

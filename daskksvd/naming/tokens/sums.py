@@ -222,8 +222,18 @@ def strongest(sides: sp.csr_matrix, n_slots: int) -> sp.csr_matrix:
 def _sum_parts(nonzeros, blocks, shape, masks, features):
     low, high, m = shape
     encodings = np.concatenate([np.asarray(block, np.float64) for block in blocks])
+    check_finite(encodings, range(low, high))
     sides, captioned = side_matrix(nonzeros, low, high, m), encodings.any(axis=1)
     return [_sum_rows(sides, encodings, captioned & mask, features) for mask in masks]
+
+
+def check_finite(encodings: np.ndarray, rows: Sequence[int] | np.ndarray) -> None:
+    """Refuse encodings, of so many of ``rows``, that are not all finite."""
+    wrong = np.flatnonzero(~np.isfinite(encodings).all(axis=1))
+    if len(wrong):
+        raise ValueError(
+            f"encodings has NaN or infinite values (row {int(rows[wrong[0]])}); all must be finite"
+        )
 
 
 def _sum_rows(sides, encodings, counted, features):
