@@ -99,6 +99,10 @@ def test_near_by_means_of_patches(view, store, turned):
     centre = means.mean(axis=0)
     length = np.linalg.norm(means[row] - centre)
     assert_allclose(found.share, np.linalg.norm(after - means[row]) / length, rtol=1e-3)
+    [own] = found.panels[0].samples
+    assert own.row == row and (
+        own.value == found.atoms[0].before.largest or not found.atoms[0].before.patches
+    )
     for panel, vector in zip(found.panels[1:], (means[row], after), strict=True):
         cosines = (means - centre) @ (vector - centre)
         cosines /= np.linalg.norm(means - centre, axis=1) * np.linalg.norm(vector - centre)

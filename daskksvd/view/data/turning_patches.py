@@ -231,7 +231,9 @@ def turn_patches(
     means = [rows[inside].mean(axis=0, dtype=np.float64) for rows in (before, after)]
     length = float(np.linalg.norm(means[0] - mean))
     share = float(np.linalg.norm(means[1] - means[0])) / (length or 1.0)
-    panels = [Panel("sample", "The image", "", samples_of(view, np.array([row]), np.array([np.nan]), names))]
+    own = changes[0].before
+    value = np.array([own.largest if own.patches else np.nan])
+    panels = [Panel("sample", "The image", "", samples_of(view, np.array([row]), value, names))]
     for key, title, vector in (
         ("before", "Nearest before", means[0]),
         ("after", "Nearest after", means[1]),
