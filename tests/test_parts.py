@@ -315,3 +315,12 @@ def test_commands_show_no_bar_where_nobody_sees_it(world, tmp_path):
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "parts" not in done.stderr and "\r" not in done.stderr
+
+
+@pytest.mark.parametrize("wrong", ["no", 3, None])
+def test_progress_is_true_or_false(wrong):
+    rows = np.random.default_rng(0).standard_normal((40, 6))
+    with pytest.raises(TypeError, match=f"progress is {wrong!r}; it must be True or False"):
+        daskksvd.fit(rows, n_components=8, n_nonzero_coefs=2, progress=wrong)
+    with pytest.raises(TypeError, match=f"progress is {wrong!r}; it must be True or False"):
+        daskksvd.label(np.eye(8), ["a dog"] * 8, progress=wrong)

@@ -90,7 +90,7 @@ class InterventionEffect:
         )
 
 
-@shows_parts("turns", " concepts")
+@shows_parts("turns")
 def intervention_effect(
     result: Result,
     embeddings: ArrayLike,

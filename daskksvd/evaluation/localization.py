@@ -53,7 +53,7 @@ class _Side(NamedTuple):
     phi: float
 
 
-@shows_parts("heat", " images")
+@shows_parts("heat")
 def localization(
     codes: CodesLike,
     embeddings: Any,

@@ -48,7 +48,7 @@ BOOTSTRAP_GROUPS = 10_000
 """Samples are resampled in at most so many groups: more cost time and change no interval."""
 
 
-@shows_parts("words of samples", " samples")
+@shows_parts("words of samples")
 def faithfulness(
     mapping: xr.Dataset | xr.DataArray | pd.DataFrame | Mapping | npt.ArrayLike | None,
     codes: CodesLike,

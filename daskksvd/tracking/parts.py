@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
+from ..arguments import flag
+
 Item = TypeVar("Item")
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,8 +68,13 @@ def parts_shown(shown: bool, title: str, unit: str = " parts") -> Iterator[None]
         Stands before the bar.
     unit : str
         What is counted.
+
+    Raises
+    ------
+    TypeError
+        If ``shown`` is neither True nor False.
     """
-    if not shown:
+    if not flag("progress", shown):
         yield
         return
     bar = _Bar(title, unit)
@@ -85,7 +92,7 @@ def shows_parts(title: str, unit: str = " parts") -> Callable[[Callable[P, R]], 
     def decorated(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
         def call(*arguments: P.args, **named: P.kwargs) -> R:
-            with parts_shown(bool(named.get("progress")), title, unit):
+            with parts_shown(named.get("progress", False), title, unit):  # type: ignore[arg-type]
                 return function(*arguments, **named)
 
         return call

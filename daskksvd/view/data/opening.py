@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ...fitting.result import Result
 
 
-@shows_parts("index of atoms", " samples")
+@shows_parts("index of atoms")
 def open_view(
     result: Result | str | os.PathLike[str],
     *,
