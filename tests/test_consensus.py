@@ -155,6 +155,16 @@ def test_stability_is_saved_and_shown(result, tmp_path):
     assert "found by all fits" in again._repr_html_()
 
 
+def test_bars_say_which_fit_it_is(Y, capfd):
+    how = HOW | {"n_fits": 2, "max_passes": 1, "progress": True}
+    daskksvd.consensus(Y, n_threads=1, **how)
+    told = capfd.readouterr().err
+    firsts = [
+        told.index(title) for title in ("fit 1 of 2, pass 1 of", "fit 2 of 2, pass 1 of", "refit, pass 1 of")
+    ]
+    assert firsts == sorted(firsts)
+
+
 def test_results_of_one_fit_have_none(Y, tmp_path):
     one = daskksvd.fit(Y, n_components=20, n_nonzero_coefs=3, max_passes=1, random_state=0)
     one.save(tmp_path / "one.zarr")

@@ -236,6 +236,7 @@ def test_what_reads_all_rows_counts_them(world, counts, monkeypatch):
     calls = (
         lambda **how: result.evaluate(rows, **how),
         lambda **how: result.score(rows, **how),
+        lambda **how: result.with_target(rows, threshold="mean", n_nonzero_coefs=2, **how).settings,
         lambda **how: result.fit_encoder(rows, **how).encoder.weights,
         lambda **how: judged.faithfulness(
             None, codes, captions, ks=1, embeddings=rows, random_state=0, **how
@@ -246,6 +247,7 @@ def test_what_reads_all_rows_counts_them(world, counts, monkeypatch):
         lambda **how: judged.monosemanticity(codes, rows, **how).table,
         lambda **how: daskksvd.shared_atoms(result, rows, rows, **how),
         lambda **how: daskksvd.joint.align(rows, rows, method="none", **how).correlations,
+        lambda **how: daskksvd.view.build_atom_index(codes, **how).uses.tolist(),
         lambda **how: daskksvd.view.open_view(result, codes=codes, **how).index.uses.tolist(),
     )
     for call in calls:
@@ -279,8 +281,8 @@ class Silent:
 
 
 def test_whatever_waits_for_a_cluster_can_show_a_bar():
-    """All that runs on a client, but for what looks at some rows, and what passes its arguments on."""
-    others = {"plan", "Result.with_target"}
+    """All that runs on a client, but for what looks at some rows."""
+    others = {"plan"}
     without = set()
     for module in (daskksvd, daskksvd.evaluation, daskksvd.joint, daskksvd.naming, daskksvd.view):
         for name in module.__all__:

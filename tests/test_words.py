@@ -206,7 +206,7 @@ def test_vocabulary_counts_samples_not_captions():
         (
             {"min_df": 3},
             ValueError,
-            "min_df=3 and max_df=0.9 leave no word of the 1 in captions of 2 samples",
+            "min_df and max_df leave no word of the 1 in captions of 2 samples; at least 3 .min_df.",
         ),
         ({"vocabulary": "dog"}, TypeError, "vocabulary='dog' is one text"),
         ({"vocabulary": []}, ValueError, "vocabulary is empty"),

@@ -75,8 +75,10 @@ def warnings_told(translated):
     told = set()
 
     def show(message, category, filename, lineno, file=None, line=None):
+        if file is not None:  # for somebody else's file
+            return before(message, category, filename, lineno, file, line)
         text = " ".join(translated(str(message)).split())
-        if file is None and text not in told:
+        if text not in told:
             told.add(text)
             click.echo(f"Warning: {text}", err=True)
 

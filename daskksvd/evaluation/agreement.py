@@ -18,6 +18,7 @@ from ..fitting.saving import stability
 from ..machine.blas import blas_for
 from ..rows import as_source
 from ..stores.keys import crc32c
+from ..tracking.parts import titled
 from .matching import match_atoms, unit_atoms
 from .stability import SAME_ATOM
 
@@ -144,7 +145,8 @@ def consensus(
     fits: list[Result] = []
     for index, each in enumerate(seeds):
         try:
-            fits.append(fit(rows, random_state=each, checkpoint=_beside(checkpoint, index), **options))
+            with titled(f"fit {index + 1} of {n_fits}"):
+                fits.append(fit(rows, random_state=each, checkpoint=_beside(checkpoint, index), **options))
         except (FitInterrupted, WorkersLost) as stop:
             stop.result = stop.result or (fits[-1] if fits else None)
             stop.add_note(
@@ -252,7 +254,8 @@ def _refitted(rows, atoms, first, passes, random_state, checkpoint, options):
         for old in glob.glob(f"{glob.escape(checkpoint[:-8])}{'[0-9a-f]' * 8}"):
             if old != checkpoint:
                 os.remove(old)
-    return fit(rows, checkpoint=checkpoint, **how)
+    with titled("refit"):
+        return fit(rows, checkpoint=checkpoint, **how)
 
 
 def _check_options(options):

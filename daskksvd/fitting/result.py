@@ -162,6 +162,7 @@ class Result:
         """Share of atoms in codes that are noise, as ``threshold="noise"`` estimated; None without that."""
         return self.settings.get("false_discovery_rate")
 
+    @shows_parts("threshold")
     def with_target(
         self,
         array: ArrayLike | None = None,
@@ -174,6 +175,7 @@ class Result:
         client: Client | None = None,
         missing_chunks: MissingChunks = "error",
         worker_timeout: float | None = WORKER_TIMEOUT,
+        progress: bool = False,
     ) -> Result:
         """The same dictionary, to code by another target.
 
@@ -187,7 +189,7 @@ class Result:
             without any as here.
         nonnegative, pursuit : optional
             As for `daskksvd.fit`; by default as here.
-        client, missing_chunks, worker_timeout : optional
+        client, missing_chunks, worker_timeout, progress : optional
             As for `write_codes`.
 
         Returns

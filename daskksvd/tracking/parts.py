@@ -20,7 +20,7 @@ class _Bar:
     """The bar of a call, for one pass after the other; drawn once there is something to count."""
 
     def __init__(self, title: str, unit: str) -> None:
-        self._title, self._unit, self._bar = title, unit, None
+        self._title, self._unit, self._bar = whole_title(title), unit, None
         self._drawing = threading.Lock()
         self.counting = self._closed = False
 
@@ -52,6 +52,23 @@ class _Bar:
 
 
 _shown: ContextVar[_Bar | None] = ContextVar("daskksvd_parts", default=None)
+_before: ContextVar[str] = ContextVar("daskksvd_titles", default="")
+
+
+@contextlib.contextmanager
+def titled(text: str) -> Iterator[None]:
+    """Have this before the titles of all bars that begin in this block."""
+    token = _before.set(text)
+    try:
+        yield
+    finally:
+        _before.reset(token)
+
+
+def whole_title(title: str) -> str:
+    """The title of a bar, with what blocks of `titled` have before it."""
+    before = _before.get()
+    return f"{before}, {title}" if before else title
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from .events import (
     WaveFinished,
     WorkersReturned,
 )
+from .parts import whole_title
 
 if TYPE_CHECKING:
     from .events import Event
@@ -29,7 +30,7 @@ class ProgressBar:
             from tqdm.auto import tqdm
 
             self.close()
-            self._bar = tqdm(desc="pass 1", unit="round", dynamic_ncols=True)
+            self._bar = tqdm(desc=whole_title("pass 1"), unit="round", dynamic_ncols=True)
             self._max_passes = event.max_passes
         elif isinstance(event, (WaitingForWorkers, WorkersReturned)):
             self._waiting(event)
@@ -38,7 +39,8 @@ class ProgressBar:
         elif isinstance(event, PassStarted):
             self._bar.reset(event.n_rounds)
             self._bar.update(event.first_round)
-            self._bar.set_description(f"pass {event.index + 1} of at most {self._max_passes} ({event.kind})")
+            title = f"pass {event.index + 1} of at most {self._max_passes} ({event.kind})"
+            self._bar.set_description(whole_title(title))
         elif isinstance(event, WaveFinished):
             if event.n_samples:
                 self._bar.set_postfix_str(f"relative error {event.relative_error:.4f}", refresh=False)

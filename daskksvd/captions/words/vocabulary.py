@@ -163,8 +163,8 @@ def choose_words(counter, n_captioned, tokenizer, *, vocabulary=None, min_df=Non
         chosen = [word for word, count in counter.items() if least <= count <= most]
         if not chosen:
             raise ValueError(
-                f"min_df={min_df} and max_df={max_df} leave no word of the {len(counter):,} in captions of "
-                f"{n_captioned:,} samples; at least {least:g} and at most {most:g} samples must have it"
+                f"min_df and max_df leave no word of the {len(counter):,} in captions of {n_captioned:,} "
+                f"samples; at least {least:g} (min_df) and at most {most:g} (max_df) samples must have it"
                 + (f". {unparted}" if unparted else "")
             )
     return sorted(chosen, key=lambda word: (-counter[word], word))

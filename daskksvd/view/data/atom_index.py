@@ -20,6 +20,7 @@ import zarr
 from ...coding.store import CODES
 from ...machine.files import absolute, written_whole
 from ...stores import DamagedStore, Store, StoredArray, Variable, compressors, seal
+from ...tracking.parts import shows_parts
 from .index_parts import build_arrays, read_parts
 
 if TYPE_CHECKING:
@@ -133,8 +134,13 @@ class AtomIndex:
         return tuple(array[:] for array in found) if math.prod(found[0].shape) <= KEPT_USES else found
 
 
+@shows_parts("index of atoms", " samples")
 def build_atom_index(
-    codes: CodesLike, path: str | os.PathLike[str] | None = None, *, n_components: int | None = None
+    codes: CodesLike,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    n_components: int | None = None,
+    progress: bool = False,
 ) -> AtomIndex:
     """List, for every atom, the samples that use it.
 
@@ -147,6 +153,8 @@ def build_atom_index(
         are no path the index stays in memory.
     n_components : int, optional
         Atoms that the codes must have.
+    progress : bool
+        Whether to show a bar of the samples.
 
     Returns
     -------
