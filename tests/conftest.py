@@ -34,11 +34,12 @@ IMPORTED = [
 """What worker processes of tests have imported when they begin: half of what their start takes is saved."""
 
 SLOWEST = (
-    "notebooks", "docs", "cli", "dashboard", "token_gradient", "benchmarks", "lost_workers", "fill_values",
-    "waits", "device", "scenes_encoder", "label_resume", "labels_real_data", "embed", "cluster", "patches",
-    "counts", "planning", "blocks", "structure", "nonnegative", "embedding_models", "hub", "processes",
-    "report", "checkpoint", "estimator", "joint", "scores", "extending", "resuming", "embed_counts", "damage",
-    "real_data", "open_clip", "fit", "ksvd", "pursuit", "result",
+    "notebooks", "docs", "cli", "dashboard", "token_gradient", "benchmarks", "lost_workers",
+    "fill_values", "waits", "device", "scenes_encoder", "label_resume", "labels_real_data", "embed",
+    "cluster", "patch_views", "counts", "planning", "patch_tokens", "patches", "demo", "blocks",
+    "structure", "nonnegative", "embedding_models", "hub", "processes", "report", "checkpoint",
+    "estimator", "joint", "scores", "extending", "resuming", "embed_counts", "damage", "real_data",
+    "open_clip", "fit", "ksvd", "pursuit", "result",
 )  # fmt: skip
 """Files that take longest, the slowest first; of the others it makes no difference."""
 
@@ -62,6 +63,24 @@ def photos(tmp_path):
     from small_sources import make_photos
 
     return make_photos(tmp_path / "photos")
+
+
+@pytest.fixture
+def server():
+    from small_server import serving
+
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """The waits between attempts to fetch, none of which takes place."""
+    from daskksvd.embedding import fetch
+
+    found = []
+    monkeypatch.setattr(fetch, "sleep", found.append)
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +108,14 @@ def dense(paths):
     codes = dense_codes(paths["codes"])
     codes.flags.writeable = False
     return codes
+
+
+@pytest.fixture(scope="session")
+def patches(tmp_path_factory):
+    """Images, a store of their patches and a result of it, with codes beside; nobody writes there."""
+    from small_patches import make_patches
+
+    return make_patches(tmp_path_factory.mktemp("patches"))
 
 
 @pytest.fixture(scope="module")

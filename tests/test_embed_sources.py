@@ -16,7 +16,7 @@ import small_models
 from click.testing import CliRunner
 from PIL import Image
 from real import CAPTIONS, DATA, FEATURES, PHOTOGRAPHS
-from test_images import encoded, hostile, picture
+from small_images import encoded, hostile, picture
 
 import daskksvd
 from daskksvd import cli
