@@ -26,9 +26,9 @@ from daskksvd.coding.nonzeros import open_code_rows
 from daskksvd.embedding.texts import as_text_encoder
 from daskksvd.evaluation.diagram import MAPPING, SHUFFLED
 from daskksvd.naming import map_tokens
-from daskksvd.naming.tokens.choosing import VALIDATION
 from daskksvd.naming.tokens.descent import best_words, descend, text_vectors
 from daskksvd.naming.tokens.inputs import open_material, words_to_try
+from daskksvd.naming.tokens.parting import VALIDATION
 from daskksvd.naming.tokens.sums import Prediction, add_sums, sum_up, sum_up_parts
 from daskksvd.rows import as_source
 

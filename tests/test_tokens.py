@@ -14,7 +14,7 @@ from daskksvd.naming import map_tokens
 from daskksvd.naming.tokens.descent import best_words, descend, text_vectors, weigh
 from daskksvd.naming.tokens.mapping import make_mapping, ranked_words, weights_of, word_lists
 from daskksvd.naming.tokens.prompts import LISTED, Template, check_templates, encode_prompts
-from daskksvd.naming.tokens.sums import Prediction, strongest, sum_up, sum_up_parts
+from daskksvd.naming.tokens.sums import Prediction, add_sums, strongest, sum_up, sum_up_parts
 
 WORDS = [f"{a}{b}{c}ub" for a in "bdfgk" for b in "aeiou" for c in "lmnr"]
 
@@ -230,6 +230,37 @@ def test_text_vectors_are_a_ridge_regression(world):
     np.testing.assert_allclose(found.vectors, reference.coef_.T, atol=1e-8)
 
 
+def two_parts(m=100, e=48):
+    """Sums of codes in which some sides are never used, over two parts and both."""
+    rng = np.random.default_rng(12)
+    codes = np.where(rng.random((900, m)) < 0.05, rng.uniform(-0.3, 0.7, (900, m)), 0)
+    codes[:, 4], codes[:, 5] = 0, abs(codes[:, 5])
+    encodings = codes @ rng.normal(size=(m, e)) + rng.normal(size=(900, e))
+    parts = sum_up_parts(open_code_rows(codes), encodings, np.arange(900)[None] % 3 == np.array([[1], [2]]))
+    return [part.centred() for part in (*parts, add_sums(parts))]
+
+
+def test_text_vectors_of_sides_that_are_never_used_are_zero():
+    sums = two_parts()
+    found = text_vectors(*sums)
+    used = sums[2].mean > 0
+    assert not found.vectors[~used].any() and not used[[4, 104, 105]].any()
+    unit = np.trace(sums[2].pairs) / 200  # the mean over all sides
+    pairs = sums[2].pairs[np.ix_(used, used)] + found.ridge * unit * np.eye(used.sum())
+    np.testing.assert_allclose(found.vectors[used], np.linalg.solve(pairs, sums[2].joint[used]), rtol=1e-7)
+
+
+def test_text_vectors_have_the_same_bits_for_any_threads():
+    from threadpoolctl import threadpool_limits
+
+    sums = two_parts()
+    many = text_vectors(*sums)
+    with threadpool_limits(1, user_api="blas"):
+        one = text_vectors(*sums)
+    np.testing.assert_array_equal(many.vectors, one.vectors)
+    assert many.ridge == one.ridge
+
+
 def test_weights_are_a_non_negative_pursuit():
     from scipy.optimize import nnls
 
@@ -362,13 +393,62 @@ def test_few_captions_are_parted_so_that_both_parts_have_some(seed):
         map_tokens(codes, None, Bag(), **how | {"method": "greedy"})
 
 
+class Read:
+    """An array that counts how often its rows were read."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.rows = array, array.shape, array.dtype, 0
+
+    def __getitem__(self, rows):
+        found = self.array[rows]
+        self.rows += len(found)
+        return found
+
+    def __ne__(self, other):
+        self.rows += len(self.array)
+        return self.array != other
+
+
+@pytest.mark.parametrize(
+    "captioned, how, reads",
+    [
+        (600, {"n_words": 2}, 1),
+        (600, {}, 2),  # all magnitudes, and those that prompts list
+        (600, {"method": "greedy"}, 2),  # prompts of one slot, and of two
+        (4, {"n_words": 2}, 3),  # which rows have captions, and the pass again
+        (3, {"method": "greedy"}, 2),
+        (2, {"method": "greedy"}, 2),
+    ],
+)
+def test_encodings_are_read_no_oftener_than_needed(world, captioned, how, reads):
+    codes, _, _ = world
+    encodings = np.zeros((600, 24), np.float32)
+    kept = np.arange(600) if captioned == 600 else np.arange(captioned) * 3
+    encodings[kept] = np.random.default_rng(11).normal(size=(captioned, 24))
+    encodings = Read(encodings)
+    shared = {"encodings": encodings, "vocabulary": WORDS[:6], "n_slots": 2, "random_state": 5}
+    found = map_tokens(codes, None, Bag(), **shared, **how)
+    assert encodings.rows == reads * 600 and found.attrs["n"] == captioned
+
+
+@pytest.mark.parametrize("method", ["greedy", "descent"])
+def test_a_side_in_every_prompt_gives_its_slot_to_the_next(world, method):
+    codes, captions, truth = world
+    always = sp.csr_matrix(np.full((600, 1), 9.0))
+    found = map_tokens(
+        sp.hstack([codes, always]).tocsr(), captions, Bag(), vocabulary=WORDS, method=method, random_state=0
+    )
+    assert found.word.values[:12, :, 0].T.ravel().tolist() == truth
+    assert not found.word.values[12].any() and not found.uses.values[12].any()
+
+
 def test_labels_of_another_dictionary_are_refused(world):
     codes, captions, _ = world
     labels = daskksvd.label(codes[:, :8], captions)
     for how in ({"method": "labels"}, {"significant_only": True}):
         with pytest.raises(ValueError, match="labels are of 8 atoms, and codes of 12"):
             map_tokens(codes, captions, Bag(), labels=labels, **how)
-        with pytest.raises(TypeError, match="labels is a int; it must be what daskksvd"):
+        with pytest.raises(TypeError, match=r"labels is a int without .*; it must be what daskksvd"):
             map_tokens(codes, captions, Bag(), labels=3, **how)
 
 
@@ -452,6 +532,48 @@ def test_the_diagram_commutes_for_planted_words_and_not_for_others(world):
             other, codes, captions, encoder=Bag(), train=np.arange(300), n_resamples=0, random_state=0
         )
         assert ("words of atoms" in found.way) == (other is not None)
+
+
+class Heard(Bag):
+    """Keeps the texts that it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.texts = []
+
+    def __call__(self, texts):
+        self.texts += texts
+        return super().__call__(texts)
+
+
+@pytest.mark.parametrize(
+    "given, made_for, expected", [(None, 2, 2), (1, 2, 1), (3, 2, 3), (None, None, 3), (2, None, 2)]
+)
+def test_prompts_have_the_words_that_were_asked_or_that_words_were_chosen_for(
+    world, given, made_for, expected
+):
+    codes, captions, truth = world
+    word = np.arange(24)[:, None]
+    mapping = make_mapping(truth, word, np.ones((24, 1)), np.ones(24), n_slots=made_for)
+    encoder = Heard()
+    how = {"encodings": encodings_of(captions, Bag()), "n_scored": 20, "n_resamples": 0, "random_state": 0}
+    table = daskksvd.faithfulness(
+        mapping, codes, None, encoder=encoder, vocabulary=truth, train=np.arange(300), n_slots=given, **how
+    )
+    assert table.attrs["n_slots"] == expected
+    assert max(text.count("- ") for text in encoder.texts) == expected
+    with pytest.raises(ValueError, match="n_slots=0"):
+        daskksvd.faithfulness(mapping, codes, None, encoder=encoder, n_slots=0, **how)
+
+
+def test_one_held_out_row_is_too_few(world):
+    codes, captions, _ = world
+    encodings = encodings_of(captions, Bag())
+    how = {"encoder": Bag(), "encodings": encodings, "n_resamples": 5, "random_state": 0}
+    with pytest.raises(ValueError, match="train leaves 1 rows with captions to score on; there must be two"):
+        daskksvd.faithfulness(None, codes, None, train=np.arange(599), **how)
+    table = daskksvd.faithfulness(None, codes, None, train=np.arange(598), **how)
+    assert table.attrs["n_scored"] == 2 and np.isfinite(table.r2).all()
 
 
 def test_r2_is_that_of_one_fitted_scale(world):

@@ -310,7 +310,7 @@ def test_atoms_that_are_none(view, atom):
 def test_what_belongs_to_another_dictionary_is_refused(paths, view, tmp_path):
     with pytest.raises(ValueError, match=rf"codes are of {K} atoms; the dictionary has {M}"):
         open_view(paths["result"], codes=np.eye(N, K))
-    with pytest.raises(ValueError, match=rf"labels are of 5 atoms; the dictionary has {M}"):
+    with pytest.raises(ValueError, match=rf"labels are of 5 atoms, and the dictionary of {M}"):
         open_view(paths["result"], labels=view.labels.isel(atom=slice(5)))
     with pytest.raises(TypeError, match="scores have no correlation"):
         open_view(paths["result"], scores=view.labels[["phi"]])

@@ -26,7 +26,7 @@ from ..embedding.texts import as_text_encoder
 from ..execution import WORKER_TIMEOUT
 from ..naming.inputs import inner_split, split_samples
 from ..naming.tokens.descent import text_vectors, weigh
-from ..naming.tokens.inputs import draw_rows, open_material, read_rows, words_to_try
+from ..naming.tokens.inputs import captioned_rows, draw_rows, open_material, read_rows, words_to_try
 from ..naming.tokens.mapping import (
     is_mapping,
     make_mapping,
@@ -100,7 +100,7 @@ def faithfulness_by_encoder(
     material = open_material(codes, captions, encoder, encodings=encodings, sample_ids=sample_ids)
     rng = np.random.default_rng(random_state)
     n, m = material.codes.n, material.codes.m
-    known = draw_rows(material, np.ones(n, bool), n, rng)
+    known = draw_rows(captioned_rows(material), n, rng)
     training = np.zeros(n, bool)
     training[known] = split_samples(train, known, rng)
     testing = np.zeros(n, bool)
@@ -112,7 +112,7 @@ def faithfulness_by_encoder(
     whole = add_sums([fitted, checked])
     centred = whole.centred()
     regression = text_vectors(fitted.centred(), checked.centred(), centred)
-    rows = draw_rows(material, testing, integer("n_scored", n_scored, 2), rng)
+    rows = draw_rows(testing, integer("n_scored", n_scored, 2), rng)
     if len(rows) < 2:
         raise ValueError(
             f"train leaves {len(rows)} rows with captions to score on; there must be two at least"
@@ -220,7 +220,7 @@ def _ceiling(embeddings, material, parts, rows, rng):
         )
     origin, sums = None, []
     for part, most in zip(parts, (CEILING_ROWS, CEILING_ROWS // 2), strict=True):
-        chosen = draw_rows(material, part, most, rng)
+        chosen = draw_rows(part, most, rng)
         found = Sums(0, 0, 0, 0.0, 0, 0, 0)
         for start, block in dense.take(chosen).blocks():
             origin = block.mean(axis=0) if origin is None else origin

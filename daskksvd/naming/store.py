@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..fitting.saving import RESULT
 from ..machine.files import absolute, exists
@@ -141,11 +141,27 @@ def open_labels(path: str | os.PathLike[str]) -> xr.Dataset:
     return opened.dataset(lazy=True)
 
 
-def check_labels(labels: object) -> None:
-    """Refuse what `label` did not make."""
+def check_labels(labels: object, m: int | None = None, owner: str = "the dictionary") -> None:
+    """Refuse what `label` did not make, or labels of other atoms.
+
+    Parameters
+    ----------
+    labels : object
+    m : int, optional
+        Atoms that labels must be of.
+    owner : str
+        What has these atoms.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
     missing = [name for name in LABELS.variables if name not in getattr(labels, "data_vars", ())]
     if missing:
         raise TypeError(
             f"labels is a {type(labels).__name__} without {', '.join(missing[:3])}; it must be what "
             "daskksvd.label returned"
         )
+    found = cast("xr.Dataset", labels).sizes["atom"]
+    if m not in (None, found):
+        raise ValueError(f"labels are of {found} atoms, and {owner} of {m}; they do not belong together")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
@@ -14,10 +14,12 @@ from ...embedding.slots import text_model, token_words
 from ...embedding.texts import as_text_encoder
 from ...execution import WORKER_TIMEOUT
 from ...tracking.parts import parts_shown
+from ..store import check_labels
 from .descent import best_words, descend, gains_of, text_vectors, weigh
 from .gradient import refine
 from .inputs import Material, captioned_rows, draw_rows, open_material, read_rows, words_to_try
 from .mapping import make_mapping, mapping_of_labels
+from .parting import LEAST, VALIDATION, Parts, check_enough, draw_parts, fair_parts
 from .prompts import check_templates, encode_prompts
 from .reranking import rerank as rerank_words
 from .sums import Prediction, Sums, add_sums, sum_up, sum_up_parts, weighed
@@ -41,12 +43,6 @@ Method: TypeAlias = Literal["greedy", "descent", "gradient", "labels"]
 
 GRADIENT_CANDIDATES = 20
 """Words of a side that gradients choose among, by default."""
-
-VALIDATION = 0.25
-"""Share of the samples that choices are compared on."""
-
-LEAST = 2
-"""Rows with captions to fit on, and to compare on."""
 
 
 def map_tokens(
@@ -137,7 +133,8 @@ def map_tokens(
     -------
     xarray.Dataset
         Dimensions (atom, side, slot), variables as in `naming.tokens.TOKENS`: a word is empty where a side
-        is never listed, or in every prompt, where it tells no sample from another. Prompts list words by
+        is never listed. One that would be in every prompt tells no sample from another, and gives its slot
+        to the next. Prompts list words by
         ``weight`` times coefficient: by descent it is the root of the length of what a side adds to captions'
         encodings, over the largest; by greedy search it is one. With ``n_words`` above one also ``vector``,
         what a side adds to the encoding of a sample's captions, and the ``vocabulary``. ``attrs`` has how it
@@ -163,7 +160,7 @@ def map_tokens(
     if validation == 0:
         raise ValueError(f"validation=0; it must be {allowed_share}")
     if labels is not None:
-        check_labels(labels, open_code_rows(codes).m)
+        check_labels(labels, open_code_rows(codes).m, "codes")
     templates, encoder = check_templates(template), as_text_encoder(encoder)
     about: dict[str, Any] = {
         "method": method,
@@ -181,7 +178,7 @@ def map_tokens(
             codes, captions, encoder, encodings=encodings, embeddings=embeddings, sample_ids=sample_ids
         )
         rng = np.random.default_rng(random_state)
-        fit, check = _parts(train, captioned_rows(material), validation, rng)
+        parts = draw_parts(train, material.codes.n, validation, rng)
         how: dict[str, Any] = {"client": client, "worker_timeout": worker_timeout}
         words = words_to_try(material, vocabulary, tokenizer, client, worker_timeout)
         vectors = encode_prompts(encoder, templates, [[word] for word in words]).astype(np.float64)
@@ -194,13 +191,15 @@ def map_tokens(
         about |= {"encoder": encoder.identity(), "n_tried": len(words)}
         allowed = allowed_words(labels, words) if significant_only and labels is not None else None
         if n_words > 1:
-            return _weighted(material, fit, check, words, centred, allowed, n_words, about, how)
-        weights = None
+            regressed = _regression(material, parts, validation, rng, how)
+            return _weighted(regressed, words, centred, allowed, n_words, about)
         if method == "greedy":
-            chosen, sums = _greedily(material, fit | check, centred, allowed, n_slots, how)
+            chosen, sums, weights = _greedily(material, parts.rows, centred, allowed, n_slots, how)
         else:
-            chosen, sums, weights, ridge = _by_descent(material, fit, check, centred, allowed, n_slots, how)
-            about["ridge"] = ridge
+            regressed = _regression(material, parts, validation, rng, how)
+            chosen, sums, weights = _by_descent(material, regressed, centred, allowed, n_slots, how)
+            parts, about["ridge"] = regressed.parts, regressed.ridge
+        captioned: Any = captioned_rows(material) if rerank or method == "gradient" else None
         about |= {
             "n": sums.n,
             "scale": chosen.scale,
@@ -208,53 +207,61 @@ def map_tokens(
         }
         word = chosen.word
         if method == "gradient":
-            part = fit | check
             word, figures = _by_gradient(
-                material, part, encoder, templates, words, centred, chosen, sums, weights, allowed, n_slots,
-                rng, gradient,
+                material, parts.rows & captioned, encoder, templates, words, centred, chosen, sums, weights,
+                allowed, n_slots, rng, gradient,
             )  # fmt: skip
             about |= figures
         if rerank:
             word, figures = rerank_words(
                 material, encoder, templates, words, centred, word, chosen.scale, sums.centred(), weights,
-                (fit, check), n_slots, rerank, allowed, rng,
+                [part & captioned for part in fair_parts(parts, captioned, validation, rng)],
+                n_slots, rerank, allowed, rng,
             )  # fmt: skip
             about |= figures
-        weight = np.ones(len(word)) if weights is None else weights
-        return make_mapping(words, word[:, None], weight[:, None], sums.uses, **about)
+        return make_mapping(words, word[:, None], weights[:, None], sums.uses, **about)
 
 
 def _greedily(material: Material, rows, words, allowed, n_slots, how):
     """The best word of every side, in prompts of one slot, then of two, and so on."""
-    word = None
+    word, weights = None, np.ones(2 * material.codes.m)
     for slots in range(1, n_slots + 1):
-        sums = sum_up(material.codes, material.encodings, n_slots=slots, rows=rows, **how)
-        _check_captioned(sums)
+        sums = _sum_listed(material, slots, rows, weights, None, how)
         now = sums.centred()
         first = best_words(now, words, allowed)
         # a side that is among the strongest for the first time has no word yet
         word = first if word is None else np.where(word < 0, first, word)
-        chosen = descend(now, words, word, allowed, min(slots - 1, 1))
+        chosen = descend(now, words, np.where(weights > 0, word, -1), allowed, min(slots - 1, 1))
         word = chosen.word
-    return chosen, sums
+    return chosen, sums, weights
 
 
-def _by_descent(material: Material, fit, check, words, allowed, n_slots, how):
+def _sum_listed(material, n_slots, rows, weights, prediction, how):
+    """Sums over sides as prompts list them; one in every prompt gives its slot to the next, by weight 0."""
+    while True:
+        sums = sum_up(
+            material.codes, material.encodings, n_slots=n_slots, rows=rows, weights=weights,
+            prediction=prediction, **how,
+        )  # fmt: skip
+        _check_captioned(sums)
+        always = sums.uses == sums.n
+        if not always.any():
+            return sums
+        weights[always] = 0
+
+
+def _by_descent(material: Material, regressed: _Regressed, words, allowed, n_slots, how):
     """The best word of every side given all others, for encodings as codes predict them."""
-    found, whole = _regression(material, fit, check, how)
-    centred = whole.centred()
-    sizes = np.sqrt(np.linalg.norm(found.vectors, axis=1))
+    centred, vectors = regressed.whole.centred(), regressed.vectors
+    sizes = np.sqrt(np.linalg.norm(vectors, axis=1))
     weights = sizes / (sizes.max() or 1.0)
     if allowed is not None:
         weights[~allowed.any(axis=1)] = 0  # sides that can have no word take no slot
-    prediction = Prediction(centred.encoding - centred.mean @ found.vectors, found.vectors)
-    sums = sum_up(
-        material.codes, material.encodings, n_slots=n_slots, rows=fit | check, weights=weights,
-        prediction=prediction, **how,
-    )  # fmt: skip
+    prediction = Prediction(centred.encoding - centred.mean @ vectors, vectors)
+    sums = _sum_listed(material, n_slots, regressed.parts.rows, weights, prediction, how)
     # losses are shares of what captions say, not of what is predicted of it
     now = sums.centred()._replace(energy=centred.energy)
-    return descend(now, words, best_words(now, words, allowed), allowed), sums, weights, found.ridge
+    return descend(now, words, best_words(now, words, allowed), allowed), sums, weights
 
 
 def _by_gradient(
@@ -273,7 +280,7 @@ def _by_gradient(
         for side, numbers in enumerate(order)
     ]
     sizes = [settings.get(name, least) for name, least in (("n_train", 4096), ("n_held_out", 2048))]
-    sides, encodings = read_rows(material, draw_rows(material, rows, sum(sizes), rng))
+    sides, encodings = read_rows(material, draw_rows(rows, sum(sizes), rng))
     start = [words[number] if number >= 0 else "" for number in chosen.word]
     settings = {"random_state": int(rng.integers(2**31)), **settings}
     refined = refine(
@@ -286,23 +293,44 @@ def _by_gradient(
     return np.array([place.get(name, -1) for name in refined.words]), {**figures, "curve": curve}
 
 
-def _regression(material, fit, check, how):
-    """Ridge regression of encodings on all magnitudes, and sums over all rows."""
-    parts = sum_up_parts(material.codes, material.encodings, (fit, check), **how)
-    for part in parts:
-        _check_captioned(part)
-    whole = add_sums(parts)
-    return text_vectors(*(part.centred() for part in (*parts, whole))), whole
+class _Regressed(NamedTuple):
+    """Ridge regression of encodings on all magnitudes.
+
+    Attributes
+    ----------
+    vectors : (2m, e) float64 array
+    ridge : float
+    whole : Sums
+        Over the rows of both parts.
+    parts : Parts
+    """
+
+    vectors: np.ndarray
+    ridge: float
+    whole: Sums
+    parts: Parts
 
 
-def _weighted(material, fit, check, words, centred, allowed, n_words, about, how):
+def _regression(material, parts, validation, rng, how):
+    """From one pass, and two more where parts that were drawn have too few captions."""
+    sums = sum_up_parts(material.codes, material.encodings, parts, **how)
+    check_enough(sum(one.n for one in sums), parts)
+    if min(one.n for one in sums) < LEAST:
+        parts = fair_parts(parts, captioned_rows(material), validation, rng)
+        sums = sum_up_parts(material.codes, material.encodings, parts, **how)
+    whole = add_sums(sums)
+    found = text_vectors(*(one.centred() for one in (*sums, whole)))
+    return _Regressed(found.vectors, found.ridge, whole, parts)
+
+
+def _weighted(regressed: _Regressed, words, centred, allowed, n_words, about):
     """Several weighted words a side: regression of encodings on codes, written in words."""
-    found, whole = _regression(material, fit, check, how)
-    word, weight = weigh(found.vectors, centred, n_words, allowed)
+    whole = regressed.whole
+    word, weight = weigh(regressed.vectors, centred, n_words, allowed)
     unused = whole.uses == 0
     word[unused], weight[unused] = -1, 0
-    about = {**about, "n": whole.n, "ridge": found.ridge}
-    return make_mapping(words, word, weight, whole.uses, vectors=found.vectors, **about)
+    about = {**about, "n": whole.n, "ridge": regressed.ridge}
+    return make_mapping(words, word, weight, whole.uses, vectors=regressed.vectors, **about)
 
 
 def allowed_words(labels: xr.Dataset, words: Sequence[str]) -> np.ndarray:
@@ -320,45 +348,6 @@ def allowed_words(labels: xr.Dataset, words: Sequence[str]) -> np.ndarray:
     majority, minority = sides
     positive = positive[:, None]
     return np.concatenate([np.where(positive, majority, minority), np.where(positive, minority, majority)])
-
-
-def _parts(train, captioned, validation, rng):
-    """Rows to fit on, and to compare on, as two disjoint masks, each with `LEAST` that have captions."""
-    n = len(captioned)
-    rows = np.ones(n, bool)
-    if train is not None:
-        given = np.asarray(train)
-        if given.dtype == bool and given.shape == (n,):
-            rows = given
-        elif given.dtype.kind in "iu" and given.ndim == 1 and ((given >= 0) & (given < n)).all():
-            rows = np.isin(np.arange(n), given)
-        else:
-            raise ValueError(
-                f"train has dtype {given.dtype} and shape {given.shape}; it must be a boolean array with one "
-                f"entry for each of the {n:,} rows of the codes, or the numbers of such rows"
-            )
-    check = rows & (rng.random(n) < validation)
-    known = rows & captioned
-    if min((known & check).sum(), (known & ~check).sum()) < LEAST:
-        numbers = rng.permutation(np.flatnonzero(known))
-        if len(numbers) < 2 * LEAST:
-            raise ValueError(
-                f"{len(numbers)} rows {'of train ' if train is not None else ''}have captions; there must be "
-                f"{LEAST} at least to fit on and {LEAST} to compare on"
-            )
-        check = np.zeros(n, bool)
-        check[numbers[: max(LEAST, round(validation * len(numbers)))]] = True
-    return rows & ~check, check
-
-
-def check_labels(labels: xr.Dataset, m: int) -> None:
-    """Refuse what is no labels, or labels of another dictionary."""
-    if "q_value" not in getattr(labels, "data_vars", ()):
-        raise TypeError(f"labels is a {type(labels).__name__}; it must be what daskksvd.label returned")
-    if labels.sizes["atom"] != m:
-        raise ValueError(
-            f"labels are of {labels.sizes['atom']} atoms, and codes of {m}; they do not belong together"
-        )
 
 
 def check_choice(

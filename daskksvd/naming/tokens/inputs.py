@@ -146,12 +146,12 @@ def read_rows(material: Material, rows: np.ndarray) -> tuple[sp.csr_matrix, np.n
 
 
 def captioned_rows(material: Material) -> np.ndarray:
-    """Whether a row has captions, (n,) boolean."""
+    """Whether a row has captions, (n,) boolean; reads all encodings."""
     known = (material.encodings != 0).any(axis=1)
     return known.compute() if hasattr(known, "compute") else known
 
 
-def draw_rows(material: Material, rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Numbers of at most so many of the rows that have captions, in rising order."""
-    found = np.flatnonzero(rows & captioned_rows(material))
+def draw_rows(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Numbers of at most so many of some rows, in rising order."""
+    found = np.flatnonzero(rows)
     return np.sort(rng.choice(found, min(most, len(found)), replace=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def rerank(
     scale: float,
     sums: Centred,
     weights: np.ndarray | None,
-    parts: tuple[np.ndarray, np.ndarray],
+    parts: Sequence[np.ndarray],
     n_slots: int,
     n_candidates: int,
     allowed: np.ndarray | None,
@@ -78,7 +79,7 @@ def rerank(
     weights : (2m,) float array, optional
         By which times magnitudes prompts list the strongest sides; by magnitudes alone without.
     parts : two (n,) boolean arrays
-        Rows to compare candidates on, and to accept them on: a change must make both better.
+        Rows with captions to compare candidates on, and to accept them on: a change must make both better.
     n_candidates : int
 
     Returns
@@ -95,7 +96,7 @@ def rerank(
 
     sets = []
     for rows, most in zip(parts, (RERANK_ROWS, RERANK_ROWS // 2), strict=True):
-        sides, truth = read_rows(material, draw_rows(material, rows, most, rng))
+        sides, truth = read_rows(material, draw_rows(rows, most, rng))
         sets.append(_Prompts(weighed(sides, weights), truth, n_slots, encode, sums.encoding))
         sets[-1].fit(word)
     word = word.copy()

@@ -161,9 +161,7 @@ def _labels(labels, m) -> xr.Dataset | None:
         return None
     if isinstance(labels, (str, os.PathLike)):
         labels = open_labels(labels)
-    check_labels(labels)
-    if labels.sizes["atom"] != m:
-        raise ValueError(f"labels are of {labels.sizes['atom']} atoms; the dictionary has {m}")
+    check_labels(labels, m)
     return labels
 
 
