@@ -11,12 +11,14 @@ from .coding.by_image import image_codes as image_codes
 from .coding.store import open_codes as open_codes
 from .embedding import Embeddings as Embeddings
 from .embedding import Encodings as Encodings
+from .embedding import TextEncoder as TextEncoder
 from .embedding import embed as embed
 from .embedding import embed_captions as embed_captions
 from .embedding import embed_texts as embed_texts
 from .embedding import open_embeddings as open_embeddings
 from .embedding import open_encodings as open_encodings
 from .embedding import plan_embed as plan_embed
+from .embedding import text_encoder as text_encoder
 from .estimator import KSVD as KSVD
 from .evaluation import consensus as consensus
 from .evaluation import faithfulness as faithfulness
@@ -49,6 +51,7 @@ __all__ = [
     "Result",
     "SparseCoder",
     "StopFit",
+    "TextEncoder",
     "WorkersLost",
     "captions",
     "concept_graph",
@@ -77,5 +80,6 @@ __all__ = [
     "plan_embed",
     "shared_atoms",
     "show_versions",
+    "text_encoder",
     "view",
 ]

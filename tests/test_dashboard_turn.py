@@ -1,5 +1,8 @@
 """An atom turned in the dashboard, by Chromium, and what is near a sample before and after."""
 
+import html
+import re
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -55,6 +58,27 @@ def test_what_is_near_before_and_after(turning, samples):
         assert_allclose([sample.value for sample in panel.samples], cosines, atol=1e-5)
     words = turning.words.index.tolist()
     assert found.words.equals(turned_texts(samples[row : row + 1], after, words, encode(words), top=8))
+
+
+@pytest.mark.parametrize(
+    "error, words", [(ValueError("it reads no texts"), "it reads no texts"), (KeyError("x"), "KeyError.*x")]
+)
+def test_samples_are_near_where_the_encoder_fails(turning, samples, error, words):
+    """They need no words."""
+
+    def fails(words):
+        raise error
+
+    plain, turning.space = turning.space, Space(samples, fails)
+    try:
+        found, screen = turn(turning, 7, 3, 0.0), Turn(turning, lambda *to: None)
+        screen.show("7-3")
+    finally:
+        turning.space = plain
+    assert found.words is None and re.search(words, found.trouble)
+    assert [len(panel.samples) for panel in found.panels] == [1, 8, 8]
+    assert f"Words were not looked for: {found.trouble}." in html.unescape(screen.said.object)
+    assert "Nearest after" in screen.pictures.object and not screen.words.visible
 
 
 def test_refusals(turning, view):

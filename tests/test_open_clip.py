@@ -67,6 +67,8 @@ with torch.inference_mode():
 found["pooled"] = float(np.abs(store.array.compute() - expected).max())
 spoken = daskksvd.embed_texts(["a dog", "a cat"], model="open_clip:" + ARCHITECTURE, pretrained=weights)
 found["texts"] = float(np.abs(spoken - texts).max())
+spoken = daskksvd.text_encoder("open_clip:" + ARCHITECTURE, pretrained=weights).encode(["a dog", "a cat"])
+found["encoder"] = float(np.abs(spoken - texts / np.linalg.norm(texts, axis=1, keepdims=True)).max())
 
 # vectors of our own in the slots of a prompt
 from daskksvd.embedding.slots import PromptSlots
@@ -163,7 +165,7 @@ def test_open_clip(tmp_path):
     assert found["slots"] < 1e-5 and found["single"] == [True, True, False]
     assert found["model"]["library"] == "open_clip" and found["model"]["name"] == "ViT-small-32"
     assert found["model"]["revision"].startswith("weights.pt (")
-    for key in ("pooled", "texts", "layer 2", "layer -1", "layer 12", "tokens"):
+    for key in ("pooled", "texts", "encoder", "layer 2", "layer -1", "layer 12", "tokens"):
         assert found[key] < 1e-4, key
     assert found["turned"] < 1e-4 < 1e-3 < found["moved"]
     assert found["grid"] == [2, 2] and found["frame"] == {"size": {"shortest_edge": 64}, "crop": [64, 64]}

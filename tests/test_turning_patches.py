@@ -19,6 +19,7 @@ from daskksvd.embedding.models import ModelSpec, check_spec, load_encoder
 from daskksvd.evaluation import turned_texts
 from daskksvd.view import open_view
 from daskksvd.view.data.heat import heat_over
+from daskksvd.view.data.running import recorded_weights
 from daskksvd.view.data.turning_patches import PatchSpace, turn_patches
 
 pytest.importorskip("panel", reason='the dashboard needs Panel: pip install "daskksvd[view]"')
@@ -333,6 +334,23 @@ def test_weights_of_open_clip_from_a_file(small, monkeypatch):
     named = SimpleNamespace(spec=ModelSpec("open_clip", "ViT-B-32"))  # as text encoders have it
     with pytest.raises(ValueError, match=r"ViT-B-32' names no weights, .* \(mine.pt \(6051 bytes\)\)"):
         open_view(result, codes=codes, embeddings=rows, images=images, encoder=named)
+
+
+@pytest.mark.parametrize(
+    "made, encoder, weights",
+    [
+        (("open_clip", "ViT-B-32", "laion2b"), "open_clip:ViT-B-32", {"pretrained": "laion2b"}),
+        (("open_clip", "ViT-B-32", "laion2b"), "open_clip:ViT-L-14", {}),
+        (("open_clip", "ViT-B-32", "mine.pt (6051 bytes)"), "open_clip:ViT-B-32", {}),
+        (("transformers", "google/siglip", "3c1ad"), "google/siglip", {"revision": "3c1ad"}),
+        (("transformers", "google/siglip", "3c1ad"), "google/other", {}),
+        (("files", None, None), "google/other", {}),
+    ],
+)
+def test_weights_that_the_store_tells_of(made, encoder, weights):
+    """Of the same model alone."""
+    record = dict(zip(("library", "name", "revision"), made, strict=True))
+    assert recorded_weights(encoder, SimpleNamespace(attrs={"model": record})) == weights
 
 
 def test_a_huge_coefficient(small):

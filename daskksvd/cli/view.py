@@ -25,6 +25,7 @@ Examples:
             metavar="MODEL",
             help="The model that --embeddings are of: says what else changes where an atom is turned.",
         ),
+        click.Option(["--pretrained"], metavar="TAG|FILE", help="For an open_clip --encoder: the weights."),
         click.Option(["--compare"], metavar="RESULT", help="A second result, whose atoms are matched."),
         click.Option(["--port"], type=int, metavar="PORT", help="0 is any. [default: 5006, or any if taken]"),
         click.Option(
@@ -41,7 +42,7 @@ Examples:
         ),
     ],
 )
-def view_command(result, compare, port, address, allow_origin, show, **sources):
+def view_command(result, compare, port, address, allow_origin, show, pretrained, **sources):
     """Serve a dashboard of RESULT until Ctrl-C.
 
     Find the atoms for a word; see the images, words and histograms of an
@@ -56,7 +57,13 @@ def view_command(result, compare, port, address, allow_origin, show, **sources):
     """
     from ..view.server.process import own_process, staying
 
+    if pretrained is not None and sources["encoder"] is None:
+        raise click.UsageError("--pretrained names the weights of --encoder; name that, too")
     with own_process():
+        if pretrained is not None:
+            from ..embedding import text_encoder  # takes long, and few need it
+
+            sources["encoder"] = text_encoder(sources["encoder"], pretrained=pretrained)
         with staying():
             from ..view.server.app import dashboard
         served = dashboard(

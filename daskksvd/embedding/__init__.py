@@ -7,6 +7,7 @@ try:
     from .planning import EmbedPlan, plan_embed
     from .run import embed, embed_texts
     from .store import Embeddings
+    from .texts import TextEncoder, text_encoder
 except ModuleNotFoundError as error:
     if error.name and error.name.split(".")[0] in ("PIL", "pyarrow", "torch"):
         raise ImportError(
@@ -18,10 +19,12 @@ __all__ = [
     "EmbedPlan",
     "Embeddings",
     "Encodings",
+    "TextEncoder",
     "embed",
     "embed_captions",
     "embed_texts",
     "open_embeddings",
     "open_encodings",
     "plan_embed",
+    "text_encoder",
 ]

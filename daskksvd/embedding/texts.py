@@ -157,6 +157,56 @@ class CalledTexts(TextEncoder):
         return f"<daskksvd.TextEncoder: {self.identity()['name']}>"
 
 
+def text_encoder(
+    model: EncoderLike,
+    *,
+    pretrained: str | None = None,
+    revision: str | None = None,
+    precision: Precision = "auto",
+    device: str = "auto",
+) -> TextEncoder:
+    """What makes vectors of texts, for everything that takes an ``encoder``.
+
+    A name alone does there, too, with the weights that it comes with.
+
+    Parameters
+    ----------
+    model : str, path, TextEncoder or callable
+        A model as for `daskksvd.embed_texts`; or ``model(texts)``, which gives an array (t, e) with a row
+        for each of a list of texts.
+    pretrained, revision, precision, device
+        Of a model that is named; see `daskksvd.embed`.
+
+    Returns
+    -------
+    TextEncoder
+        The model is loaded when texts are first encoded. Its ``encode(texts)`` gives float32 rows of unit
+        norm.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these. Whether the model reads texts shows when it is loaded.
+    ImportError
+        If the library of the model is not installed.
+
+    Examples
+    --------
+    The weights of open_clip have names of their own::
+
+        encoder = daskksvd.text_encoder("open_clip:ViT-B-32", pretrained="laion2b_s34b_b79k")
+        tokens = daskksvd.naming.map_tokens("result-codes.zarr", "captions.csv", encoder)
+
+    The small model that comes with the scenes:
+
+    >>> import daskksvd
+    >>> daskksvd.text_encoder("scenes").encode(["a red circle", "a blue square"]).shape
+    (2, 64)
+    """
+    how: Any = {"pretrained": pretrained, "revision": revision, "precision": precision, "device": device}
+    return as_text_encoder(model, **how, name="model")
+
+
 def as_text_encoder(
     encoder: EncoderLike,
     *,

@@ -222,9 +222,9 @@ def _space(embeddings, patches, n, result, encoder) -> Space | None:
         return None
     if encoder is None:
         return Space(array)
-    from ...embedding.texts import as_text_encoder  # takes long, and few need it
+    from .running import text_model  # takes long, and few need it
 
-    return Space(array, as_text_encoder(encoder).encode)
+    return Space(array, text_model(encoder, embeddings).encode)
 
 
 def _rows(index, embeddings):

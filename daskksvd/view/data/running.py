@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ...embedding.models import cached_encoder, check_spec
+from ...embedding.texts import ModelTexts, as_text_encoder
 from ...turning import find_output
 from .once import once
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import PIL.Image
 
     from ...embedding.models import Encoder, ModelSpec
+    from ...embedding.texts import EncoderLike, TextEncoder
     from ...fitting.result import Result
 
 
@@ -183,24 +185,52 @@ def patch_model(encoder: Any, embeddings: Any) -> PatchModel:
     TypeError, ValueError
         If it is no model, or another than that of the embeddings.
     """
-    made: dict[str, Any] = embeddings.attrs["model"]
     spec = getattr(encoder, "spec", None)
     if spec is None:
-        library, name, revision = (made.get(key) for key in ("library", "name", "revision"))
-        weights = {"pretrained": revision} if library == "open_clip" and _is_tag(revision) else {}
-        if library == "transformers" and str(encoder) == name and not os.path.isdir(name):
-            weights = {"revision": revision}
-        spec = check_spec(encoder, **weights)
+        spec = check_spec(encoder, **recorded_weights(encoder, embeddings))
         folder = os.path.isabs(spec.name) or spec.name.startswith((".", "~"))
         if spec.library == "transformers" and folder and not os.path.isdir(spec.name):
             raise FileNotFoundError(f"encoder={spec.name!r}: there is no such folder")
+    _check_weights(spec, embeddings)
+    return PatchModel(spec, embeddings)
+
+
+def text_model(encoder: EncoderLike, embeddings: Any) -> TextEncoder:
+    """The text side of a model that is named, with the revision and weights that the store tells of.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none, or its weights are not known.
+    """
+    weights = recorded_weights(encoder, embeddings) if isinstance(encoder, (str, os.PathLike)) else {}
+    found = as_text_encoder(encoder, **weights)
+    if isinstance(found, ModelTexts):
+        _check_weights(found.spec, embeddings)
+    return found
+
+
+def recorded_weights(encoder: str | os.PathLike[str], embeddings: Any) -> dict[str, Any]:
+    """Arguments of the weights of a named model, where it is the one that the store tells of."""
+    made: dict[str, Any] = embeddings.attrs.get("model") or {}
+    library, name, revision = (made.get(key) for key in ("library", "name", "revision"))
+    if library == "open_clip" and os.fspath(encoder) == f"open_clip:{name}" and _is_tag(revision):
+        return {"pretrained": revision}
+    if library == "transformers" and os.fspath(encoder) == name and not os.path.isdir(name):
+        return {"revision": revision}
+    return {}
+
+
+def _check_weights(spec, embeddings):
+    """Refuse a model that would get random ones."""
     if spec.library == "open_clip" and not spec.pretrained and not spec.name.startswith(_WHOLE):
+        made = embeddings.attrs.get("model") or {}
         raise ValueError(
             f"encoder='open_clip:{spec.name}' names no weights, and those of the embeddings "
-            f"({made.get('revision')}) cannot be found by their record; leave encoder out, or name a "
-            "model that brings its weights, such as open_clip:hf-hub:NAME or open_clip:local-dir:FOLDER"
+            f"({made.get('revision')}) cannot be found by their record; give them "
+            f"(--pretrained, or encoder=daskksvd.text_encoder('open_clip:{spec.name}', pretrained=...)), "
+            "or leave encoder out"
         )
-    return PatchModel(spec, embeddings)
 
 
 _LIBRARIES = ("transformers", "open_clip")

@@ -89,12 +89,15 @@ class Turned(NamedTuple):
         The sample, and the nearest others before and after.
     words : pandas.DataFrame or None
         The nearest words before and after, from `turned_texts`; None without a text encoder.
+    trouble : str or None
+        A sentence, where the text encoder could not be used.
     """
 
     coefficient: float
     share: float
     panels: list[Panel]
     words: pd.DataFrame | None
+    trouble: str | None
 
 
 def turn(view: View, atom: int, row: int, value: float) -> Turned:
@@ -133,11 +136,22 @@ def turn(view: View, atom: int, row: int, value: float) -> Turned:
         note = "Other samples by the cosine of their vectors, less the mean."
         panels.append(Panel(key, title, note, samples_of(view, rows, cosines, marked)))
     vocabulary = tuple(map(str, view.words.index))
-    encodings = space.encoded(vocabulary)
-    words = None
-    if encodings is not None:
-        words = turned_texts(before, after, vocabulary, encodings, top=NEAREST_WORDS)
-    return Turned(coefficient, float(np.linalg.norm(after - before) / (length or 1.0)), panels, words)
+    words = trouble = None
+    try:
+        encodings = space.encoded(vocabulary)
+        if encodings is not None:
+            words = turned_texts(before, after, vocabulary, encodings, top=NEAREST_WORDS)
+    except Exception as error:  # of a model or function of somebody's; samples are near all the same
+        trouble = sentence(error)
+    share = float(np.linalg.norm(after - before) / (length or 1.0))
+    return Turned(coefficient, share, panels, words, trouble)
+
+
+def sentence(error: Exception) -> str:
+    """What a model failed with, for a page: refusals as they are, others with their kind."""
+    from ...embedding.errors import one_line  # takes long, and few need it
+
+    return str(error) if isinstance(error, (ValueError, OSError, ImportError)) else one_line(error)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from ...evaluation import turned_texts
 from .galleries import Panel, samples_of
 from .heat import heat_over, patches_of
 from .once import once
-from .turning import NEAR_ROWS, NEAREST, NEAREST_WORDS, Space
+from .turning import NEAR_ROWS, NEAREST, NEAREST_WORDS, Space, sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -247,9 +247,7 @@ def turn_patches(
         try:
             output = _run(view, space, row, before, atoms, region)
         except Exception as error:  # whatever is wrong with a model, stored rows tell what they tell
-            from ...embedding.errors import one_line  # takes long, and few need it
-
-            trouble = str(error) if isinstance(error, (ValueError, OSError, ImportError)) else one_line(error)
+            trouble = sentence(error)
     changed = int((after != before).any(axis=1).sum())
     return TurnedPatches(
         len(region), len(chosen), changed, share, changes, len(others), panels, output, trouble

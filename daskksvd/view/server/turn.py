@@ -128,7 +128,8 @@ class Turn:
 
     def _tell(self, atom, row, value):
         found = turn(self.view, atom, row, value)
-        self.said.put(TELLS.said(row, f"{found.coefficient:+.3g}", f"{value:+.3g}", percent(found.share, 0)))
+        told = f"{found.coefficient:+.3g}", f"{value:+.3g}", percent(found.share, 0)
+        self.said.put(TELLS.said(row, *told, found.trouble))
         self.pictures.put(gallery_html(found.panels, side=160, style=False))
         self._put_words(found.words)
 
