@@ -3,6 +3,7 @@
 Modules with helpers are imported where they are needed: most tests need none of them.
 """
 
+import os
 import sys
 
 import dask
@@ -17,6 +18,11 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("daskksvd")
+
+# Threads that wait for work sleep: several processes of tests have more of them than there are cores, and
+# those of PyTorch and BLAS that spin keep others from working. New processes read it, also those of xdist.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 # notebooks, the README and commands, which are processes of their own, start workers as users do
 dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
