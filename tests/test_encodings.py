@@ -28,6 +28,7 @@ from daskksvd.cli import main
 from daskksvd.cli.checking import check
 from daskksvd.embedding import captions as encoding
 from daskksvd.embedding.models import cached_encoder
+from daskksvd.embedding.slots import text_model
 from daskksvd.embedding.texts import as_text_encoder
 from daskksvd.rows import as_source
 from daskksvd.stores import DamagedStore
@@ -432,3 +433,17 @@ def test_a_folder_says_of_itself_what_it_is(tmp_path):
     with pytest.raises(ValueError, match="encodes sentences, not images; see embed_texts"):
         daskksvd.embed([(b"", "x")], tmp_path / "out", model=f"transformers_text:{plain}")
     assert as_text_encoder("scenes").spec.library == "transformers"
+
+
+def test_what_is_said_of_a_model_names_the_argument(tmp_path):
+    """Of all calls that take one as ``encoder``, and of those that take it as ``model``."""
+    wrong = f"{str(tmp_path)!r} cannot be loaded"
+    for make, name in ((as_text_encoder, "encoder"), (daskksvd.text_encoder, "model")):
+        with pytest.raises(ValueError, match=f"^{name}={wrong}"):
+            make(tmp_path).encode(["a"])
+        with pytest.raises(ValueError, match=f"^{name}={wrong}"):
+            make(tmp_path).identity()
+        with pytest.raises(ValueError, match=f"^{name}='nolib:x'; before the colon"):
+            make("nolib:x")
+    with pytest.raises(ValueError, match=f"^encoder={wrong}"):
+        text_model(tmp_path)

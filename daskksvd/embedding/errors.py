@@ -1,5 +1,10 @@
 """Why an image is not embedded, and what else went wrong, each in one line."""
 
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
 
 class Rejected(Exception):
     """An image that cannot be had; ``str(error)`` is the reason, one line."""
@@ -11,6 +16,18 @@ class ImageError(Rejected):
 
 class FetchError(Rejected):
     """A URL that gave no image."""
+
+
+@contextlib.contextmanager
+def model_named(argument: str) -> Iterator[None]:
+    """Have what is said of ``model`` in this block said of the argument that named the model."""
+    try:
+        yield
+    except (TypeError, ValueError, OSError, ImportError) as error:
+        text = str(error)
+        if argument != "model" and text.startswith(("model=", "model is ")) and len(error.args) == 1:
+            error.args = (argument + text[len("model") :],)
+        raise
 
 
 def one_line(error):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .errors import model_named
 from .models import Encoder, ModelSpec, cached_encoder, check_spec
 
 if TYPE_CHECKING:
@@ -266,12 +267,14 @@ def text_model(encoder: Any) -> Encoder:
         If there is no model, as behind a function of one's own: gradients need its layers.
     """
     if isinstance(encoder, (str, os.PathLike)):
-        return cached_encoder(check_spec(encoder))
+        with model_named("encoder"):
+            return cached_encoder(check_spec(encoder))
     if isinstance(encoder, Encoder):
         return encoder
     spec = getattr(encoder, "spec", None)
     if isinstance(spec, ModelSpec):
-        return cached_encoder(spec)
+        with model_named("encoder"):
+            return cached_encoder(spec)
     raise TypeError(
         f"encoder is a {type(encoder).__name__}; gradients go through a model, so it must be the name or "
         "folder of one"

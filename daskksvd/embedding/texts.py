@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ..arguments import integer
+from .errors import model_named
 from .models import cached_encoder, check_text_spec, forget_encoder
 from .models.threads import threads_kept
 
@@ -90,16 +91,18 @@ class ModelTexts(TextEncoder):
     Parameters
     ----------
     spec : ModelSpec
+    name : str
+        Of the argument that named it; for messages.
     """
 
-    def __init__(self, spec: ModelSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: ModelSpec, name: str = "encoder") -> None:
+        self.spec, self._name = spec, name
         self._identity: dict[str, Any] | None = None
 
     def _vectors(self, texts: list[str], batch_size: int, n_threads: int | None) -> np.ndarray:
         # of like length, so that little is filled up
         order = np.argsort([len(text) for text in texts], kind="stable")
-        with _encoding:
+        with _encoding, model_named(self._name):
             model = cached_encoder(self.spec)
             with _threads(model, n_threads):
                 found = model.encode_texts([texts[place] for place in order], batch_size)
@@ -109,7 +112,8 @@ class ModelTexts(TextEncoder):
 
     def identity(self) -> dict[str, Any]:
         if self._identity is None:
-            found = cached_encoder(self.spec).identity()
+            with model_named(self._name):
+                found = cached_encoder(self.spec).identity()
             self._identity = {key: value for key, value in found.items() if key not in _IMAGES}
         return self._identity
 
@@ -240,11 +244,9 @@ def as_text_encoder(
         If the library of the model is not installed.
     """
     if isinstance(encoder, (str, os.PathLike)):
-        return ModelTexts(
-            check_text_spec(
-                encoder, pretrained=pretrained, revision=revision, precision=precision, device=device
-            )
-        )
+        how: Any = {"pretrained": pretrained, "revision": revision, "precision": precision, "device": device}
+        with model_named(name):
+            return ModelTexts(check_text_spec(encoder, **how), name)
     for key, value in (("pretrained", pretrained), ("revision", revision)):
         if value is not None:
             raise ValueError(

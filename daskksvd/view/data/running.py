@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ...embedding.errors import model_named
 from ...embedding.models import cached_encoder, check_spec
 from ...embedding.texts import ModelTexts, as_text_encoder
 from ...turning import find_output
@@ -79,7 +80,8 @@ class PatchModel:
                 f"encoder={name!r}: the files of these activations do not tell of which layer they are, so "
                 "atoms are not turned in the model; the rows of daskksvd.embed and of saev's shards tell it"
             )
-        encoder = cached_encoder(self._spec)
+        with model_named("encoder"):
+            encoder = cached_encoder(self._spec)
         d = self._embeddings.array.shape[1]
         own = encoder.identity()
         for what, mine, its in (
@@ -187,7 +189,8 @@ def patch_model(encoder: Any, embeddings: Any) -> PatchModel:
     """
     spec = getattr(encoder, "spec", None)
     if spec is None:
-        spec = check_spec(encoder, **recorded_weights(encoder, embeddings))
+        with model_named("encoder"):
+            spec = check_spec(encoder, **recorded_weights(encoder, embeddings))
         folder = os.path.isabs(spec.name) or spec.name.startswith((".", "~"))
         if spec.library == "transformers" and folder and not os.path.isdir(spec.name):
             raise FileNotFoundError(f"encoder={spec.name!r}: there is no such folder")
