@@ -2,24 +2,29 @@
 
     python benchmarks/tokens.py EMBEDDINGS CAPTIONS ENCODINGS --model sentence_transformers:FOLDER
     python benchmarks/tokens.py EMBEDDINGS CAPTIONS ENCODINGS --model MODEL --repeats 5
+    python benchmarks/tokens.py --scenes 4000
     python benchmarks/tokens.py --scale
 
 EMBEDDINGS, CAPTIONS and ENCODINGS are as for ``joint.py``. Samples are split at random in halves: dictionary,
 labels and words come from one half, all figures from the other. ``--repeats`` takes so
-many halves and dictionaries instead, and only labels and descent. ``--scale`` adds up 800,000 samples
-of 10 nonzeros and 384 numbers, and descends over 30,000 words and 1,536 atoms, on random numbers. Leaves
-``tokens.json`` and ``tokens.md``, or those of ``tokens-repeats`` or ``tokens-scale``.
+many halves and dictionaries instead, and only labels and descent. ``--scenes`` draws so many scenes, of
+which the concepts are known, and reads them by the encoder of the package. ``--scale`` adds up 800,000
+samples of 10 nonzeros and 384 numbers, and descends over 30,000 words and 1,536 atoms, on random numbers.
+Leaves ``tokens.json`` and ``tokens.md``, or those of ``tokens-repeats``, ``tokens-scenes`` or
+``tokens-scale``.
 """
 
 import argparse
 import pathlib
 import resource
+import tempfile
 import time
 
 import common
 import dask.array as da
 import numpy as np
 import scipy.sparse as sp
+from tokens_gradient import share_right
 
 import daskksvd
 from daskksvd.coding.nonzeros import open_code_rows
@@ -45,6 +50,8 @@ TABLE = common.Table(
     ("encoded", "encodings made", ">8", ",d"),
 )
 
+SCENES = common.Table(*TABLE.columns[:8], ("right", "name right", ">6", ".2f"))
+
 SCALE = common.Table(
     ("step", "step", "<36", ""),
     ("seconds", "seconds", ">8", ".1f"),
@@ -66,6 +73,12 @@ ABOUT = (
     "r2: share of the variance of held-out mean caption encodings that encodings of prompts explain after "
     "one fitted scale, both centred, with a 95 % bootstrap interval; cosine of the same; ranks of the own "
     "captions among 1,000. Seconds and encodings: to choose the words, those of the captions apart."
+)
+
+ABOUT_SCENES = (
+    "{:,} scenes, half to learn and choose words on, half to score; {} atoms, {} nonzeros, whitened by a "
+    "quarter, the encoder of the package. Name right: share of the words, of the side used more, that are "
+    "for the concept that the atom follows most. The rest as in tokens.md."
 )
 
 ABOUT_REPEATS = (
@@ -124,7 +137,9 @@ def learn(images, captions, settings, seed):
     return train, codes, daskksvd.label(codes[rows], captions, sample_ids=rows)
 
 
-def measure(images, captions, encodings, encoder, settings, *, seed=0, n_scored=1000, told=print):
+def measure(
+    images, captions, encodings, encoder, settings, *, seed=0, n_scored=1000, scenes=None, told=print
+):
     """All lines of the table.
 
     Parameters
@@ -136,6 +151,8 @@ def measure(images, captions, encodings, encoder, settings, *, seed=0, n_scored=
     settings : dict
         For `daskksvd.fit`.
     seed, n_scored : int
+    scenes : datasets.CaptionedScenes, optional
+        Of which the samples are.
     told : callable
         Takes every line.
 
@@ -164,6 +181,9 @@ def measure(images, captions, encodings, encoder, settings, *, seed=0, n_scored=
             **how,
         )
         records.append(record(way, table, MAPPING, options["n_slots"], seconds, made))
+        if scenes is not None:
+            chosen = mapping.word.transpose("side", "atom", "slot").values[..., 0].ravel()
+            records[-1]["right"] = share_right(codes[np.flatnonzero(~train)], chosen, scenes, ~train)
         told(records[-1])
     others = [str(row) for row in table.way.values if row not in (MAPPING, "mean caption")]
     for row in others:
@@ -201,6 +221,18 @@ def repeat(images, captions, encodings, encoder, settings, *, seeds=5, n_scored=
         limits = {"low": float(values["r2"].min()), "high": float(values["r2"].max())}
         means.append({"way": way, **mean, **limits})
     return means
+
+
+def draw(n, seed):
+    """So many scenes, their embeddings, captions, and encodings of these, by the encoder of the package."""
+    scenes = daskksvd.datasets.make_scenes(n, random_state=seed)
+    captions = [scenes.captions(place) for place in range(n)]
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder)
+        how = {"model": "scenes", "pooling": "cls+mean", "dtype": "float32"}
+        rows = daskksvd.embed(scenes, out / "scenes", **how).array.compute()
+        texts = daskksvd.embed_captions(captions, out / "texts.zarr", model="scenes").array.compute()
+    return scenes, rows, captions, texts.astype(np.float32)
 
 
 def scale(n=800_000, m=1536, k=10, e=384, words=30_000):
@@ -249,6 +281,7 @@ def main():
     parser.add_argument("captions", nargs="?")
     parser.add_argument("encodings", nargs="?", type=pathlib.Path)
     parser.add_argument("--scale", action="store_true", help="time sums and descent at full size")
+    parser.add_argument("--scenes", type=int, default=0, help="scenes to draw, in place of EMBEDDINGS")
     parser.add_argument("--repeats", type=int, default=0, help="halves and dictionaries for a mean over them")
     parser.add_argument("--model", help="text encoder")
     parser.add_argument("--atoms", type=int, default=128)
@@ -262,6 +295,8 @@ def main():
     facts = common.machine_facts()
     print("\n".join(common.describe(facts)), flush=True)
     results = {"software": common.describe(facts)[-1], "about": ABOUT}
+    settings = {"n_components": options.atoms, "n_nonzero_coefs": options.nonzeros}
+    settings |= {"whiten": options.whiten, "n_threads": options.threads}
     if options.scale:
         table, name = SCALE, "tokens-scale"
         results["about"] = (
@@ -269,14 +304,20 @@ def main():
         )
         results["records"] = scale()
         print(table.text(results["records"]))
+    elif options.scenes:
+        table, name = SCENES, "tokens-scenes"
+        results["about"] = ABOUT_SCENES.format(options.scenes, options.atoms, options.nonzeros)
+        scenes, *given = draw(options.scenes, options.seed)
+        print(table.header(), flush=True)
+        told = lambda line: print(table.line(line), flush=True)  # noqa: E731
+        how = {"seed": options.seed, "scenes": scenes, "told": told}
+        results["records"] = measure(*given, "scenes", settings, **how)
     else:
         table, name = TABLE, "tokens"
         images = as_source(options.embeddings, "embeddings").array.compute().astype(np.float32)
         if not options.encodings.exists():
             daskksvd.embed_captions(options.captions, options.encodings, model=options.model, n=len(images))
         texts = as_source(options.encodings, "encodings").array.compute().astype(np.float32)
-        settings = {"n_components": options.atoms, "n_nonzero_coefs": options.nonzeros}
-        settings |= {"whiten": options.whiten, "n_threads": options.threads}
         given = (images, options.captions, texts, options.model, settings)
         print(table.header(), flush=True)
         told = lambda line: print(table.line(line), flush=True)  # noqa: E731

@@ -8,12 +8,15 @@ centred, the words ``w`` of the sides are to minimise ``||C - a Z V_w||^2``. ``Z
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.linalg
 
 from ...machine.blas import single_threaded_blas
+from .pairs import Rest, take_pairs
 
 if TYPE_CHECKING:
     from .sums import Centred
@@ -31,7 +34,7 @@ GAIN = 1e-9
 """Share of the energy of the encodings that a change must gain: less is rounding, which can go in circles."""
 
 RIDGES = tuple(10.0 ** (power / 2) for power in range(-6, 5))
-"""Penalties tried, in units of the mean square of a feature."""
+"""Penalties, in units of the mean square of a feature; tried from the middle on to where errors rise."""
 
 
 class Chosen(NamedTuple):
@@ -71,7 +74,7 @@ def best_words(sums: Centred, words: np.ndarray, allowed: np.ndarray | None = No
         chosen[start : start + len(scores)] = np.where(
             np.isfinite(scores).any(axis=1), scores.argmax(axis=1), -1
         )
-    return np.where(np.diag(sums.pairs) > 0, chosen, -1)
+    return np.where(sums.pairs.diagonal() > 0, chosen, -1)
 
 
 def descend(
@@ -98,27 +101,27 @@ def descend(
         At most.
     """
     word = start.copy()
-    sides = np.flatnonzero(word >= 0)
+    sides = np.flatnonzero(word >= 0).tolist()
     vectors = np.zeros((len(word), words.shape[1]))
     vectors[sides] = words[word[sides]]
     squares = np.einsum("ij,ij->i", words, words)
-    own = np.diag(sums.pairs)
+    own = sums.pairs.diagonal()
     scale, loss = _scale(sums, vectors)
     losses, changed = [loss], 0
     for _ in range(sweeps):
-        left = sums.joint - scale * (sums.pairs @ vectors)
+        left = Rest(sums.joint, sums.pairs, vectors, scale)
         everywhere = not changed  # all words are looked at where the best few leave nothing to change
         if everywhere:
-            few = _best_few(left + scale * own[:, None] * vectors, words, scale, own, allowed)
+            few = _best_few(left.values + scale * own[:, None] * vectors, words, scale, own, allowed)
         changed = 0
         for side in sides:
             among = np.append(few[side][few[side] >= 0], word[side])
-            other = left[side] + scale * own[side] * vectors[side]
+            other = left.of(side) + scale * own[side] * vectors[side]
             gain = 2 * scale * (words[among] @ other) - scale**2 * own[side] * squares[among]
             best = int(gain.argmax())
             if gain[best] > gain[-1] + GAIN * sums.energy:
                 word[side] = among[best]
-                left -= np.outer(sums.pairs[side], scale * (words[word[side]] - vectors[side]))
+                left.change(side, scale * (words[word[side]] - vectors[side]))
                 vectors[side] = words[word[side]]
                 changed += 1
         scale, loss = _scale(sums, vectors)
@@ -145,7 +148,7 @@ def _best_few(joint, words, scale, own, allowed):
 def gains_of(sums: Centred, words: np.ndarray, word: np.ndarray, scale: float) -> np.ndarray:
     """What each word would gain over none for each side, given the words of all others, (2m, W)."""
     vectors = np.where((word >= 0)[:, None], words[np.maximum(word, 0)], 0.0)
-    own = np.diag(sums.pairs)[:, None]
+    own = sums.pairs.diagonal()[:, None]
     left = sums.joint - scale * (sums.pairs @ vectors - own * vectors)
     return 2 * scale * left @ words.T - scale**2 * own * np.einsum("ij,ij->i", words, words)
 
@@ -196,24 +199,35 @@ def text_vectors(fitted: Centred, checked: Centred, whole: Centred) -> Vectors:
     whole : Centred
         Sums over both.
     """
-    m = len(whole.pairs)
     used = np.flatnonzero(whole.mean > 0)
-    both = np.ix_(used, used)
+    pairs = take_pairs(fitted.pairs, used)
+    compared, shared = take_pairs(checked.pairs, used), checked.joint[used]
+
+    def error(place: int) -> float:
+        vectors = _ridge_vectors(fitted, pairs, used, RIDGES[place])
+        return float(np.vdot(compared @ vectors, vectors) - 2 * np.vdot(shared, vectors))
+
     with single_threaded_blas():  # bits, and so words of nearly equal worth, depend on its number of threads
-        errors = []
-        compared, shared = checked.pairs[both], checked.joint[used]
-        for ridge in RIDGES:
-            vectors = _ridge_vectors(fitted, used, both, ridge, m)
-            errors.append(np.vdot(compared @ vectors, vectors) - 2 * np.vdot(shared, vectors))
-        ridge = RIDGES[int(np.argmin(errors))]
+        ridge = RIDGES[_least(error, len(RIDGES))]
+        pairs = take_pairs(whole.pairs, used)
         vectors = np.zeros_like(whole.joint)
-        vectors[used] = _ridge_vectors(whole, used, both, ridge, m)
+        vectors[used] = _ridge_vectors(whole, pairs, used, ridge)
     return Vectors(vectors, ridge)
 
 
-def _ridge_vectors(sums, used, both, ridge, m):
-    pairs = sums.pairs[both]
-    pairs[np.diag_indices(len(pairs))] += ridge * (np.trace(sums.pairs) / m or 1.0)
+def _least(error: Callable[[int], float], n: int) -> int:
+    """Where errors that fall and then rise are least, of n places: downhill from the middle."""
+    error, place = functools.cache(error), n // 2
+    while True:
+        best = min((near for near in (place, place - 1, place + 1) if 0 <= near < n), key=error)
+        if best == place:
+            return place
+        place = best
+
+
+def _ridge_vectors(sums, pairs, used, ridge):
+    pairs = pairs.copy() if isinstance(pairs, np.ndarray) else pairs.toarray()
+    pairs[np.diag_indices(len(pairs))] += ridge * (sums.pairs.diagonal().sum() / len(sums.mean) or 1.0)
     return scipy.linalg.solve(pairs, sums.joint[used], assume_a="pos", overwrite_a=True)
 
 

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from ...captions.partitions import compute
 from ...execution import WORKER_TIMEOUT
 from ..counting import tree
+from .pairs import DENSE_SIDES, CentredPairs, Pairs
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from ...coding.nonzeros import CodeRows
-
-DENSE_SIDES = 2**13
-"""Sides of atoms up to which products of all pairs are a dense matrix: 512 MB in double precision."""
 
 
 class Sums(NamedTuple):
@@ -58,13 +56,17 @@ class Sums(NamedTuple):
     def centred(self) -> Centred:
         """The same of what differs from the means."""
         mean, encoding = self.features / self.n, self.encoding / self.n
-        pairs = self.pairs if isinstance(self.pairs, np.ndarray) else self.pairs.toarray()
+        pairs: Pairs
+        if isinstance(self.pairs, np.ndarray):
+            pairs = self.pairs - self.n * np.outer(mean, mean)
+        else:
+            pairs = CentredPairs(self.pairs, self.n, mean)
         return Centred(
             self.n,
             mean,
             encoding,
             self.energy - self.n * float(encoding @ encoding),
-            pairs - self.n * np.outer(mean, mean),
+            pairs,
             self.joint - self.n * np.outer(mean, encoding),
         )
 
@@ -80,7 +82,7 @@ class Centred(NamedTuple):
     encoding : (e,) float64 array
         Mean encoding.
     energy : float
-    pairs : (2m, 2m) float64 array
+    pairs : (2m, 2m) float64 array or CentredPairs
     joint : (2m, e) float64 array
     """
 
@@ -88,7 +90,7 @@ class Centred(NamedTuple):
     mean: np.ndarray
     encoding: np.ndarray
     energy: float
-    pairs: np.ndarray
+    pairs: Pairs
     joint: np.ndarray
 
 
