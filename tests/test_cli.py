@@ -1,12 +1,14 @@
 """The command line: same results as the Python API, plain errors, honest exit codes."""
 
 import inspect
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import click
 import numpy as np
@@ -303,3 +305,18 @@ def test_help_is_quick():
     text = run("--help")
     assert all(f"  {name} " in text for name in ("embed", "fit", "encode", "info", "demo"))
     assert daskksvd.__version__ in run("--version")
+
+
+def test_warnings_are_lines_of_their_own(capsys, monkeypatch):
+    """Each once; those for a file of somebody's go there."""
+    others, file = [], io.StringIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", lambda *shown: others.append(shown))
+        with cli.warnings_told(lambda text: text.replace("min_df", "--min-df")):
+            for _ in range(2):
+                warnings.warn("min_df is\n  large", stacklevel=1)
+            warnings.showwarning("elsewhere", UserWarning, "x.py", 3, file)
+    told = capsys.readouterr().err
+    assert told == "Warning: --min-df is large\n"
+    assert others == [("elsewhere", UserWarning, "x.py", 3, file, None)]

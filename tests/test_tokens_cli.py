@@ -151,6 +151,8 @@ def test_every_option_says_what_it_does():
         ("tokens fit.zarr captions.parquet --encoder scenes --encodings fit.zarr", "not one of encodings"),
         ("embed-captions nowhere.csv unmade.zarr --model scenes", "there is no such path"),
         ("embed-captions captions.parquet fit.zarr --model scenes", "exists"),
+        ("view fit.zarr --pretrained openai", "--pretrained is of the weights of --encoder; name that"),
+        ("view fit.zarr --encoder scenes --pretrained openai", "goes with open_clip models"),
     ],
 )
 def test_refusals(arguments, words, stores, monkeypatch):

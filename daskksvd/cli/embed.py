@@ -6,7 +6,7 @@ import shlex
 
 import click
 
-from .shared import SCHEDULER, WORKER_TIMEOUT, aligned, at_terminal, connected, counted
+from .shared import SCHEDULER, WEIGHTS, WORKER_TIMEOUT, aligned, at_terminal, connected, counted
 
 EXAMPLES = """\b
 Examples:
@@ -25,8 +25,7 @@ OPTIONS = [
         "or scenes, a small one that is part of daskksvd.",
     ),
     click.Option(["--out", "-o"], required=True, metavar="DIR", help="Folder to make, or to go on with."),
-    click.Option(["--pretrained"], metavar="TAG|FILE", help="For open_clip: the weights."),
-    click.Option(["--revision"], metavar="REV", help="Commit, tag or branch of the model."),
+    *WEIGHTS,
     click.Option(
         ["--pooling"], type=click.Choice(["pooled", "cls", "mean", "cls+mean"]), default="pooled",
         help="What becomes of an image: the model's own vector, the class token, the mean of the patches, or "

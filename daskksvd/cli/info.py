@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import textwrap
 
 import click
@@ -321,7 +322,7 @@ def as_text(facts):
         lines["codes stop at"] = SparsityTarget(**facts["codes_stop_at"]).told()
     if "mean_nonzeros" in facts:
         lines["mean nonzeros"] += " a sample"
-    advice = NEXT[facts["kind"]].format(path=facts["path"])
+    advice = NEXT[facts["kind"]].format(path=shlex.quote(facts["path"]))
     if facts["kind"] == "embeddings":
         model = {
             key: facts["model"][key]

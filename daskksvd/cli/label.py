@@ -252,11 +252,11 @@ def label_command(
     click.echo(
         f"\nLabels are in {out}. Next:\n  daskksvd words {quote(result)} WORD\n"
         f"  daskksvd atom {quote(result)} NUMBER\n"
-        f"  daskksvd view {quote(result)} {_shown_with(captions, embeddings)}"
+        f"  daskksvd view {quote(result)} {shown_with(captions, embeddings)}"
     )
 
 
-def _shown_with(captions, embeddings):
+def shown_with(captions, embeddings):
     """Options of ``view`` for the same captions."""
     from ..rows.inputs.opening import EMBEDDINGS
 

@@ -37,6 +37,12 @@ DEVICE = click.Option(
     show_default="processors",
     help="Code on a graphics card, by PyTorch: cuda, cuda:1 and so on, or auto for one where there is one.",
 )
+WEIGHTS = [
+    click.Option(["--pretrained"], metavar="TAG|FILE", help="For open_clip: the weights."),
+    click.Option(["--revision"], metavar="REV", help="Commit, tag or branch of the model."),
+]
+"""Of a model that is named by another option."""
+
 OVERWRITE = click.Option(["--overwrite"], is_flag=True, help="Replace a store of the same kind at --out.")
 
 

@@ -5,8 +5,8 @@ import shlex
 
 import click
 
-from .label import find_codes, read_ids, read_lines, told_by_options
-from .shared import OVERWRITE, SCHEDULER, WORKER_TIMEOUT, aligned, at_terminal, check_out, connected
+from .label import find_codes, read_ids, read_lines, shown_with, told_by_options
+from .shared import OVERWRITE, SCHEDULER, WEIGHTS, WORKER_TIMEOUT, aligned, at_terminal, check_out, connected
 
 EMBED_EXAMPLES = """\b
 Examples:
@@ -26,7 +26,6 @@ MODEL_HELP = (
     "transformers, or scenes, a small one that is part of daskksvd."
 )
 
-PRETRAINED = click.Option(["--pretrained"], metavar="TAG|FILE", help="For open_clip: the weights.")
 SAMPLE_IDS = click.Option(
     ["--sample-ids"],
     metavar="PATH",
@@ -37,8 +36,7 @@ EMBED_OPTIONS = [
     click.Argument(["captions"]),
     click.Argument(["out"]),
     click.Option(["--model"], required=True, metavar="MODEL", help=MODEL_HELP),
-    PRETRAINED,
-    click.Option(["--revision"], metavar="REV", help="Commit, tag or branch of the model."),
+    *WEIGHTS,
     click.Option(
         ["--n-rows", "n"], type=click.IntRange(1), metavar="N",
         help="Rows of the samples. [default: those of --embeddings, or as many as captions name]",
@@ -64,7 +62,7 @@ TOKENS_OPTIONS = [
     click.Argument(["result"]),
     click.Argument(["captions"]),
     click.Option(["--encoder"], required=True, metavar="MODEL", help=f"Text encoder: {MODEL_HELP}"),
-    PRETRAINED,
+    *WEIGHTS,
     click.Option(
         ["--method"], type=click.Choice(["descent", "greedy", "gradient", "labels"]), default="descent",
         help="How words are chosen; labels takes the first word of the labels beside RESULT.",
@@ -144,19 +142,22 @@ def embed_captions_command(captions, out, sample_ids, scheduler, quiet, **option
         ),
     }
     click.echo(f"{out}\n{aligned(lines, indent=2)}")
-    model = shlex.quote(options["model"])
-    click.echo(
-        f"\nNext\n  daskksvd tokens RESULT {captions} --encoder {model} --encodings {shlex.quote(out)}"
-    )
+    named = ["--encoder", options["model"], *named_weights(options), "--encodings", out]
+    click.echo(f"\nNext\n  daskksvd tokens RESULT {shlex.join([captions, *named])}")
+
+
+def named_weights(options):
+    """Options that say which weights a model has, as they were given."""
+    return [part for key in ("pretrained", "revision") if options[key] for part in (f"--{key}", options[key])]
 
 
 @click.command(
     "tokens", params=TOKENS_OPTIONS, short_help="Words of atoms by a text encoder.", epilog=TOKENS_EXAMPLES
 )
 def tokens_command(
-    result, captions, encoder, pretrained, method, n_slots, n_words, template, codes, encodings, sample_ids,
-    embeddings, vocabulary, language, significant_only, score, out, best, random_state, scheduler,
-    worker_timeout, overwrite,
+    result, captions, encoder, pretrained, revision, method, n_slots, n_words, template, codes, encodings,
+    sample_ids, embeddings, vocabulary, language, significant_only, score, out, best, random_state,
+    scheduler, worker_timeout, overwrite,
 ):  # fmt: skip
     """Choose words of atoms so that prompts come near to captions.
 
@@ -196,7 +197,7 @@ def tokens_command(
             "in Python, daskksvd.faithfulness takes labels of one half"
         )
     listed = vocabulary if vocabulary == "tokens" else read_lines(vocabulary, "--vocabulary")
-    reader = as_text_encoder(encoder, pretrained=pretrained)
+    reader = as_text_encoder(encoder, pretrained=pretrained, revision=revision)
     found = codes_of(result, captions, codes)
     texts, ids = captions_of(captions, embeddings, None if sample_ids is None else read_ids(sample_ids))
     table = None
@@ -230,7 +231,8 @@ def tokens_command(
         click.echo("\n" + words_text(mapping, best))
     if table is not None:
         click.echo("\n" + score_text(table))
-    click.echo(f"\nWords are in {out}. Next:\n  daskksvd view {result}")
+    shown = shown_with(captions, embeddings)
+    click.echo(f"\nWords are in {out}. Next:\n  daskksvd view {shlex.quote(result)} {shown}")
 
 
 def without_codes(path):

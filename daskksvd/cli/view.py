@@ -3,7 +3,7 @@
 import click
 
 from .report import SOURCES
-from .shared import at_terminal
+from .shared import WEIGHTS, at_terminal
 
 EXAMPLES = """\b
 Examples:
@@ -25,7 +25,7 @@ Examples:
             metavar="MODEL",
             help="The model that --embeddings are of: says what else changes where an atom is turned.",
         ),
-        click.Option(["--pretrained"], metavar="TAG|FILE", help="For an open_clip --encoder: the weights."),
+        *WEIGHTS,
         click.Option(["--compare"], metavar="RESULT", help="A second result, whose atoms are matched."),
         click.Option(["--port"], type=int, metavar="PORT", help="0 is any. [default: 5006, or any if taken]"),
         click.Option(
@@ -42,7 +42,7 @@ Examples:
         ),
     ],
 )
-def view_command(result, compare, port, address, allow_origin, show, pretrained, **sources):
+def view_command(result, compare, port, address, allow_origin, show, pretrained, revision, **sources):
     """Serve a dashboard of RESULT until Ctrl-C.
 
     Find the atoms for a word; see the images, words and histograms of an
@@ -57,13 +57,15 @@ def view_command(result, compare, port, address, allow_origin, show, pretrained,
     """
     from ..view.server.process import own_process, staying
 
-    if pretrained is not None and sources["encoder"] is None:
-        raise click.UsageError("--pretrained names the weights of --encoder; name that, too")
+    weights = {"pretrained": pretrained, "revision": revision}
+    named = [f"--{key}" for key, value in weights.items() if value is not None]
+    if named and sources["encoder"] is None:
+        raise click.UsageError(f"{named[0]} is of the weights of --encoder; name that, too")
     with own_process():
-        if pretrained is not None:
-            from ..embedding import text_encoder  # takes long, and few need it
+        if named:
+            from ..embedding.texts import as_text_encoder
 
-            sources["encoder"] = text_encoder(sources["encoder"], pretrained=pretrained)
+            sources["encoder"] = as_text_encoder(sources["encoder"], **weights)
         with staying():
             from ..view.server.app import dashboard
         served = dashboard(
