@@ -1,6 +1,7 @@
 """Words of atoms by a text encoder, from the command line: the same as from Python, and plain errors."""
 
 import json
+import re
 import shutil
 
 import click
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 import daskksvd
 from daskksvd import cli
+from daskksvd.cli.tokens import rows_of
 from daskksvd.datasets import make_scenes
 from daskksvd.naming import map_tokens, open_tokens, save_labels
 
@@ -91,6 +93,19 @@ def test_scores_are_of_the_other_half_and_kept(stores, encodings, tmp_path):
     for way, figures in ways.items():
         line = next(line for line in output.splitlines() if line.startswith(f"{way} "))
         assert f"{figures['median_rank']:.0f}" in line.split()[-1]
+
+
+def test_embeddings_that_bring_captions_are_the_ceiling(stores, tmp_path):
+    """If they have a row a sample."""
+    made = str(tmp_path / "made")
+    daskksvd.embed(make_scenes(60, random_state=1), made, model="scenes")
+    result = daskksvd.fit(made, n_components=8, n_nonzero_coefs=2, max_passes=1, random_state=0)
+    result.save(tmp_path / "r.zarr")
+    result.write_codes(made, tmp_path / "r-codes.zarr")
+    output = run("tokens", tmp_path / "r.zarr", made, "--encoder", "scenes", "--score")
+    assert re.search("^ridge on embeddings  ", output, re.M)
+    assert f"daskksvd view {tmp_path}/r.zarr --embeddings {made}" in output
+    assert rows_of(made, 61) is None and rows_of(str(stores / "captions.parquet"), 60) is None
 
 
 def test_options_reach_map_tokens(stores, encodings, tmp_path):

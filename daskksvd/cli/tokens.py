@@ -1,6 +1,7 @@
 """``daskksvd embed-captions`` and ``tokens``: captions through a text encoder, and words of atoms by it."""
 
 import json
+import os
 import shlex
 
 import click
@@ -222,7 +223,13 @@ def tokens_command(
             if listed == "tokens":
                 common["vocabulary"] = None  # those of captions, for what needs no mapping
             table = faithfulness(
-                mapping, found, texts, encoder=reader, embeddings=embeddings, train=train, **common
+                mapping,
+                found,
+                texts,
+                encoder=reader,
+                embeddings=embeddings or rows_of(captions, len(train)),
+                train=train,
+                **common,
             )
             mapping.attrs["held_out"] = json.dumps(held_out_figures(table))
     save_tokens(mapping, out, overwrite=overwrite)
@@ -274,6 +281,17 @@ def captions_of(captions, embeddings, ids):
     store = open_embeddings(embeddings)
     opened = open_captions(captions, key=None if ids is None else "sample", embeddings=store)
     return opened, store.sample if ids is None and opened.key == "sample" else ids
+
+
+def rows_of(captions, n):
+    """What `daskksvd.embed` made, where captions are its, if it has a row for each of n samples."""
+    from ..rows.inputs.opening import EMBEDDINGS
+
+    if not os.path.isdir(os.path.join(captions, EMBEDDINGS)):
+        return None
+    from ..embedding import open_embeddings
+
+    return captions if len(open_embeddings(captions).array) == n else None
 
 
 def compare_models(encodings, reader):
