@@ -248,7 +248,7 @@ def measure(d, m, k, dtype, rounds, large):
 
     def product():
         for block in blocks:
-            np.matmul(block, padded.T, out=correlations)
+            np.matmul(block, coders["omp"].columns, out=correlations)
 
     space = Space()
 

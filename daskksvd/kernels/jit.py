@@ -23,6 +23,9 @@ _OPTIONS: dict[str, Any] = {
 }
 kernel = numba.njit(**_OPTIONS)
 
+# Of a few lines, called at every step, where LLVM does not see that calling takes longer.
+inlined_kernel = numba.njit(**_OPTIONS, forceinline=True)
+
 # Sums may be taken in any order: otherwise they could not be vectorised.
 reordering_kernel = numba.njit(**{**_OPTIONS, "fastmath": {"contract", "reassoc"}})
 
@@ -134,6 +137,30 @@ def uncounted(typing_context, array):
         return _uncounted(context, builder, signature.args[0], arguments, 0)
 
     return array(array), generate
+
+
+@intrinsic
+def is_float(typing_context, array):
+    """Whether an array is of a float type: a constant, by which code that is never reached is left out."""
+    known = isinstance(array.dtype, types.Float)
+
+    def generate(context, builder, signature, arguments):
+        return context.get_constant(types.boolean, known)
+
+    return types.boolean(array), generate
+
+
+@intrinsic
+def natural(typing_context, index):
+    """``index``, which is not negative: code that counts from the end of an array is left out."""
+
+    def generate(context, builder, signature, arguments):
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(1)])
+        assume = cgutils.get_or_insert_function(builder.module, kind, "llvm.assume")
+        builder.call(assume, [builder.icmp_signed(">=", arguments[0], arguments[0].type(0))])
+        return arguments[0]
+
+    return types.intp(types.intp), generate
 
 
 def fetch_line(builder, address):

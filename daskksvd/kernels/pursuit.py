@@ -7,7 +7,18 @@ of one float type.
 
 import numpy as np
 
-from .jit import kernel, magnitude, part, prefetch, reordering_kernel, strength, uncounted, zero_magnitude
+from .jit import (
+    is_float,
+    kernel,
+    magnitude,
+    natural,
+    part,
+    prefetch,
+    reordering_kernel,
+    strength,
+    uncounted,
+    zero_magnitude,
+)
 from .nested import leading, stage_of
 from .nonnegative import STEPS_PER_COEF, drop, leaving
 from .precise import left_energy
@@ -196,7 +207,8 @@ def omp(
     one = scale / scale  # of the float type
     inner_products, dictionary, gram = uncounted(inner_products), uncounted(dictionary), uncounted(gram)
     near = inner_products.shape[0] > 0
-    exact, rounded = scale == one, doubts.shape[0] > 0
+    exact = is_float(gram)  # known when this is compiled, which leaves out what only rounded numbers need
+    rounded = not exact and doubts.shape[0] > 0
     far = gram.size * gram.itemsize > _NEAR_BYTES
     inner = np.empty(k, P.dtype)
     x = np.empty(k, P.dtype)
@@ -210,15 +222,15 @@ def omp(
     steps = np.zeros(2, np.int64)
     current = np.full(2, -1)
     sizes = np.zeros(2, np.int64)
-    firsts = np.full(2, -1)
+    firsts = np.zeros(2, np.int64)
     seconds = np.full(2, zero_magnitude(one))
     captured = np.zeros(2)
     stages = np.zeros(2, np.int64)
     following = 0
     turn = 0
     while following < n or current[0] >= 0 or current[1] >= 0:
-        turn = 1 - turn
-        row, size, j = current[turn], sizes[turn], firsts[turn]
+        turn = natural(1 - turn)
+        row, size, j = current[turn], natural(sizes[turn]), natural(firsts[turn])
         factor, support, z = part(factors, turn), part(supports, turn), part(zs, turn)
         basis = part(bases, turn)
         next_atom = next_row = -1
@@ -249,6 +261,7 @@ def omp(
             # none of the rounded correlations is positive enough, but a true one may be
             doubtful = threshold <= loose
         if not stopped:
+            row = natural(row)
             q = part(P, row)
             correlation = q[j]
             if rounded:
@@ -324,14 +337,17 @@ def omp(
                         rest = left_energy(part(rows, row), dictionary, support, x, size, left)
                         stopped = rest <= floor * energy[row]
                 if not stopped and not taken_out:
-                    firsts[turn], seconds[turn] = subtract_direction(
+                    firsts[turn], second = subtract_direction(
                         q, gram, j, factor[size - 1, size - 1], basis, weights, size - 1,
                         scale * z[size - 1], dictionary, next_atom, next_row, positive,
                     )  # fmt: skip
+                    if not exact:
+                        seconds[turn] = second
                     if ends is not None and stages[turn] + 1 < len(ends):
                         firsts[turn], seconds[turn] = leading(q, ends, stages[turn], positive)
         if stopped:
             if row >= 0:
+                row = natural(row)
                 if positive is None:
                     back_substitute(factor, z, size, x)
                 else:  # where the last step led
@@ -350,5 +366,7 @@ def omp(
             if following < n:
                 row = following
                 following += 1
-                firsts[turn], seconds[turn] = leading(part(P, row), ends, 0, positive)
+                firsts[turn], second = leading(part(P, row), ends, 0, positive)
+                if not exact:
+                    seconds[turn] = second
         current[turn], sizes[turn] = row, size

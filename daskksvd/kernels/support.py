@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .jit import kernel, magnitude, part
+from .jit import inlined_kernel, kernel, magnitude, natural, part
 from .precise import dot
 
 
@@ -49,17 +49,18 @@ def extend(factor, atom, support, size, inner_products, dictionary, inner):
     return pivot
 
 
-@kernel
+@inlined_kernel
 def back_substitute(factor, z, size, x):
     """Solve ``factor' x = z``; a factor's diagonal holds its reciprocals."""
-    for a in range(size - 1, -1, -1):
+    for after in range(size):
+        a = natural(size - 1 - after)
         value = z[a]
         for b in range(a + 1, size):
-            value -= factor[b, a] * x[b]
+            value -= factor[natural(b), a] * x[natural(b)]
         x[a] = value * factor[a, a]
 
 
-@kernel
+@inlined_kernel
 def store(row, support, x, size, indices, values):
     """Write a code into a row of fixed width."""
     for a in range(size):
