@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from ipykernel.kernelspec import write_kernel_spec
 from nbclient import NotebookClient
+from small_forks import forks
 
 NOTEBOOKS = sorted((pathlib.Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
@@ -153,6 +154,14 @@ tempfile.mkdtemp = folder_with_scenes
 """What is run before such a notebook."""
 
 
+IMPORTED = (
+    "daskksvd.embedding.models.huggingface", "daskksvd.view.data.opening", "distributed", "holoviews",
+    "ipykernel.kernelapp", "panel", "sklearn.linear_model",
+    "transformers.models.auto.image_processing_auto", "transformers.models.clip.modeling_clip",
+)  # fmt: skip
+"""What most notebooks take some ten seconds to import; for all of them it is done once."""
+
+
 def test_all_notebooks_are_checked():
     assert [path.stem for path in NOTEBOOKS] == list(CLAIMS)
 
@@ -161,8 +170,9 @@ def test_all_notebooks_are_checked():
 def jupyter(tmp_path_factory):
     """Kernels run this Python, whatever is installed for the user."""
     folder = tmp_path_factory.mktemp("jupyter")
-    write_kernel_spec(folder / "kernels" / "python3")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, forks(*IMPORTED) as python:
+        command = [*python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        write_kernel_spec(folder / "kernels" / "python3", {"argv": command})
         patch.setenv("JUPYTER_PATH", str(folder))
         patch.setenv("JUPYTER_RUNTIME_DIR", str(folder / "runtime"))
         patch.setenv("IPYTHONDIR", str(folder / "ipython"))
