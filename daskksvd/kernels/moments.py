@@ -2,29 +2,32 @@
 
 import numpy as np
 
-from .jit import kernel, part
+from .jit import kernel, natural, part
 
 
 @kernel
-def _by_atom(indices, m):
+def _by_atom(indices, values, m):
     """Sort the nonzeros of some codes by atom, those of an atom by row.
 
     Returns
     -------
     ends : (m,) int64 array
         Where the nonzeros of each atom end.
-    places : (n k,) int64 array
-        Their places in ``indices``, flattened.
+    users : (n k,) int64 array
+        Their rows.
+    weights : (n k,) float array
+        Their coefficients.
     """
     n, k = indices.shape
     ends = np.zeros(m + 1, np.int64)
-    places = np.empty(n * k, np.int64)
+    users = np.empty(n * k, np.int64)
+    weights = np.empty(n * k, values.dtype)
     for row in range(n):
         for a in range(k):
             i = indices[row, a]
             if i < 0:
                 break
-            ends[i + 1] += 1
+            ends[natural(i) + 1] += 1
     for i in range(m):
         ends[i + 1] += ends[i]
     for row in range(n):
@@ -32,49 +35,48 @@ def _by_atom(indices, m):
             i = indices[row, a]
             if i < 0:
                 break
-            places[ends[i]] = row * k + a  # an atom begins where the one before ends
-            ends[i] += 1
-    return ends[:m], places
+            place = natural(ends[natural(i)])  # an atom begins where the one before ends
+            users[place] = row
+            weights[place] = values[row, a]
+            ends[natural(i)] += 1
+    return ends[:m], users, weights
 
 
 @kernel
-def _add_rows(rows, values, ends, places, first, last, XY, uses):
+def _add_rows(rows, ends, users, weights, first, last, XY, uses):
     """Add ``X'Y`` and the use counts, atom by atom from ``first`` on, two samples of each at a time."""
-    k, d = values.shape[1], rows.shape[1]
-    place = ends[first - 1] if first else 0
+    d = rows.shape[1]
+    place = natural(ends[first - 1] if first else 0)
     for i in range(first, last):
         to = part(XY, i)
         uses[i] += ends[i] - place
         if (ends[i] - place) % 2:
-            row = places[place] // k
-            x, y = values[row, places[place] - row * k], part(rows, row)
+            x, y = weights[place], part(rows, users[place])
             for f in range(d):
                 to[f] += x * y[f]
             place += 1
         while place < ends[i]:
-            row, other = places[place] // k, places[place + 1] // k
-            x, y = values[row, places[place] - row * k], part(rows, row)
-            w, z = values[other, places[place + 1] - other * k], part(rows, other)
+            x, y = weights[natural(place)], part(rows, users[natural(place)])
+            w, z = weights[natural(place + 1)], part(rows, users[natural(place + 1)])
             for f in range(d):
                 to[f] += x * y[f] + w * z[f]
             place += 2
 
 
 @kernel
-def _add_gram(indices, values, ends, places, XX):
+def _add_gram(indices, values, ends, users, weights, XX):
     """Add ``X'X``, atom by atom: its rows lie far apart, and each is fetched once."""
     k = indices.shape[1]
     place = 0
     for i in range(len(XX)):
         line = part(XX, i)
         while place < ends[i]:
-            row = places[place] // k
-            x = values[row, places[place] - row * k]
+            x, row = weights[natural(place)], natural(users[natural(place)])
             for b in range(k):
                 j = indices[row, b]
                 if j < 0:
                     break
-                line[j] += x * values[row, b]
+                line[natural(j)] += x * values[row, b]
             place += 1
 
 
@@ -91,9 +93,9 @@ def add_moments(rows, indices, values, XX, XY, uses):
     XY : (m, d) float array
     uses : (m,) int64 array
     """
-    ends, places = _by_atom(indices, len(XY))
-    _add_rows(rows, values, ends, places, 0, len(XY), XY, uses)
-    _add_gram(indices, values, ends, places, XX)
+    ends, users, weights = _by_atom(indices, values, len(XY))
+    _add_rows(rows, ends, users, weights, 0, len(XY), XY, uses)
+    _add_gram(indices, values, ends, users, weights, XX)
 
 
 @kernel
@@ -110,8 +112,8 @@ def add_residual_moments(residuals, indices, values, power, XR, uses):
     XR : (m, d) float array
     uses : (m,) int64 array
     """
-    ends, places = _by_atom(indices, len(XR))
-    _add_rows(residuals, values, ends, places, 0, len(XR), XR, uses)
+    ends, users, weights = _by_atom(indices, values, len(XR))
+    _add_rows(residuals, ends, users, weights, 0, len(XR), XR, uses)
     _add_power(indices, values, power)
 
 
@@ -138,14 +140,14 @@ def add_prefix_moments(residuals, dictionary, indices, values, stages, power, XR
         Ends of prefixes, the last one m. What a prefix leaves of a row is the row less its atoms, with the
         coefficients of the whole code.
     """
-    ends, places = _by_atom(indices, len(XR))
+    ends, users, weights = _by_atom(indices, values, len(XR))
     _add_power(indices, values, power)
     n, k = indices.shape
     d = residuals.shape[1]
     total = residuals.copy()
     for stage in range(len(stages) - 1, -1, -1):
         first, last = stages[stage - 1] if stage else 0, stages[stage]
-        _add_rows(total, values, ends, places, first, last, XR, uses)
+        _add_rows(total, ends, users, weights, first, last, XR, uses)
         if not stage:
             break
         for row in range(n):
