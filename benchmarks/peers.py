@@ -9,8 +9,8 @@ and held-out rows with every dictionary.
     pip install ".[bench]"
     python benchmarks/peers.py --cases 10k-128 50k-128 10k-768 --out benchmarks/results
 
-leaves ``peers.json``, ``peers.md`` and ``peers.png``. What is not installed is
-skipped, what takes too long is stopped; both are said by name.
+leaves ``peers-KIND.json``, ``.md`` and ``.png``, named by the kind of processor. What is not
+installed is skipped, what takes too long is stopped; both are said by name.
 """
 
 import argparse
@@ -215,9 +215,14 @@ def tell(record, missing):
         )
 
 
+def file_name(facts):
+    """Name of the results, without what follows the dot."""
+    return f"peers-{facts['kind']}"
+
+
 def earlier_records(options, facts):
     """What the output folder holds of other methods or cases, if it is to be kept."""
-    path = options.out / "peers.json"
+    path = options.out / f"{file_name(facts)}.json"
     if not options.keep or not path.exists():
         return []
     earlier = json.loads(path.read_text())
@@ -284,9 +289,10 @@ def main():
         "records": records,
         "ratios": ratios,
     }
-    common.save(options.out, "peers", results, peer_report.markdown(results))
-    print(f"\n{peer_report.plot(records, options.out / 'peers.png')}")
-    print(f"tables: {options.out / 'peers.md'}, {options.out / 'peers.json'}")
+    path = options.out / file_name(facts)
+    common.save(options.out, path.name, results, peer_report.markdown(results))
+    print(f"\n{peer_report.plot(records, path.with_suffix('.png'))}")
+    print(f"tables: {path}.md, {path}.json")
 
 
 if __name__ == "__main__":

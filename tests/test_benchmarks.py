@@ -151,7 +151,8 @@ def test_peers_smoke(module, tmp_path):
     path = os.pathsep.join([str(blocked), *filter(None, [os.environ.get("PYTHONPATH")])])
     said = start("peers.py", *arguments, PYTHONPATH=path, **pinned)
     assert "spams: not installed, skipped (pip install spams-bin)" in said
-    results = json.loads((out / "peers.json").read_text())
+    (table,) = out.glob("peers-*.md")
+    results = json.loads(table.with_suffix(".json").read_text())
     records = {}
     for record in results["records"]:
         records.setdefault(record["method"], []).append(record)
@@ -176,8 +177,9 @@ def test_peers_smoke(module, tmp_path):
     assert all(0.9 * floor < record["heldout_error"] for record in records["daskksvd"])
     assert "scikit-learn" in {row["peer"] for row in results["ratios"]}
     assert results["machine"]["sgemm_gflops_one_thread"] > 0
-    assert "| tiny | daskksvd | default |" in (out / "peers.md").read_text()
-    assert (out / "peers.png").exists() or "no plot: matplotlib is not installed" in said
+    assert "| tiny | daskksvd | default |" in table.read_text()
+    assert table.stem == f"peers-{results['machine']['kind']}"
+    assert table.with_suffix(".png").exists() or "no plot: matplotlib is not installed" in said
 
 
 def test_kernels_smoke(tmp_path):
@@ -348,14 +350,14 @@ def test_earlier_records_are_kept_where_they_compare(module, tmp_path):
     records = [kept, kept | {"method": "daskksvd"}, kept | {"case": "10k-128", "method": "daskksvd"}]
     earlier = {"threads": 2, "batch_size": 256, "alpha": 1.0, "machine": {"processor": "P"}}
     earlier["records"] = records
-    (tmp_path / "peers.json").write_text(json.dumps(earlier))
+    (tmp_path / "peers-K.json").write_text(json.dumps(earlier))
     arguments = ["--cases", "tiny", "--methods", "daskksvd", "--out", str(tmp_path)]
-    facts = {"processor": "P"}
+    facts = {"processor": "P", "kind": "K"}
     assert peers.earlier_records(peers.parse(arguments), facts) == []
     keeping = peers.parse([*arguments, "--keep"])
     assert peers.earlier_records(keeping, facts) == [records[0], records[2]]
     with pytest.raises(SystemExit, match="processor"):
-        peers.earlier_records(keeping, {"processor": "Q"})
+        peers.earlier_records(keeping, facts | {"processor": "Q"})
 
 
 def test_tokens_smoke(module):
