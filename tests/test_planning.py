@@ -9,6 +9,7 @@ import pathlib
 import dask.array as da
 import numpy as np
 import pytest
+import reference
 import small
 import zarr
 from distributed import Client, LocalCluster
@@ -75,7 +76,6 @@ COST = Cost(
     read=0.02,
     share=0.5,
     add=0.01,
-    finish=0.3,
     driver=0.7,
     end=5.0,
     sent=1000,
@@ -93,7 +93,7 @@ def test_round_on_threads_by_hand():
             reading=3 * 2 * 0.02,
             coding=3 * 100 * 0.002,
             preparing=0.5,
-            adding=(12 - 7) / 4 * 0.01 + 7 * 0.01 + 0.3,
+            adding=(12 - 7) / 4 * 0.01 + 7 * 0.01,
             driver=0.7,
         )
     )
@@ -134,15 +134,17 @@ def test_slow_network_is_waited_for():
 def test_pass_by_hand():
     """Rounds add up, and what happens once a pass happens once."""
     one = round_seconds(ROUNDS[0], COST, None, 1, 4)
-    found = predict(ROUNDS, COST, None, 1, 4)
+    steps = [(round_, COST) for round_ in ROUNDS]
+    found = predict(steps, None, 1, 4)
     assert found == pytest.approx(Seconds(*(3 * part for part in one[:-1]), 3 * 0.7 + 5))
-    assert predict((), COST, None, 1, 4) == Seconds()
+    more = predict([*steps, (ROUNDS[0], Cost(row=0.1))], None, 1, 4)
+    assert more.coding == pytest.approx(found.coding + 30)
 
 
 def test_more_workers_never_code_slower():
     network = Network(0.03, 4e8, 0.002)
     cost = COST._replace(sent=10**6, part=10**6, result=10**6)
-    found = [predict((Round(100, 10_000, 100),) * 2, cost, network, n, 2) for n in range(1, 120)]
+    found = [predict([(Round(100, 10_000, 100), cost)] * 2, network, n, 2) for n in range(1, 120)]
     for name in ("reading", "coding", "adding"):
         values = [getattr(seconds, name) for seconds in found]
         assert values == sorted(values, reverse=True)
@@ -293,6 +295,19 @@ def test_inputs(store):
     assert "random" in " ".join(found["shape"].notes)
     assert "whole array" in " ".join(found["depends on all"].notes)
     assert "random" not in " ".join(found["path"].notes + found["shared mean"].notes)
+
+
+def test_a_chunk_is_read_once_at_most():
+    counted = reference.Counted(np.tile(small.samples(), (5, 1)), 100)
+    plan(counted.array, persist=False, n_threads=4)
+    assert 1 < len(counted.reads) <= 9 and set(counted.reads.values()) == {1}
+
+
+def test_a_shape_has_no_more_chunks_than_are_soon_planned(monkeypatch):
+    monkeypatch.setattr(planner, "MOST_CHUNKS", 20)
+    found = plan((10**8, 8))
+    assert found.survey.rounds[0].rows == 10**8 and found.survey.rounds[0].reads == 20
+    assert found.wave.tasks_per_round <= 640
 
 
 def test_parts_add_up():

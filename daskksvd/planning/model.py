@@ -5,6 +5,8 @@ import math
 from collections import Counter
 from typing import NamedTuple
 
+import numpy as np
+
 from ..execution.executor import TREE_FAN_IN
 
 WORTH = 0.1
@@ -41,10 +43,8 @@ class Cost(NamedTuple):
         Of making products of atoms, once a round in every process.
     add : float
         Of adding one partial result to a sum.
-    finish : float
-        Of what one worker does with the sum of a round.
     driver, end : float
-        Of what the driver does after each round, and once after all of them.
+        Of what one process does with the sum of each round, and once after all of them.
     sent, part, result : int
         Bytes that every worker needs before a round (dictionary, means), of a partial
         result or a sum of those, and of what comes back to the driver.
@@ -54,7 +54,6 @@ class Cost(NamedTuple):
     read: float = 0.0
     share: float = 0.0
     add: float = 0.0
-    finish: float = 0.0
     driver: float = 0.0
     end: float = 0.0
     sent: int = 0
@@ -99,10 +98,6 @@ class Seconds(NamedTuple):
     def total(self):
         return sum(self)
 
-    def times(self, count):
-        """So many times as long."""
-        return Seconds(*(count * part for part in self))
-
 
 class Traffic(NamedTuple):
     """Bytes that a round moves between processes.
@@ -120,10 +115,6 @@ class Traffic(NamedTuple):
     out: int
     tree: int
     back: int
-
-    @property
-    def total(self):
-        return sum(self)
 
 
 class Scaling(NamedTuple):
@@ -185,47 +176,48 @@ def tree_of(tasks, n_workers=1):
     return node(0, tasks)[1]
 
 
-def predict(rounds, cost, network, n_workers, n_threads):
-    """`Seconds` of all rounds of one kind in a pass; without a `Network` on threads of one process."""
-    parts = [Seconds(driver=cost.end)] if rounds else []
-    for round_, count in Counter(rounds).items():
-        parts.append(round_seconds(round_, cost, network, n_workers, n_threads).times(count))
+def predict(steps, network, n_workers, n_threads):
+    """`Seconds` of rounds with their costs, one after the other; arguments as for `round_seconds`."""
+    parts = [Seconds(driver=sum(cost.end for cost in {cost for _, cost in steps}))]
+    for (round_, cost), count in Counter(steps).items():
+        parts.append(times(count, round_seconds(round_, cost, network, n_workers, n_threads)))
     return add_seconds(parts)
+
+
+def times(count, seconds):
+    """`Seconds` of what is done so many times."""
+    return Seconds(*(count * part for part in seconds))
 
 
 def add_seconds(parts):
     """The sum of several `Seconds`."""
-    return Seconds(*map(sum, zip(Seconds(), *parts, strict=True)))
+    return Seconds(*map(sum, zip(*parts, strict=True)))
 
 
 def round_seconds(round_, cost, network, n_workers, n_threads):
-    """Seconds of one round; arguments as for `predict`."""
+    """Seconds of one round; without a `Network` on threads of one process."""
     slots = n_workers * n_threads
     turns = math.ceil(round_.tasks / slots)
     reading = turns * round_.reads / round_.tasks * cost.read
     coding = turns * round_.rows / round_.tasks * cost.row
-    tree = tree_of(round_.tasks, n_workers)
+    tree = tree_of(round_.tasks, min(n_workers, round_.tasks))
     # of all additions, those that nothing is left to do beside
     beside = (round_.tasks + tree.calls - 1 - tree.way) * cost.add / slots
-    adding = beside + tree.way * cost.add + cost.finish
     sending = moving = 0.0
     if network is not None:
         moved = cost.sent * (1 + math.ceil(math.log2(n_workers))) + cost.result + tree.far * cost.part
-        moving = network.latency + moved / network.bandwidth
         # tasks are sent, and partial results travel, while others are coded
         busy = reading + coding + beside
-        sent = (round_.tasks + tree.calls) * network.dispatch
-        moved = tree.moved * cost.part / n_workers / network.bandwidth
-        if sent >= moved:
-            sending = max(0.0, sent - busy)
-        else:
-            moving += max(0.0, moved - busy)
-    return Seconds(reading, coding, cost.share, adding, sending, moving, cost.driver)
+        sending = max(0.0, (round_.tasks + tree.calls) * network.dispatch - busy)
+        late = tree.moved * cost.part / n_workers / network.bandwidth - busy - sending
+        moving = network.latency + moved / network.bandwidth + max(0.0, late)
+    return Seconds(reading, coding, cost.share, beside + tree.way * cost.add, sending, moving, cost.driver)
 
 
 def traffic(round_, cost, n_workers):
     """`Traffic` of one round between so many workers and the driver."""
-    return Traffic(n_workers * cost.sent, tree_of(round_.tasks, n_workers).moved * cost.part, cost.result)
+    moved = tree_of(round_.tasks, min(n_workers, round_.tasks)).moved
+    return Traffic(n_workers * cost.sent, moved * cost.part, cost.result)
 
 
 def where_scaling_stops(seconds_of):
@@ -245,15 +237,10 @@ def where_scaling_stops(seconds_of):
         What stands in the way: the field of `Seconds` that twice as many units
         shorten least.
     """
-    totals = [seconds_of(units).total for units in _UNITS]
-    stop, best = len(_UNITS) - 1, totals[-1]
-    gain = 0.0
-    for index in reversed(range(len(_UNITS) - 1)):
-        if totals[index] * (1 - WORTH) > best:
-            break
-        stop, gain = index, max(0.0, 1 - best / totals[index])
-        best = min(best, totals[index])
-    units = _UNITS[stop]
-    pairs = zip(seconds_of(units), seconds_of(2 * units), strict=True)
-    excess = [twice - now / 2 for now, twice in pairs]
-    return units, gain, Seconds._fields[excess.index(max(excess))]
+    totals = np.array([seconds_of(units).total for units in _UNITS])
+    best = np.minimum.accumulate(totals[::-1])[::-1]
+    worth = np.flatnonzero(totals[:-1] * (1 - WORTH) > best[1:])
+    stop = worth[-1] + 1 if len(worth) else 0
+    gain = max(0.0, 1 - best[stop] / totals[stop])
+    now, twice = (np.array(seconds_of(units)) for units in (_UNITS[stop], 2 * _UNITS[stop]))
+    return _UNITS[stop], float(gain), Seconds._fields[int(np.argmax(twice - now / 2))]

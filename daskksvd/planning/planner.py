@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from ..execution import make_executor
 from ..execution.executor import TREE_FAN_IN
 from ..execution.threads import usable_cores
 from ..fitting.initial import sample_size
-from ..fitting.needs import IN_MEMORY_BYTES, memory_needed
+from ..fitting.needs import keeps, memory_needed
 from ..fitting.schedule import FULL, KSVD, WAVE, plan_schedule, reading_jobs
 from ..fitting.settings import check_settings, check_shape
 from ..fitting.updates.ksvd import count_blocks
@@ -25,7 +26,17 @@ from ..rows import Job, Source, as_source, cut_pieces
 from ..rows.graph import take_apart
 from ..rows.source import MEMORY_CHUNK_BYTES
 from .measure import READERS, measure_rounds
-from .model import Network, Round, Scaling, Traffic, add_seconds, predict, traffic, where_scaling_stops
+from .model import (
+    Network,
+    Round,
+    Scaling,
+    Traffic,
+    add_seconds,
+    predict,
+    times,
+    traffic,
+    where_scaling_stops,
+)  # fmt: skip
 from .report import PassPlan, Plan
 
 if TYPE_CHECKING:
@@ -50,8 +61,8 @@ DISPATCH = 1.2e-3
 on two cores took 1.1 to 1.2 ms for each of 639 and of 1,279 tasks that get what
 those of a fit get and do nothing. A slower machine of before took twice as long."""
 
-_STAGES = {"survey": ("survey",), WAVE: (WAVE, "held"), FULL: (FULL, "held"), KSVD: ("code", "block", "held")}
-"""Kinds of rounds that a pass is made of."""
+MOST_CHUNKS = 2**17
+"""Chunks that rows which are not there are taken to have, at most: a pass has no more tasks either."""
 
 
 def plan(
@@ -100,7 +111,7 @@ def plan(
     array : as for `fit`, or tuple (n, d)
         Samples, of which one task's rows are read. With two whole numbers in
         their place nothing is read; rows are made up, of ``dtype``, in chunks
-        of 16 MB.
+        of 16 MB, or larger ones where those would be more than 131,072.
     n_components, n_nonzero_coefs, rtol, nonnegative, threshold, pursuit, update, max_passes : optional
         As for `fit`.
     center, scale, whiten, holdout, n_blocks, replace_atoms, dtype, device, persist : optional
@@ -167,7 +178,10 @@ def plan(
     job, inputs = None, []
     notes = [f"No rows were given: random {rows.dtype} rows were coded, and reading is not counted."]
     try:
-        n_workers, n_threads = _places_of(executor, client, n_workers, n_threads)
+        if client is not None:
+            threads = [number for _, number, _ in executor.memory()]
+            n_workers, n_threads = len(threads), -(-sum(threads) // len(threads))
+        n_threads = n_threads or (usable_cores() if n_workers is None else 1)
         limits = executor.memory() if client is not None or n_workers is None else []
         schedule, said = _schedule_for(executor, rows, settings)
         if made_up is None:
@@ -177,9 +191,9 @@ def plan(
         [(costs, side_by_side)] = executor.gather([task])
     finally:
         executor.close()
-    keeps = rows.in_memory or (_bytes_of(rows) <= IN_MEMORY_BYTES if persist is None else persist)
-    rounds = _rounds_of(rows, schedule, count_blocks(settings, rows.d), keeps)
-    memory = _memory_of(rows, settings, schedule, rounds, costs, n_workers, n_threads, keeps)
+    kept = rows.in_memory or keeps(rows, client, persist)
+    passes = _passes_of(rows, settings, schedule, costs, kept)
+    memory = _memory_of(rows, settings, schedule, passes, n_workers, n_threads, kept)
     slots = n_threads * (n_workers or 1)
     notes += [
         *said,
@@ -190,8 +204,8 @@ def plan(
     network = Network(latency, bandwidth, dispatch) if n_workers is not None else None
     width = settings.target(rows.d).n_nonzero_coefs
     facts = schedule.n_samples, rows.d, settings.n_components, width, n_workers, n_threads
-    chunk_bytes = _bytes_of(rows) / len(rows.chunk_rows)
-    return _plan(facts, schedule.phases.kinds, rounds, costs, network, chunk_bytes, memory, notes)
+    counts = {"survey": 1, **schedule.phases.kinds}
+    return _plan(facts, counts, passes, network, rows, memory, notes)
 
 
 def _rows_of_shape(array, dtype):
@@ -203,21 +217,8 @@ def _rows_of_shape(array, dtype):
     if min(array) < 1:
         raise ValueError(f"array is the shape {array}; it must have at least one sample and one feature")
     n, d = map(int, array)
-    rows = max(1, min(n, MEMORY_CHUNK_BYTES // (d * dtype.itemsize)))
+    rows = max(1, min(n, MEMORY_CHUNK_BYTES // (d * dtype.itemsize)), n // MOST_CHUNKS)
     return Source(da.empty((n, d), dtype=dtype, chunks=(rows, d)))
-
-
-def _bytes_of(rows):
-    """Bytes of all rows, as they are once read."""
-    return rows.n * rows.d * rows.dtype.itemsize
-
-
-def _places_of(executor, client, n_workers, n_threads):
-    """Processes, None for threads of this one, and threads of each: the client's, or those to come."""
-    if client is not None:
-        threads = [number for _, number, _ in executor.memory()]
-        return len(threads), -(-sum(threads) // len(threads))
-    return n_workers, n_threads or (usable_cores() if n_workers is None else 1)
 
 
 def _schedule_for(executor, rows, settings):
@@ -263,48 +264,50 @@ def _rows_to_read(executor, rows, readers):
     return Job(tuple(pieces), chunks, needs), inputs, []
 
 
-def _rounds_of(rows, schedule, n_blocks, keeps):
-    """The rounds of every kind that there is: a dict of tuples of `Round`."""
-    found = {"survey": [reading_jobs(rows.chunk_rows)]}
+def _passes_of(rows, settings, schedule, costs, kept):
+    """The survey and every kind of pass there is: a dict of tuples of `Round` with its `Cost`."""
+
+    def steps(jobs, cost, reads=not kept):
+        reads = sum(len({piece.index for piece in job}) for job in jobs) if reads else 0
+        return Round(len(jobs), sum(piece.n_rows for job in jobs for piece in job), reads), cost
+
+    found = {"survey": (steps(reading_jobs(rows.chunk_rows), costs["survey"], not rows.in_memory),)}
     for kind in schedule.phases.kinds:
         rounds = schedule.rounds(0, kind, 0)
-        found |= {"code": rounds, "block": rounds * n_blocks} if kind == KSVD else {kind: rounds}
-    if schedule.held:
-        found["held"] = [schedule.held_jobs()]
-
-    def round_(jobs, reads):
-        reads = sum(len({piece.index for piece in job}) for job in jobs) if reads else 0
-        return Round(len(jobs), sum(piece.n_rows for job in jobs for piece in job), reads)
-
-    reads = dict.fromkeys(found, not keeps) | {"survey": not rows.in_memory}
-    return {kind: tuple(round_(jobs, reads[kind]) for jobs in rounds) for kind, rounds in found.items()}
+        passes = [steps(jobs, costs[kind]) for jobs in rounds]
+        if kind == KSVD:
+            passes += [steps(rounds[0], costs["block"])] * count_blocks(settings, rows.d)
+        if schedule.held:  # rows held out take what others do, but for what is learned from them
+            bare = costs[kind]._replace(add=0.0, driver=0.0, end=0.0, part=0, result=0)
+            passes.append(steps(schedule.held_jobs(), bare))
+        found[kind] = tuple(passes)
+    return found
 
 
-def _memory_of(rows, settings, schedule, rounds, costs, n_workers, n_threads, keeps):
+def _memory_of(rows, settings, schedule, passes, n_workers, n_threads, kept):
     """Peak bytes of a worker, and of the driver; the same where they are one process.
 
     Beside what `fit` checks before it starts: results that wait to be added,
     rows kept in memory, codes that K-SVD keeps, and the statistics of the driver.
     """
     per_task, per_process = memory_needed(rows, settings)
-    waiting = state = 0
-    for kind, cost in costs.items():
-        tasks = max(round_.tasks for round_ in rounds[kind])
-        # a group to be added, and a sum at every level of the tree above
-        levels = math.ceil(math.log2(max(1, tasks / TREE_FAN_IN)))
-        waiting = max(waiting, (min(tasks, TREE_FAN_IN) + levels) * cost.part)
-        if kind != "block":
-            # faded and new in double precision, of this pass and of the round
-            state = max(state, (16 // settings.dtype.itemsize + 2) * cost.part)
-    kept = _bytes_of(rows) if keeps else 0
+    steps = [step for steps in passes.values() for step in steps]
+    # a group to be added, and a sum at every level of the tree above
+    waiting = max(
+        (min(tasks, TREE_FAN_IN) + math.ceil(math.log2(max(1, tasks / TREE_FAN_IN)))) * cost.part
+        for (tasks, _, _), cost in steps
+    )
+    # faded and new in double precision, of this pass and of the round
+    state = (16 // settings.dtype.itemsize + 2) * max(cost.result for _, cost in steps)
+    stays = rows.array.nbytes if kept else 0
     if settings.update == "ksvd":
         width = settings.target(rows.d).n_nonzero_coefs
-        kept += schedule.n_samples * width * (4 + settings.dtype.itemsize) // (n_workers or 1)
-    worker = PROCESS_BYTES + per_process + n_threads * per_task + waiting + kept
+        stays += schedule.n_samples * width * (4 + settings.dtype.itemsize) // (n_workers or 1)
+    worker = PROCESS_BYTES + per_process + n_threads * per_task + waiting + stays
     driver = state + 3 * 8 * sample_size(settings, schedule.n_samples) * rows.d
     if n_workers is None:
         return worker + driver, worker + driver
-    return worker, PROCESS_BYTES + driver + (_bytes_of(rows) if rows.in_memory else 0)
+    return worker, PROCESS_BYTES + driver + (rows.array.nbytes if rows.in_memory else 0)
 
 
 def _notes(settings, memory, limits):
@@ -323,40 +326,43 @@ def _notes(settings, memory, limits):
             yield f"{name} has {format_bytes(limit)}, less than it needs."
 
 
-def _plan(facts, kinds, rounds, costs, network, chunk_bytes, memory, notes):
+def _plan(facts, counts, passes, network, rows, memory, notes):
     """Put facts and costs together."""
     *_, n_workers, n_threads = facts
-    kinds = {"survey": 1, **kinds}
-    stages = {kind: [stage for stage in _STAGES[kind] if stage in rounds] for kind in kinds}
-
-    def seconds_of(kind, units=None):
-        where = n_workers or 1, n_threads
-        if units is not None:
-            where = (1, units) if network is None else (units, n_threads)
-        return add_seconds(predict(rounds[stage], costs[stage], network, *where) for stage in stages[kind])
-
-    def whole(units=None):
-        return add_seconds(seconds_of(kind, units).times(count) for kind, count in kinds.items())
 
     def scaling_of(seconds):
-        units, gain, part = where_scaling_stops(seconds)
-        return Scaling(*((None, units) if network is None else (units, n_threads)), gain, part)
+        """Of ``seconds(workers, threads)``, of which more are tried."""
+        if network is None:
+            units, gain, part = where_scaling_stops(lambda units: seconds(1, units))
+            return Scaling(None, units, gain, part)
+        units, gain, part = where_scaling_stops(lambda units: seconds(units, n_threads))
+        return Scaling(units, n_threads, gain, part)
 
-    def pass_of(kind):
-        every = [(stage, round_) for stage in stages[kind] for round_ in rounds[stage]]
-        largest = max(rounds["block" if kind == KSVD else kind], key=lambda round_: round_.tasks)
-        seconds = seconds_of(kind)
+    def pass_of(kind, steps):
+        predicted = functools.partial(predict, steps, network)
+        seconds = predicted(n_workers or 1, n_threads)
+        learning = [step for step in steps if step[1].result]
+        largest, cost = max(learning[-1:] if kind == KSVD else learning, key=lambda step: step[0].tasks)
         return PassPlan(
             kind,
-            kinds[kind],
-            tuple(round_ for stage, round_ in every if stage != "held"),
-            int(sum(round_.reads for _, round_ in every) * chunk_bytes),
+            counts[kind],
+            tuple(round_ for round_, _ in learning),
+            int(sum(round_.reads for round_, _ in steps) * rows.array.nbytes / len(rows.chunk_rows)),
             seconds.total,
             seconds,
-            traffic(largest, costs[stages[kind][0]], n_workers) if network else Traffic(0, 0, 0),
-            scaling_of(lambda units: seconds_of(kind, units)),
+            traffic(largest, cost, n_workers) if network else Traffic(0, 0, 0),
+            scaling_of(predicted),
         )
 
-    parts = {kind: pass_of(kind) for kind in kinds}
-    passes = (parts.get(kind) for kind in ("survey", WAVE, FULL, KSVD))
-    return Plan(*facts, *passes, whole().total, *memory, scaling_of(whole), tuple(notes))
+    def whole(*where):
+        return add_seconds(times(counts[kind], predict(passes[kind], network, *where)) for kind in passes)
+
+    parts = {kind: pass_of(kind, steps) for kind, steps in passes.items()}
+    return Plan(
+        *facts,
+        *(parts.get(kind) for kind in ("survey", WAVE, FULL, KSVD)),
+        whole(n_workers or 1, n_threads).total,
+        *memory,
+        scaling_of(whole),
+        tuple(notes),
+    )

@@ -4,21 +4,17 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from dask.utils import format_bytes, format_time
 
 from ..cards import card, grid
 from .model import Round, Scaling, Seconds, Traffic
 
-TITLES = {
-    "survey": "survey",
-    "wave": "pass in waves",
-    "full": "full pass",
-    "ksvd": "K-SVD iteration",
-}
+_TITLES = {"survey": "survey", "wave": "pass in waves", "full": "full pass", "ksvd": "K-SVD iteration"}
 
 _PARTS = {
     "reading": ("reading", "a round has no more tasks that could read"),
-    "coding": ("coding rows", "a round has no more than {tasks} tasks"),
+    "coding": ("coding rows", "a round has no more than {tasks:,} tasks"),
     "preparing": ("Gram matrix", "every process makes the Gram matrix of the dictionary first"),
     "adding": ("adding up", "partial results are added up one group after the other"),
     "sending": ("sending tasks", "client and scheduler send out one task after the other"),
@@ -68,12 +64,12 @@ class PassPlan:
 
     @property
     def seconds_per_round(self) -> float:
-        return self.seconds / len(self.rounds)
+        return self.seconds / self.n_rounds
 
     @property
     def rows_per_round(self) -> float:
         """Rows of a round, on average."""
-        return sum(round_.rows for round_ in self.rounds) / len(self.rounds)
+        return sum(round_.rows for round_ in self.rounds) / self.n_rounds
 
     @property
     def tasks_per_round(self) -> int:
@@ -152,87 +148,66 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers and strings, for JSON."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        for name in ("survey", "wave", "full", "ksvd"):
-            values[name] = values[name].to_dict() if values[name] is not None else None
-        return {**values, "scaling": self.scaling._asdict(), "notes": list(self.notes)}
+        passes = {part.kind: part.to_dict() for part in (self.survey, *self.passes)}
+        return {**values, **passes, "scaling": self.scaling._asdict(), "notes": list(self.notes)}
 
     def __repr__(self) -> str:
         return str(self)
 
     def __str__(self) -> str:
-        return "\n".join([*self._head(), "", *self._table(), "", *self._foot()])
+        return "\n".join([*self._head(), "", self._table().to_string(), "", *self._foot()])
 
     def _repr_html_(self) -> str:
         where, size = self._head()
         foot = "".join(f'<div class="note">{html.escape(line)}</div>' for line in self._foot())
-        return card(where, {"for": size}, grid(self._lines()), foot, fallback=f"{where}, {size}")
+        table = self._table().reset_index(names="")
+        return card(where, {"for": size}, grid([table, *table.values]), foot, fallback=f"{where}, {size}")
 
     def _head(self):
-        where = _places(self.n_workers, self.n_threads)
         return [
-            f"Plan of a fit on {where}",
+            f"Plan of a fit on {_places(self.n_workers, self.n_threads)}",
             f"{self.n_samples:,} rows x {self.n_features} features, {self.n_components:,} atoms, "
             f"at most {self.n_nonzero_coefs} nonzeros a row",
         ]
 
-    def _lines(self):
-        """Figures of every kind of pass as lists of texts; the first has titles."""
-        columns = [self.survey, *self.passes]
-        lines = [["", *(TITLES[part.kind] for part in columns)]]
-
-        def line(title, value):
-            cells = [value(part) for part in columns]
-            if any(cell not in ("-", "0 B") for cell in cells):
-                lines.append([title, *cells])
-
-        line("passes, at most", lambda part: str(part.count))
-        line("a pass takes", lambda part: format_time(part.seconds))
-        for name, (title, _) in _PARTS.items():
-            line(f"  {title}", lambda part, name=name: _share(getattr(part.parts, name), part.seconds))
-        line("rounds in a pass", lambda part: f"{part.n_rounds:,}")
-        line("a round takes", lambda part: format_time(part.seconds_per_round))
-        line("  rows", lambda part: f"{part.rows_per_round:,.0f}")
-        line("  tasks", lambda part: f"{part.tasks_per_round:,}")
-        line("  sent to workers", lambda part: format_bytes(part.traffic.out))
-        line("  between workers", lambda part: format_bytes(part.traffic.tree))
-        line("  to the driver", lambda part: format_bytes(part.traffic.back))
-        line("chunks read in a pass", lambda part: f"{part.chunk_reads:,}" if part.chunk_reads else "-")
-        line("  that is", lambda part: format_bytes(part.read_bytes))
-        line("  and a second", lambda part: format_bytes(int(part.read_bytes / part.seconds)))
-        return lines
-
     def _table(self):
-        titles, *columns = zip(*self._lines(), strict=True)
-        columns = [_aligned(titles, str.ljust), *(_aligned(column, str.rjust) for column in columns)]
-        return ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+        """Figures of every kind of pass, without lines that say nothing."""
+
+        def column(part):
+            seconds = part.parts._asdict().items()
+            return {
+                "passes, at most": f"{part.count}",
+                "a pass takes": format_time(part.seconds),
+                **{f"  {_PARTS[name][0]}": f"{value / part.seconds:.0%}" for name, value in seconds},
+                "rounds in a pass": f"{part.n_rounds:,}",
+                "a round takes": format_time(part.seconds_per_round),
+                "  rows": f"{part.rows_per_round:,.0f}",
+                "  tasks": f"{part.tasks_per_round:,}",
+                "  sent to workers": format_bytes(part.traffic.out),
+                "  between workers": format_bytes(part.traffic.tree),
+                "  to the driver": format_bytes(part.traffic.back),
+                "chunks read in a pass": f"{part.chunk_reads:,}",
+                "  that is": format_bytes(part.read_bytes),
+                "  and a second": format_bytes(int(part.read_bytes / part.seconds)),
+            }
+
+        table = pd.DataFrame({_TITLES[part.kind]: column(part) for part in (self.survey, *self.passes)})
+        table = table.replace(["0", "0%", "0 B"], "-")
+        return table[(table != "-").any(axis=1)]
 
     def _foot(self):
         count = sum(part.count for part in self.passes)
+        here = f"a worker, {format_bytes(self.driver_bytes)} here" if self.n_workers else "in this process"
         lines = [
             f"In all {format_time(self.seconds)}: the survey and {count} passes, the most there can be",
-            f"Memory: {format_bytes(self.worker_bytes)} "
-            + (
-                "in this process"
-                if self.n_workers is None
-                else f"a worker, {format_bytes(self.driver_bytes)} here"
-            ),
+            f"Memory: {format_bytes(self.worker_bytes)} {here}",
         ]
         for part in self.passes:
-            scaling = part.scaling
-            reason = _PARTS[scaling.part][1].format(tasks=f"{part.tasks_per_round:,}")
-            places = _places(scaling.n_workers, scaling.n_threads)
-            lines.append(
-                f"Beyond {places} a {TITLES[part.kind]} gets at most {scaling.gain:.0%} faster: {reason}"
-            )
+            n_workers, n_threads, gain, name = part.scaling
+            reason = _PARTS[name][1].format(tasks=part.tasks_per_round)
+            faster = f"a {_TITLES[part.kind]} gets at most {gain:.0%} faster"
+            lines.append(f"Beyond {_places(n_workers, n_threads)} {faster}: {reason}")
         return [*lines, *self.notes]
-
-
-def _aligned(cells, how):
-    return [how(cell, max(map(len, cells))) for cell in cells]
-
-
-def _share(part, whole):
-    return f"{part / whole:.0%}" if part >= 0.005 * whole else "-"
 
 
 def _places(n_workers, n_threads):
