@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from distributed import Client, LocalCluster
+from public import members
 
 import daskksvd
 from daskksvd.execution import Blueprint, make_executor
@@ -289,7 +290,7 @@ def test_whatever_waits_for_a_cluster_can_show_a_bar():
             found = getattr(module, name)
             named = {name: found}
             if inspect.isclass(found):
-                named = {f"{name}.{key}": value for key, value in vars(found).items() if key[0] != "_"}
+                named = {f"{name}.{key}": value for key, value in members(found).items() if key[0] != "_"}
             for key, value in named.items():
                 taken = inspect.signature(value).parameters if inspect.isfunction(value) else {}
                 if "client" in taken and "progress" not in taken:

@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 
 import pytest
+from public import members
 
 import daskksvd
 from daskksvd.coding import SparsityTarget
@@ -24,7 +25,7 @@ def room(name):
 
 
 def functions():
-    """Public functions by name, and the methods that public classes define themselves."""
+    """Public functions by name, and the methods of public classes."""
     values = {
         f"{name}.{public}": getattr(room(name), public) for name in ROOMS for public in room(name).__all__
     }
@@ -33,7 +34,7 @@ def functions():
         if inspect.isfunction(value):
             yield name, value
         elif inspect.isclass(value):
-            for key, member in vars(value).items():
+            for key, member in members(value).items():
                 # as properties, class methods and what scikit-learn makes available under a condition hold it
                 for inner in ("__func__", "fget", "fn", "func"):
                     member = getattr(member, inner, None) or member

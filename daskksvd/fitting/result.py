@@ -2,52 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..arguments import choice, integer
-from ..cards import card, curve, details
-from ..coding import OneShot, SparseCoder
-from ..coding.formats import decode
-from ..coding.how import check_device
-from ..coding.inputs import plain_codes
-from ..coding.writing import write_codes
+from ..arguments import integer
 from ..execution import WORKER_TIMEOUT, make_executor
 from ..interop import writing
-from ..rows import Reader, as_source
-from ..rows.features import check_features
-from ..rows.names import check_names
+from ..rows import Reader
 from ..tracking.parts import shows_parts
-from ..turning import Intervention, as_turn, turn_rows
 from . import saving
-from .encoder import fit_encoder
-from .measuring import measure
+from .codes import Codes
 from .stopping import restopped
 from .thresholds import Found, find_target
+from .turns import Turns
 
 if TYPE_CHECKING:
     import os
 
-    import dask.array as da
-    import numpy.typing as npt
     import xarray as xr
     from distributed import Client
 
-    from ..coding.inputs import CodesLike
-    from ..coding.target import Pursuit, SparsityTarget
+    from ..coding.target import Pursuit
     from ..interop.parts import Rows
-    from ..rows import Source
     from ..rows.source import ArrayLike, MissingChunks
-    from ..rows.transform import Transform
-    from ..turning import Mode, Tokens
     from .stopping import Threshold
 
-Method: TypeAlias = Literal["pursuit", "oneshot"]
 
-
-class Result:
+class Result(Codes, Turns):
     """A learned dictionary with everything needed to use it.
 
     Attributes
@@ -75,92 +55,6 @@ class Result:
         Of a `daskksvd.consensus`, by ``atom``: ``likeness``, how near fits of other seeds come to
         it, and ``recurrence``, the share of fits that found it. None for a single fit.
     """
-
-    encoder: OneShot | None = None  # also of results that an earlier version pickled
-    stability: xr.Dataset | None = None
-
-    def __init__(
-        self,
-        dictionary: np.ndarray,
-        transform: Transform,
-        target: SparsityTarget,
-        history: xr.Dataset,
-        stop_reason: str,
-        settings: dict[str, Any],
-        feature_names: npt.ArrayLike | None = None,
-        dims: Sequence[str] | None = None,
-        encoder: OneShot | None = None,
-        stability: xr.Dataset | None = None,
-    ) -> None:
-        import xarray as xr
-
-        m, d = dictionary.shape
-        names = check_names(feature_names, "result") if feature_names is not None else np.arange(d)
-        about: dict[str, Any] = {"long_name": saving.NUMBERED if feature_names is None else saving.NAMED}
-        if dims is not None:
-            about["sample_dims"] = list(dims)
-        self.dictionary = xr.DataArray(
-            dictionary,
-            dims=("atom", "feature"),
-            coords={"atom": np.arange(m), "feature": ("feature", names, about)},
-            name="dictionary",
-            attrs={"long_name": saving.RESULT.variables["dictionary"].meaning},
-        )
-        self.history = history
-        self.stop_reason = stop_reason
-        self.settings = settings
-        self.coder = SparseCoder.of_atoms(dictionary, transform, target)
-        self.encoder = encoder
-        self.stability = stability
-
-    def __repr__(self) -> str:
-        m, d = self.dictionary.shape
-        passes = self.history.sizes["pass"]
-        error = f", relative error {float(self.history.relative_error[-1]):.4f}" if passes else ""
-        return (
-            f"<daskksvd.Result: {m} atoms of {d} features, "
-            f"{passes} pass{'es' if passes != 1 else ''}{error}, stopped by {self.stop_reason}>"
-        )
-
-    def _repr_html_(self) -> str:
-        m, d = self.dictionary.shape
-        passes = self.history.sizes["pass"]
-        errors = self.history.relative_error.values.tolist()
-        seconds = self.settings.get("seconds")
-        facts: dict[str, object] = {
-            "dictionary": f"{m:,} atoms of {d:,} features, {self.dictionary.dtype}",
-            "codes stop at": self.coder.target.told(),
-            "samples": self.coder.transform.told(),
-            "learned": f"{passes} pass{'es' if passes != 1 else ''}"
-            + ("" if seconds is None else f" in {seconds:,.1f} s")
-            + f", stopped by {self.stop_reason}",
-        }
-        if passes:
-            facts["relative error"] = f"{errors[-1]:.4f}"
-            facts["variance explained"] = f"{1 - float(self.history.fvu[-1]):.1%}"
-            facts["error by pass"] = curve(errors) or None
-        if self.stability is not None:
-            facts["fits agree"] = saving.agreement(self.stability)
-        settings = {name: value for name, value in self.settings.items() if value is not None}
-        return card("daskksvd.Result", facts, details("settings", settings), fallback=repr(self))
-
-    @property
-    def mean(self) -> np.ndarray | None:
-        """Mean subtracted before coding, (d,) float64, or None."""
-        return self.coder.transform.mean
-
-    @property
-    def decoder(self) -> np.ndarray:
-        """Atoms as they add up to samples, (m, d): ``Y ~ X @ decoder + mean``.
-
-        The dictionary itself, unless samples were scaled or whitened.
-        """
-        return self.coder.transform.decoder(self.dictionary.values).astype(self.dictionary.dtype)
-
-    @property
-    def false_discovery_rate(self) -> float | None:
-        """Share of atoms in codes that are noise, as ``threshold="noise"`` estimated; None without that."""
-        return self.settings.get("false_discovery_rate")
 
     @shows_parts("threshold")
     def with_target(
@@ -260,318 +154,6 @@ class Result:
         stability = None if self.stability is None else self.stability.isel(atom=slice(n_atoms))
         return Result(*parts, settings, *self._features(), stability=stability)
 
-    # ------------------------------------------------------ coding and back
-
-    @shows_parts("encoder")
-    def fit_encoder(
-        self,
-        array: ArrayLike,
-        *,
-        client: Client | None = None,
-        missing_chunks: MissingChunks = "error",
-        worker_timeout: float | None = WORKER_TIMEOUT,
-        progress: bool = False,
-    ) -> Result:
-        """Fit a linear encoder to the codes of samples, for codes without pursuit; returns the result itself.
-
-        A ridge regression of codes on samples, by two passes of sums. It is what `export` takes, and `encode`
-        with ``method="oneshot"``: such codes leave about a tenth more of the variance than those of pursuit.
-
-        Parameters
-        ----------
-        array : as for `encode`
-        client, missing_chunks, worker_timeout, progress : as for `evaluate`
-        """
-        source = self._source(array, missing_chunks, worker_timeout)
-        executor = make_executor(client, worker_timeout=worker_timeout)
-        try:
-            self.encoder = fit_encoder(source, self.coder, executor)
-        finally:
-            executor.close()
-        return self
-
-    def encode(
-        self,
-        array: ArrayLike,
-        *,
-        method: Method = "pursuit",
-        missing_chunks: MissingChunks = "error",
-        device: str | None = None,
-    ) -> da.Array:
-        """Sparse codes of samples, lazily.
-
-        Parameters
-        ----------
-        array : as for `daskksvd.fit`
-            n x d. Features with names must have those learned on, in their order.
-        method : {"pursuit", "oneshot"}
-            ``"oneshot"``: atoms of the largest scores of the encoder, refitted; see `fit_encoder`.
-        missing_chunks : {"error", "fill"}
-            Whether chunks that a Zarr array lacks are refused, or read as its
-            fill value.
-        device : str, optional
-            Where samples are coded; see `daskksvd.fit`.
-
-        Returns
-        -------
-        dask.array.Array
-            n x m, chunks of `sparse.COO` as tall as those of ``array``.
-
-        Notes
-        -----
-        A row has the same code whatever rows are coded with it, but for one kernel
-        of OpenBLAS: in float32 on processors with AVX2 and without AVX-512 the last
-        bits of a product depend on the place of the row. Where two atoms fit a row
-        alike but for rounding, as copies do, or atoms and rows of small integers,
-        other chunks may there give it the other of the two, and after it other atoms.
-        """
-        return self._coder(method).on(check_device(device)).encode(self._source(array, missing_chunks).array)
-
-    def write_codes(
-        self,
-        array: ArrayLike,
-        path: str | os.PathLike[str],
-        *,
-        client: Client | None = None,
-        overwrite: bool = False,
-        method: Method = "pursuit",
-        missing_chunks: MissingChunks = "error",
-        told: Callable[[int, int], Any] | None = None,
-        worker_timeout: float | None = WORKER_TIMEOUT,
-        device: str | None = None,
-        progress: bool = False,
-    ) -> None:
-        """Code samples straight into a Zarr store; `daskksvd.open_codes` reads it.
-
-        The store holds two plain arrays of fixed width, ``indices`` (int32,
-        -1 where unused) and ``values``. A call that was killed goes on where it
-        was when it is made again.
-
-        Parameters
-        ----------
-        array : as for `encode`
-        path : str or path
-        client : distributed.Client, optional
-        overwrite : bool
-            Whether a store of codes that is there may be replaced.
-        method, missing_chunks : as for `encode`
-        told : callable, optional
-            Where an earlier call is gone on with, ``told(done, chunks)`` is called
-            with the number of chunks that it wrote, and of all.
-        worker_timeout : float, optional
-            Seconds to wait for workers that are gone; see `daskksvd.fit`.
-        device : str, optional
-            Where samples are coded; see `daskksvd.fit`.
-        progress : bool
-            Whether to show a bar of the chunks that are done.
-
-        Raises
-        ------
-        FileExistsError, ValueError
-            If something is there that may not be replaced, or another process writes there.
-        DiskFull
-            If there is no room; what was coded is kept.
-        """
-        how = {
-            "client": client,
-            "overwrite": overwrite,
-            "told": told,
-            "worker_timeout": worker_timeout,
-            "device": device,
-            "progress": progress,
-        }
-        coder = self._coder(method)
-        write_codes(self._source(array, missing_chunks, worker_timeout), path, coder, **how)
-
-    def decode(self, codes: CodesLike) -> da.Array | np.ndarray:
-        """Samples from codes: ``X @ decoder + mean``.
-
-        Parameters
-        ----------
-        codes : dask.array.Array, sparse.COO, SciPy sparse or dense array, xarray.DataArray, DataFrame
-            n x m, one column an atom, in the order of the dictionary.
-
-        Returns
-        -------
-        dask.array.Array or numpy.ndarray
-            n x d; lazy if ``codes`` is.
-        """
-        m = len(self.dictionary)
-        codes = plain_codes(codes)
-        if getattr(codes, "ndim", None) != 2 or codes.shape[1] != m:
-            raise ValueError(
-                f"codes has shape {getattr(codes, 'shape', None)}; it must be n x {m}, one column an atom"
-            )
-        return decode(codes, self.decoder, self.mean)
-
-    @shows_parts("figures")
-    def evaluate(
-        self,
-        array: ArrayLike,
-        *,
-        client: Client | None = None,
-        method: Method = "pursuit",
-        missing_chunks: MissingChunks = "error",
-        worker_timeout: float | None = WORKER_TIMEOUT,
-        device: str | None = None,
-        progress: bool = False,
-    ) -> dict[str, Any]:
-        """Code samples and measure what is left of them.
-
-        Parameters
-        ----------
-        array : as for `encode`
-        client : distributed.Client, optional
-        method, missing_chunks : as for `encode`
-        worker_timeout : float, optional
-            Seconds to wait for workers that are gone; see `daskksvd.fit`.
-        device : str, optional
-            Where samples are coded; see `daskksvd.fit`.
-        progress : bool
-            Whether to show a bar of the parts of each pass that are done.
-
-        Returns
-        -------
-        dict
-            ``relative_error`` (in the coding space), ``relative_error_original``
-            (in the metric of the data), ``fvu`` (fraction of the variance of
-            ``array`` unexplained), ``mean_nonzeros``, ``used_atoms``, ``n_samples``.
-        """
-        coder, device = self._coder(method), check_device(device)
-        source = self._source(array, missing_chunks, worker_timeout)
-        executor = make_executor(client, worker_timeout=worker_timeout)
-        try:
-            return measure(source, coder, executor, device)
-        finally:
-            executor.close()
-
-    def score(
-        self,
-        array: ArrayLike,
-        *,
-        client: Client | None = None,
-        missing_chunks: MissingChunks = "error",
-        worker_timeout: float | None = WORKER_TIMEOUT,
-        device: str | None = None,
-        progress: bool = False,
-    ) -> float:
-        """Share of the variance of ``array`` that codes explain, ``1 - fvu``; `evaluate` gives the errors."""
-        found = self.evaluate(
-            array,
-            client=client,
-            missing_chunks=missing_chunks,
-            worker_timeout=worker_timeout,
-            device=device,
-            progress=progress,
-        )
-        return 1 - found["fvu"]
-
-    # ------------------------------------------------------------- turning
-
-    def intervene(
-        self,
-        array: ArrayLike,
-        atoms: Mapping[int, float],
-        *,
-        mode: Mode = "set",
-        method: Method = "pursuit",
-        missing_chunks: MissingChunks = "error",
-        device: str | None = None,
-    ) -> np.ndarray | da.Array:
-        """Samples with some atoms turned: ``x + decode(z') - decode(z)`` for a sample x with the code z.
-
-        What the code leaves of a sample stays in it, and samples that a turn does not change keep their bits.
-
-        Parameters
-        ----------
-        array : as for `encode`
-        atoms : dict of int to float
-            Atom -> value; ``{17: 0.0}`` turns atom 17 off.
-        mode : {"set", "add", "scale"}
-            The coefficient becomes the value, in all samples; or the value is added to it; or multiplied with
-            it, which leaves samples as they are that do not use the atom. Of non-negative codes, sums under
-            zero become zero.
-        method, missing_chunks, device : as for `encode`
-
-        Returns
-        -------
-        numpy.ndarray or dask.array.Array
-            n x d, an array for an array in memory, lazy for all else; of the dtype of the samples, or that of
-            the dictionary where it is wider.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If there is no such atom, or a value that its coefficient cannot have.
-
-        Notes
-        -----
-        Codes of the samples returned need not be z': atoms overlap, and pursuit may explain them otherwise.
-
-        Examples
-        --------
-        >>> import daskksvd
-        >>> rows = daskksvd.datasets.make_planted(500, 16, 32, 3, random_state=0).array.compute()
-        >>> result = daskksvd.fit(rows, n_components=32, n_nonzero_coefs=3, random_state=1)
-        >>> turned = result.intervene(rows, {5: 0.0})
-        >>> uses = result.encode(rows).compute().todense()[:, 5] != 0
-        >>> bool(((turned != rows).any(axis=1) == uses).all())
-        True
-        """
-        coder = self._coder(method)
-        turn = as_turn(atoms, mode, coder)
-        coder = coder.on(check_device(device))
-        here = isinstance(array, (np.ndarray, list, tuple))
-        return turn_rows(self._source(array, missing_chunks).array, coder, turn, here=here)
-
-    def intervening(
-        self,
-        model: Any,
-        layer: int | str | Any,
-        atoms: Mapping[int, float],
-        *,
-        mode: Mode = "set",
-        tokens: Tokens = "all",
-        patches: npt.ArrayLike | None = None,
-        method: Method = "pursuit",
-        device: str | None = None,
-    ) -> Intervention:
-        """The same inside a model of PyTorch, in a ``with`` block: what a layer gives has atoms turned.
-
-        Parameters
-        ----------
-        model : torch.nn.Module
-            A Vision Transformer of transformers, open_clip or timm, CLIP's kin among them; any model, where
-            the layer is given as a module.
-        layer : int, str or torch.nn.Module
-            A number as `daskksvd.embed` counts them: 0 is what enters the first block, 3 what leaves the
-            third. Or a module of the model, or its name, such as ``"visual_projection"``.
-        atoms, mode, method, device : as for `intervene`
-        tokens : {"all", "cls", "patches", "cls+patches", "mean", "cls+mean"}
-            What the samples were that the dictionary was learned on: single tokens of these kinds, each
-            turned by itself; or the mean of an image's patches, after its class token or alone, of which
-            every patch then takes the change. Register tokens are in none but ``"all"``. Of no account for
-            layers that give one row an image.
-        patches : array of int, optional
-            Patches that are turned, by their number in the grid, row by row from 0; all by default. With
-            tokens ``"patches"`` or ``"cls+patches"``.
-
-        Returns
-        -------
-        daskksvd.turning.Intervention
-            Which counts rows, and warns where the layer did not run.
-
-        Examples
-        --------
-        >>> with result.intervening(model, 11, {17: 0.0}, tokens="patches") as turned:  # doctest: +SKIP
-        ...     after = model(pixel_values).last_hidden_state
-        """
-        coder = self._coder(method)
-        turn = as_turn(atoms, mode, coder)
-        return Intervention(coder.on(check_device(device)), model, layer, turn, tokens, patches)
-
-    # ---------------------------------------------------- saving and loading
-
     def to_dataset(self) -> xr.Dataset:
         """Everything as one `xarray.Dataset`, as `save` stores it."""
         return saving.to_dataset(self)
@@ -628,37 +210,6 @@ class Result:
             If the format cannot hold what was asked for, or something is there that may not be replaced.
         """
         writing.export(self.coder, self.encoder, format, path, architecture, rows, metadata, overwrite)
-
-    # -------------------------------------------------------------- helpers
-
-    def _coder(self, method: Method) -> SparseCoder:
-        """What codes by a method."""
-        choice("method", method, get_args(Method))
-        if method == "pursuit":
-            return self.coder
-        if self.encoder is None:
-            raise ValueError("method='oneshot' takes an encoder, and none was fitted; call fit_encoder first")
-        return self.coder.with_encoder(self.encoder)
-
-    def _source(
-        self,
-        array: ArrayLike,
-        missing_chunks: MissingChunks,
-        worker_timeout: float | None = WORKER_TIMEOUT,
-    ) -> Source:
-        source = as_source(array, missing_chunks=missing_chunks, worker_timeout=worker_timeout)
-        check_features(source, *self._features())
-        d = self.dictionary.sizes["feature"]
-        if source.d != d:
-            raise ValueError(f"array has {source.d} features; the dictionary was learned on {d}")
-        return source
-
-    def _features(self) -> tuple[list | None, tuple[str, ...] | None]:
-        """Names of the features and of the dimensions of samples, None each where there are none."""
-        feature = self.dictionary.feature
-        named = feature.attrs.get("long_name") == saving.NAMED
-        dims = feature.attrs.get("sample_dims")
-        return list(feature.values) if named else None, None if dims is None else tuple(dims)
 
 
 def load(path: str | os.PathLike[str]) -> Result:
