@@ -27,8 +27,8 @@ types="$(mktemp)"
 trap 'rm -f "$types"' EXIT
 mypy > "$types" 2>&1 &
 typed=$!
-# kernels are compiled here, beside it, and not by all processes of the tests at the same time
-python - <<'END'
+# beside it kernels are compiled, and not by all processes of the tests at the same time
+python - <<'END' &
 import daskksvd
 from daskksvd.datasets import make_planted
 
@@ -36,8 +36,10 @@ samples = make_planted(1000, 16, 32, 3, random_state=0).array.compute()
 for how in ({"update": "online"}, {"update": "ksvd"}, {"update": "batch", "pursuit": "mp", "whiten": 0.25}):
     daskksvd.fit(samples, n_components=32, n_nonzero_coefs=3, max_passes=2, **how).score(samples)
 END
-# what tests import is compiled once, and not by all processes of the tests at the same time
+kernels=$!
+# and what tests import, once, too
 python -m pytest --collect-only --quiet --quiet "$@" > /dev/null || true
+wait "$kernels"
 [ -z "$apart" ] || wait "$apart"
 [ -z "$browser" ] || wait "$browser"
 # three files at a time on two cores: much of a test is waiting for browsers, clusters and new processes
