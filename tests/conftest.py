@@ -41,9 +41,9 @@ IMPORTED = [
 
 SLOWEST = (
     "notebooks", "docs", "cli", "dashboard", "token_gradient", "benchmarks", "lost_workers",
-    "fill_values", "waits", "device", "scenes_encoder", "label_resume", "labels_real_data", "embed",
-    "cluster", "patch_views", "counts", "planning", "patch_tokens", "patches", "demo", "blocks",
-    "structure", "nonnegative", "embedding_models", "hub", "processes", "report", "checkpoint",
+    "patch_views", "fill_values", "waits", "demo", "device", "scenes_encoder", "label_resume",
+    "labels_real_data", "embed", "cluster", "counts", "planning", "patch_tokens", "patches", "blocks",
+    "structure", "nonnegative", "embedding_models", "hub", "processes", "report", "checkpoint", "survey",
     "estimator", "joint", "scores", "extending", "resuming", "embed_counts", "damage", "real_data",
     "open_clip", "fit", "ksvd", "pursuit", "result",
 )  # fmt: skip
