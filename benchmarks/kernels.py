@@ -9,6 +9,16 @@ reaches in the same minute, is its share of the roofline.
 One BLAS thread; compiled before the clock starts. All steps are timed in
 turn, round after round, and the least time of each counts: a busy machine
 can only make a step slower.
+
+What statistics and updates in waves must take, at 128 features, 256 atoms and 5
+nonzeros, on one thread of a Xeon (Emerald Rapids, 140 GFLOP/s): a sweep over the
+atoms multiplies X'X, which is full after a few waves, with the dictionary, 2 m^2 d
+operations, 0.12 ms, which is 0.075 us for each of the 1,562 rows of a wave; all of
+an update takes 0.07. X'Y reads each row once for each of its nonzeros, 2.5 KB from
+the second-level cache, 0.03 us at 32 bytes a cycle, and X'X has 25 additions to
+scattered places, 0.01 us; nonzeros are sorted by atom before, or all of X'Y would be read
+and written instead, twice as many bytes, 0.02 us. Together 0.135 us, 14 % of coding
+in 0.94 us. Both take 0.24 us, or 0.18 where rows and sums are still near.
 """
 
 import argparse
