@@ -27,6 +27,7 @@ import daskksvd
 from daskksvd.cli import main
 from daskksvd.cli.checking import check
 from daskksvd.embedding import captions as encoding
+from daskksvd.embedding.errors import model_named
 from daskksvd.embedding.models import cached_encoder
 from daskksvd.embedding.slots import text_model
 from daskksvd.embedding.texts import as_text_encoder
@@ -447,3 +448,7 @@ def test_what_is_said_of_a_model_names_the_argument(tmp_path):
             make("nolib:x")
     with pytest.raises(ValueError, match=f"^encoder={wrong}"):
         text_model(tmp_path)
+    with pytest.raises(ImportError, match=r"^encoder='x' lacks a library"), model_named("encoder"):
+        raise ImportError("model='x' lacks a library")
+    with pytest.raises(ValueError, match="device='cuda' goes with the name of a model; model is a function"):
+        daskksvd.text_encoder(lambda texts: texts, device="cuda")

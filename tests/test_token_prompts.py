@@ -32,13 +32,14 @@ def test_prompts_of_samples_list_the_words_of_largest_weight():
 def test_the_diagram_commutes_for_planted_words_and_not_for_others(world):
     codes, captions, truth = world
     mapping = map_tokens(codes, captions, Bag(), vocabulary=WORDS, train=np.arange(300), random_state=0)
+    turned = np.linalg.qr(np.random.default_rng(2).normal(size=(24, 24)))[0]
     table = daskksvd.faithfulness(
         mapping,
         codes,
         captions,
         encoder=Bag(),
         vocabulary=WORDS,
-        embeddings=sides_of(codes),
+        embeddings=sides_of(codes) @ turned + 3,  # which say what codes say, in features of any sign
         train=np.arange(300),
         n_resamples=20,
         random_state=0,
@@ -46,6 +47,7 @@ def test_the_diagram_commutes_for_planted_words_and_not_for_others(world):
     r2 = table.r2.to_series()
     assert r2[MAPPING] > 0.5 and r2[SHUFFLED] < 0.1
     assert r2["mean caption"] == r2["most frequent words"] == 0
+    assert abs(r2["ridge on embeddings"] - r2["ridge on codes"]) < 0.02 and r2["ridge on codes"] > 0.5
     assert abs(float(table.median_rank.sel(way="mean caption")) - 150.5) <= 1
     assert (table.r2_low <= table.r2 + 1e-9).all() and (table.r2 <= table.r2_high + 1e-9).all()
     assert r2["another caption"] > 0 and "held-out samples" in table.attrs["summary"]

@@ -9,9 +9,9 @@ from small_words import WORDS, Bag, centred_world, encodings_of, loss, sides_of,
 
 from daskksvd.coding.nonzeros import open_code_rows
 from daskksvd.naming import map_tokens
-from daskksvd.naming.tokens.descent import best_words, descend, text_vectors, weigh
+from daskksvd.naming.tokens.descent import best_words, descend, least_error, text_vectors, weigh
 from daskksvd.naming.tokens.prompts import LISTED, Template, check_templates, encode_prompts
-from daskksvd.naming.tokens.sums import Prediction, add_sums, strongest, sum_up, sum_up_parts
+from daskksvd.naming.tokens.sums import Prediction, Sums, add_sums, strongest, sum_up, sum_up_parts
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +186,32 @@ def test_text_vectors_of_sides_that_are_never_used_are_zero():
     unit = np.trace(sums[2].pairs) / 200  # the mean over all sides
     pairs = sums[2].pairs[np.ix_(used, used)] + found.ridge * unit * np.eye(used.sum())
     np.testing.assert_allclose(found.vectors[used], np.linalg.solve(pairs, sums[2].joint[used]), rtol=1e-7)
+
+
+def test_text_vectors_of_signed_features_are_a_ridge_regression():
+    """Features of any sign and mean, some of which never vary, as those of embeddings."""
+    from sklearn.linear_model import Ridge
+
+    rng = np.random.default_rng(13)
+    x = rng.normal(size=(600, 12)) + np.linspace(-2, 2, 12)
+    x[:, 3] = 0
+    y = x @ rng.normal(size=(12, 5)) + 0.3 * rng.normal(size=(600, 5))
+    each = [Sums(len(a), a.sum(0), b.sum(0), np.vdot(b, b), 0, a.T @ a, a.T @ b) for a, b in
+            ((x[part], y[part]) for part in (slice(400), slice(400, 600)))]  # fmt: skip
+    found = text_vectors(*(sums.centred() for sums in each), add_sums(each).centred())
+    reference = Ridge(alpha=found.ridge * np.square(x - x.mean(0)).sum() / 12).fit(x, y)
+    np.testing.assert_allclose(found.vectors, reference.coef_.T, atol=1e-8)
+    assert found.ridge < 0.1
+
+
+def test_the_penalty_is_the_best_of_all_or_of_those_beside_every_second():
+    errors = np.array([5, 1, 4, 2, 2, 3, 9, 8, 7, 0, 6])
+    assert least_error(errors.__getitem__, 11, every=True) == 9
+    assert least_error(errors.__getitem__, 11, every=False) == 3  # the least of even places is 4
+    tried = []
+    least_error(lambda place: tried.append(place) or errors[place], 11, every=False)
+    assert sorted(tried) == [0, 2, 3, 4, 5, 6, 8, 10]
+    assert least_error([np.nan, np.inf, 3, 4].__getitem__, 4, every=True) == 2
 
 
 @pytest.mark.parametrize("fewer", [0, 20])

@@ -345,6 +345,8 @@ def test_weights_of_open_clip_from_a_file(small, monkeypatch):
         (("transformers", "google/siglip", "3c1ad"), "google/siglip", {"revision": "3c1ad"}),
         (("transformers", "google/siglip", "3c1ad"), "google/other", {}),
         (("files", None, None), "google/other", {}),
+        (("transformers", "mine", "sha256:3c1ad"), "mine", {}),
+        (("transformers", "mine", "3c1ad"), len, {}),
     ],
 )
 def test_weights_that_the_store_tells_of(made, encoder, weights):

@@ -227,7 +227,7 @@ def tokens_command(
                 found,
                 texts,
                 encoder=reader,
-                embeddings=embeddings or rows_of(captions, len(train)),
+                embeddings=embeddings or (rows_of(captions, len(train)) if ids is None else None),
                 train=train,
                 **common,
             )

@@ -27,6 +27,8 @@ def model_named(argument: str) -> Iterator[None]:
         text = str(error)
         if argument != "model" and text.startswith(("model=", "model is ")) and len(error.args) == 1:
             error.args = (argument + text[len("model") :],)
+            if isinstance(error, ImportError):
+                error.msg = error.args[0]  # which is what it says
         raise
 
 

@@ -247,8 +247,9 @@ def as_text_encoder(
         how: Any = {"pretrained": pretrained, "revision": revision, "precision": precision, "device": device}
         with model_named(name):
             return ModelTexts(check_text_spec(encoder, **how), name)
-    for key, value in (("pretrained", pretrained), ("revision", revision)):
-        if value is not None:
+    given = {"pretrained": pretrained, "revision": revision, "precision": precision, "device": device}
+    for key, value in given.items():
+        if value not in (None, "auto"):
             raise ValueError(
                 f"{key}={value!r} goes with the name of a model; {name} is a {type(encoder).__name__}"
             )

@@ -134,11 +134,10 @@ def map_tokens(
     xarray.Dataset
         Dimensions (atom, side, slot), variables as in `naming.tokens.TOKENS`: a word is empty where a side
         is never listed. One that would be in every prompt tells no sample from another, and gives its slot
-        to the next. Prompts list words by
-        ``weight`` times coefficient: by descent it is the root of the length of what a side adds to captions'
-        encodings, over the largest; by greedy search it is one. With ``n_words`` above one also ``vector``,
-        what a side adds to the encoding of a sample's captions, and the ``vocabulary``. ``attrs`` has how it
-        was made.
+        to the next. Prompts list words by ``weight`` times coefficient: by descent it is the root of the
+        length of what a side adds to captions' encodings, over the largest; by greedy search it is one, and 0
+        for a side in every prompt. With ``n_words`` above one also ``vector``, what a side adds to the
+        encoding of a sample's captions, and the ``vocabulary``. ``attrs`` has how it was made.
 
     Raises
     ------

@@ -34,7 +34,11 @@ GAIN = 1e-9
 """Share of the energy of the encodings that a change must gain: less is rounding, which can go in circles."""
 
 RIDGES = tuple(10.0 ** (power / 2) for power in range(-6, 5))
-"""Penalties, in units of the mean square of a feature; tried from the middle on to where errors rise."""
+"""Penalties, in units of the mean square of a feature."""
+
+EVERY_SIDES = 4096
+"""Sides up to which all penalties are tried: one takes a second and a half of a core there, and grows with
+the cube of sides."""
 
 
 class Chosen(NamedTuple):
@@ -199,7 +203,7 @@ def text_vectors(fitted: Centred, checked: Centred, whole: Centred) -> Vectors:
     whole : Centred
         Sums over both.
     """
-    used = np.flatnonzero(whole.mean > 0)
+    used = np.flatnonzero(whole.pairs.diagonal() > 0)  # others never vary
     pairs = take_pairs(fitted.pairs, used)
     compared, shared = take_pairs(checked.pairs, used), checked.joint[used]
 
@@ -208,21 +212,23 @@ def text_vectors(fitted: Centred, checked: Centred, whole: Centred) -> Vectors:
         return float(np.vdot(compared @ vectors, vectors) - 2 * np.vdot(shared, vectors))
 
     with single_threaded_blas():  # bits, and so words of nearly equal worth, depend on its number of threads
-        ridge = RIDGES[_least(error, len(RIDGES))]
+        ridge = RIDGES[least_error(error, len(RIDGES), every=len(used) <= EVERY_SIDES)]
         pairs = take_pairs(whole.pairs, used)
         vectors = np.zeros_like(whole.joint)
         vectors[used] = _ridge_vectors(whole, pairs, used, ridge)
     return Vectors(vectors, ridge)
 
 
-def _least(error: Callable[[int], float], n: int) -> int:
-    """Where errors that fall and then rise are least, of n places: downhill from the middle."""
-    error, place = functools.cache(error), n // 2
-    while True:
-        best = min((near for near in (place, place - 1, place + 1) if 0 <= near < n), key=error)
-        if best == place:
-            return place
-        place = best
+def least_error(error: Callable[[int], float], n: int, *, every: bool) -> int:
+    """Where errors are least, of n places: all are looked at, or every second and what is beside the best."""
+
+    @functools.cache
+    def known(place):
+        found = error(place)
+        return found if np.isfinite(found) else np.inf
+
+    place = min(range(0, n, 1 if every else 2), key=known)
+    return min((near for near in (place - 1, place, place + 1) if 0 <= near < n), key=known)
 
 
 def _ridge_vectors(sums, pairs, used, ridge):

@@ -206,20 +206,22 @@ def text_model(encoder: EncoderLike, embeddings: Any) -> TextEncoder:
     TypeError, ValueError
         If it is none, or its weights are not known.
     """
-    weights = recorded_weights(encoder, embeddings) if isinstance(encoder, (str, os.PathLike)) else {}
-    found = as_text_encoder(encoder, **weights)
+    found = as_text_encoder(encoder, **recorded_weights(encoder, embeddings))
     if isinstance(found, ModelTexts):
         _check_weights(found.spec, embeddings)
     return found
 
 
-def recorded_weights(encoder: str | os.PathLike[str], embeddings: Any) -> dict[str, Any]:
+def recorded_weights(encoder: Any, embeddings: Any) -> dict[str, Any]:
     """Arguments of the weights of a named model, where it is the one that the store tells of."""
+    if not isinstance(encoder, (str, os.PathLike)):
+        return {}
     made: dict[str, Any] = embeddings.attrs.get("model") or {}
     library, name, revision = (made.get(key) for key in ("library", "name", "revision"))
     if library == "open_clip" and os.fspath(encoder) == f"open_clip:{name}" and _is_tag(revision):
         return {"pretrained": revision}
-    if library == "transformers" and os.fspath(encoder) == name and not os.path.isdir(name):
+    own = library == "transformers" and os.fspath(encoder) == name and not os.path.isdir(name)
+    if own and _kind(revision) != "fingerprint":  # that of a folder, which is elsewhere now
         return {"revision": revision}
     return {}
 
