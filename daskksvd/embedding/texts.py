@@ -205,7 +205,7 @@ def text_encoder(
 
     >>> import daskksvd
     >>> daskksvd.text_encoder("scenes").encode(["a red circle", "a blue square"]).shape
-    (2, 64)
+    (2, 128)
     """
     how: Any = {"pretrained": pretrained, "revision": revision, "precision": precision, "device": device}
     return as_text_encoder(model, **how, name="model")
