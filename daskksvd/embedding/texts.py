@@ -220,35 +220,12 @@ def as_text_encoder(
     device: str = "auto",
     name: str = "encoder",
 ) -> TextEncoder:
-    """A `TextEncoder` from the name of a model, or a function.
-
-    Parameters
-    ----------
-    encoder : str, path, TextEncoder or callable
-        A model as for `daskksvd.embed_texts`; or ``encoder(texts)``, which gives an array with a row
-        for each of a list of texts.
-    pretrained, revision, precision, device
-        Of a model that is named; see `daskksvd.embed`.
-    name : str
-        Of the argument; for messages.
-
-    Returns
-    -------
-    TextEncoder
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is none of these. Whether the model reads texts shows when it is loaded.
-    ImportError
-        If the library of the model is not installed.
-    """
+    """As `text_encoder`, for an argument that is called ``name`` in messages."""
+    how: Any = {"pretrained": pretrained, "revision": revision, "precision": precision, "device": device}
     if isinstance(encoder, (str, os.PathLike)):
-        how: Any = {"pretrained": pretrained, "revision": revision, "precision": precision, "device": device}
         with model_named(name):
             return ModelTexts(check_text_spec(encoder, **how), name)
-    given = {"pretrained": pretrained, "revision": revision, "precision": precision, "device": device}
-    for key, value in given.items():
+    for key, value in how.items():
         if value not in (None, "auto"):
             raise ValueError(
                 f"{key}={value!r} goes with the name of a model; {name} is a {type(encoder).__name__}"
